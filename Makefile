@@ -1,0 +1,35 @@
+# Needs Python 3.11 and make; everything else is installed into .venv.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/installed
+PACKAGES := hierfl clients edge cloud deploy
+BENCHMARKS := $(patsubst benchmarks/%.py,%,$(filter-out benchmarks/__init__.py,$(wildcard benchmarks/*.py)))
+
+export FLWR_TELEMETRY_ENABLED := 0
+
+.PHONY: demo test lint bench clean
+
+demo: $(STAMP)
+	$(BIN)/hierfl data get fashion-mnist
+	$(BIN)/hierfl run
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(wildcard $(PACKAGES))
+
+bench: $(STAMP)
+	@set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name; done
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "installing into .venv (some minutes the first time)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@

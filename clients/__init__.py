@@ -1,0 +1,1 @@
+"""The device: a Flower client that votes on every step."""

@@ -1,0 +1,1 @@
+"""The cloud: the root of the tree, which averages the edges' models and keeps the run's record."""

@@ -1,0 +1,43 @@
+"""The cloud as a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flwr.app import Context, RecordDict
+
+from cloud.server_app import server_app
+from cloud.view import View
+from hierfl.config import Config
+from hierfl.learning.datasets import load_dataset
+from hierfl.learning.flat import FlatModel
+from hierfl.learning.models import build_model
+from hierfl.link.grid import RUN_ID
+from hierfl.link.server import LinkGrid
+from hierfl.plan import digest, longest_frame
+
+
+def run(config: Config, out: Path, view: View) -> None:
+    """Serve the edges of a resolved configuration until the run is done.
+
+    Raises:
+        HierflError: whatever a person can put right.
+    """
+    data = load_dataset(config.data.dataset, config.data.root)
+    module = build_model(config.model, shape=data.shape, classes=data.classes, seed=config.seed)
+    model = FlatModel(module)
+    with LinkGrid(
+        config.cloud.address,
+        list(config.tree()),
+        quorum=config.quorum.edges,
+        plan=digest(config),
+        on_progress=view.progress,
+        on_presence=view.presence,
+    ) as grid:
+        grid.open(
+            model=model.layout.fingerprint(),
+            max_frame=longest_frame(model.layout, model.buffer_layout.d),
+        )
+        grid.wait_for_children()
+        app = server_app(config, model, data.test, out, view)
+        app(grid, Context(RUN_ID, 0, {}, RecordDict(), {}))

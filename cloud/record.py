@@ -1,0 +1,138 @@
+"""The run folder: what a run leaves behind."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from cloud.strategy import RoundResult
+from cloud.view import View
+from hierfl.config import Config
+from hierfl.errors import HierflError
+from hierfl.ledger import Faults, Traffic
+from hierfl.learning.flat import FlatModel
+from hierfl.learning.trainer import Evaluation
+from hierfl.model import model_hash
+
+
+@dataclass(frozen=True)
+class Final:
+    """What is known at the end of a run."""
+
+    base: np.ndarray
+    buffers: np.ndarray
+    devices: Traffic
+    edges: Traffic
+    faults: Faults
+
+
+class Record:
+    """Writes the run folder while the run goes on, and tells the view.
+
+    Args:
+        config: the federation's resolved configuration.
+        model: whose tensors' names and shapes the model file takes.
+        out: the folder, which exists.
+        view: is told of every round and of the end.
+
+    Raises:
+        HierflError: if the folder cannot be written to.
+    """
+
+    def __init__(self, config: Config, model: FlatModel, out: Path, view: View) -> None:
+        self._config = config
+        self._layout = model.layout
+        self._buffer_layout = model.buffer_layout
+        self._out = out
+        self._view = view
+        self._lock = threading.Lock()
+        self._results: dict[int, tuple[RoundResult, float]] = {}
+        self._last: dict[str, Any] = {}
+        self._begin = time.monotonic()
+        try:
+            (out / "config.yaml").write_text(config.to_yaml())
+            self._metrics: IO[str] = (out / "metrics.jsonl").open("w")
+        except OSError as error:
+            raise HierflError(f"cannot write into {out}: {error.strerror}") from error
+
+    def start(self) -> None:
+        """The tree is complete: the clock starts."""
+        self._begin = time.monotonic()
+        self._view.start()
+
+    def round(self, result: RoundResult) -> None:
+        """Take a round's result; its line is written when its evaluation is there."""
+        with self._lock:
+            self._results[result.round] = result, time.monotonic() - self._begin
+
+    def evaluation(self, round_: int, evaluation: Evaluation) -> None:
+        """Write a round's line."""
+        with self._lock:
+            result, wall = self._results.pop(round_)
+        line = {
+            "round": round_,
+            "steps": round_ * self._config.algorithm.edge_steps,
+            "wall_s": round(wall, 3),
+            "loss": evaluation.loss,
+            "accuracy": evaluation.accuracy,
+            "train_loss": result.loss,
+            "lr": result.lr,
+            "bytes": by_link(result.devices, result.edges, "payload"),
+            "quorum": result.voters,
+        }
+        self._last = line
+        self._metrics.write(json.dumps(line) + "\n")
+        self._metrics.flush()
+        self._view.round(line)
+
+    def finish(self, final: Final) -> dict[str, Any]:
+        """Write the model and the summary, and return the summary."""
+        wall = time.monotonic() - self._begin
+        steps = self._config.algorithm.rounds * self._config.algorithm.edge_steps
+        tree = self._config.tree()
+        summary = {
+            "algorithm": self._config.algorithm.name,
+            "model": self._config.model,
+            "parameters": self._layout.d,
+            "devices": sum(len(devices) for devices in tree.values()),
+            "edges": len(tree),
+            "rounds": self._config.algorithm.rounds,
+            "steps": steps,
+            "accuracy": self._last["accuracy"],
+            "loss": self._last["loss"],
+            "wall_s": round(wall, 3),
+            "steps_per_s": round(steps / self._last["wall_s"], 3),
+            "model_sha256": model_hash(final.base),
+            "bytes": by_link(final.devices, final.edges, "payload"),
+            "messages": by_link(final.devices, final.edges, "messages"),
+            "faults": {**asdict(final.faults), "restarts": 0},
+        }
+        tensors = self._layout.views(final.base) | self._buffer_layout.views(final.buffers)
+        save_file(
+            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
+            self._out / "model.safetensors",
+        )
+        (self._out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        self._view.finish(summary)
+        return summary
+
+    def close(self) -> None:
+        """Close the files."""
+        self._metrics.close()
+
+
+def by_link(devices: Traffic, edges: Traffic, what: str) -> dict[str, int]:
+    """Return one kind of count on the four links."""
+    return {
+        "device_up": getattr(devices.up, what),
+        "device_down": getattr(devices.down, what),
+        "edge_up": getattr(edges.up, what),
+        "edge_down": getattr(edges.down, what),
+    }

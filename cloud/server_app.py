@@ -1,0 +1,62 @@
+"""The cloud as a Flower ServerApp: start-up, the rounds, the end."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from flwr.app import ArrayRecord, Context, MetricRecord
+from flwr.serverapp import Grid, ServerApp
+
+from cloud.evaluation import Evaluator
+from cloud.record import Final, Record
+from cloud.strategy import HierStrategy
+from cloud.view import View
+from hierfl.config import Config
+from hierfl.learning.flat import FlatModel
+from hierfl.learning.split import Split
+from hierfl.link.grid import TreeGrid
+
+
+def server_app(config: Config, model: FlatModel, test: Split, out: Path, view: View) -> ServerApp:
+    """Return the app that trains a federation and writes its run folder.
+
+    Args:
+        config: the federation's resolved configuration.
+        model: holds the first base; evaluations are made with it.
+        test: the test set.
+        out: the run folder, which exists.
+        view: is told what happens.
+    """
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        assert isinstance(grid, TreeGrid)
+        with closing(Record(config, model, out, view)) as record:
+            evaluator = Evaluator(model, test, record.evaluation)
+            strategy = HierStrategy(
+                config, grid, model.layout, model.weights, model.buffers(), record.round
+            )
+
+            def evaluate(round_: int, arrays: ArrayRecord) -> MetricRecord | None:
+                if round_ > 0:
+                    base = np.concatenate([array.numpy().ravel() for array in arrays.values()])
+                    evaluator.submit(round_, base, strategy.buffers)
+                return None
+
+            record.start()
+            strategy.start(
+                grid,
+                strategy.arrays(),
+                num_rounds=config.algorithm.rounds,
+                timeout=config.quorum.round_timeout,
+                evaluate_fn=evaluate,
+            )
+            devices, faults = strategy.finish()
+            evaluator.close()
+            traffic = grid.ledger.traffic()
+            record.finish(Final(strategy.base, strategy.buffers, devices, traffic, faults))
+
+    return app

@@ -1,0 +1,245 @@
+"""HierStrategy: the cloud's part of the algorithm, as a Flower strategy over the edges.
+
+In round t it sends the edges to base t, lets them run the round, turns their reports into the
+change of the global model, and encodes it for the downlink. Flower's `Strategy.start` drives it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from hierfl.algorithms import downlink
+from hierfl.algorithms import base as algorithms
+from hierfl.algorithms.schedule import learning_rate, to_bits
+from hierfl.config import CLOUD, Config
+from hierfl.errors import PayloadError, RunFailed
+from hierfl.ledger import Faults, Traffic
+from hierfl.link.grid import TreeGrid
+from hierfl.messages import ROUND, Base, Moved, Report, Round, from_content, to_content
+from hierfl.model import from_bytes, model_hash, to_bytes
+from hierfl.numerics.layout import Layout
+from hierfl.plan import make_algorithm, make_downlink
+from hierfl.rollout import Rollout, position
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What a round came to, before the evaluation.
+
+    Attributes:
+        round: t.
+        lr: its learning rate.
+        loss: mean loss of the devices' minibatches.
+        voters: by edge, the smallest number of ballots that a step had.
+        seconds: by edge, how long its steps took.
+        devices: traffic between edges and devices so far.
+        edges: traffic between cloud and edges so far.
+    """
+
+    round: int
+    lr: float
+    loss: float
+    voters: dict[str, int]
+    seconds: dict[str, float]
+    devices: Traffic
+    edges: Traffic
+
+
+class HierStrategy(Strategy):
+    """Hierarchical training with any algorithm of `hierfl.algorithms`.
+
+    Args:
+        config: the federation's resolved configuration.
+        grid: the edges.
+        layout: the model's tensors.
+        base: the first base, float32[d].
+        buffers: the model's first buffers, float32[b].
+        on_round: called with each round's result.
+
+    Attributes:
+        base: the current base, which all nodes hold in the same bits.
+        buffers: the current buffers.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        grid: TreeGrid,
+        layout: Layout,
+        base: np.ndarray,
+        buffers: np.ndarray,
+        on_round: Callable[[RoundResult], None] = lambda result: None,
+    ) -> None:
+        self.base = base.copy()
+        self.buffers = buffers
+        self._config = config
+        self._grid = grid
+        self._layout = layout
+        self._on_round = on_round
+        self._rollout = Rollout(grid)
+        self._algorithm = make_algorithm(config, layout)
+        self._codec = make_downlink(config, layout)
+        self._state = self._algorithm.cloud_state()
+        self._residual = downlink.initial_state(layout.d)
+        self._next = Base(round=1, lr=0)
+
+    # -- Flower's Strategy -----------------------------------------------------------------------
+
+    def summary(self) -> None:
+        """Log what will be run."""
+        settings = self._config.algorithm
+        log.info(
+            "%s: %d rounds of %d steps, d = %d, %d edges",
+            settings.name,
+            settings.rounds,
+            settings.edge_steps,
+            self._layout.d,
+            len(self._grid.names),
+        )
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        """Send the edges to the base, and return the order to run the round."""
+        settings = self._config.algorithm
+        assert settings.lr is not None, "the configuration is not resolved"
+        lr = learning_rate(settings.schedule, settings.lr, server_round, settings.rounds)
+        moved = self._move(replace(self._next, round=server_round, lr=to_bits(lr)))
+        content = to_content(Round(server_round))
+        group = position(server_round)
+        return [Message(content, node_id, ROUND, group_id=group) for node_id in sorted(moved)]
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord, MetricRecord]:
+        """Turn the edges' reports into the next base.
+
+        Raises:
+            RunFailed: if an edge failed or sent no valid report.
+        """
+        reports = dict(sorted(self._reports(server_round, replies).items()))
+        at = self._at(server_round)
+        total = sum(report.examples for report in reports.values())
+        shares = [report.examples / total for report in reports.values()]
+        change = self._algorithm.change(
+            self._state,
+            [
+                algorithms.Report(share, report.report)
+                for share, report in zip(shares, reports.values(), strict=True)
+            ],
+            at,
+        )
+        payload, decoded = downlink.send(
+            self._codec, self._residual, change.model, at.draw("downlink")
+        )
+        self.base += decoded
+        self._average_buffers(shares, [report.buffers for report in reports.values()])
+        self._next = Base(
+            round=server_round + 1,
+            lr=0,
+            change=payload,
+            buffers=to_bytes(self.buffers),
+            edges=change.edges,
+        )
+        result = self._result(server_round, float(at.lr), shares, reports)
+        self._on_round(result)
+        return self.arrays(), MetricRecord({"loss": result.loss})
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> list[Message]:
+        """Ask nobody: the global model is evaluated at the cloud."""
+        return []
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """See `configure_evaluate`."""
+        return None
+
+    # -- beyond Flower's Strategy ----------------------------------------------------------------
+
+    def arrays(self) -> ArrayRecord:
+        """Return the base as named arrays."""
+        views = self._layout.views(self.base)
+        return ArrayRecord({name: Array(view) for name, view in views.items()})
+
+    def finish(self) -> tuple[Traffic, Faults]:
+        """Send the edges to the last base; return the devices' traffic and all faults."""
+        moved = self._move(self._next)
+        traffic, faults = Traffic.from_list([]), Faults()
+        for answer in moved.values():
+            traffic += Traffic.from_list(answer.traffic)
+            faults += Faults.from_list(answer.faults)
+        grid = self._grid
+        return traffic, faults + Faults(grid.reconnects, grid.rejected, grid.late)
+
+    def _move(self, base: Base) -> dict[int, Moved]:
+        def whole() -> Base:
+            return replace(
+                base,
+                change=b"",
+                model=to_bytes(self.base),
+                layout=self._layout.to_json(),
+                buffers=to_bytes(self.buffers),
+            )
+
+        timeout = self._config.quorum.round_timeout
+        moved = self._rollout.move(base, whole, model_hash(self.base), timeout)
+        self._next = base
+        return moved
+
+    def _at(self, round_: int) -> algorithms.Step:
+        lr = np.uint32(self._next.lr).view(np.float32)
+        return algorithms.Step(self._config.seed, CLOUD, round_, 0, lr)
+
+    def _reports(self, round_: int, replies: Iterable[Message]) -> dict[int, Report]:
+        """Return the reports by node id."""
+        reports = {}
+        for reply in replies:
+            node_id = reply.metadata.src_node_id
+            name = self._grid.names[node_id]
+            if reply.has_error():
+                raise RunFailed(f"{name}: {reply.error.reason}")
+            try:
+                report = from_content(Report, reply.content)
+                if report.round != round_ or report.examples < 1:
+                    raise PayloadError(f"a report of round {report.round}")
+            except PayloadError as error:
+                raise RunFailed(f"{name} sent {error}") from error
+            reports[node_id] = report
+        return reports
+
+    def _average_buffers(self, shares: list[float], parts: list[bytes]) -> None:
+        """Average the edges' buffers, float32[b] each, in the edges' order."""
+        if self.buffers.size:
+            self.buffers = np.zeros_like(self.buffers)
+            for share, part in zip(shares, parts, strict=True):
+                self.buffers += np.float32(share) * from_bytes(part, self.buffers.size)
+
+    def _result(
+        self, round_: int, lr: float, shares: list[float], reports: dict[int, Report]
+    ) -> RoundResult:
+        names = self._grid.names
+        losses = [report.loss for report in reports.values()]
+        devices = Traffic.from_list([])
+        for report in reports.values():
+            devices += Traffic.from_list(report.traffic)
+        return RoundResult(
+            round=round_,
+            lr=lr,
+            loss=sum(share * loss for share, loss in zip(shares, losses, strict=True)),
+            voters={names[node]: report.voters for node, report in reports.items()},
+            seconds={names[node]: report.seconds for node, report in reports.items()},
+            devices=devices,
+            edges=self._grid.ledger.traffic(),
+        )

@@ -1,0 +1,1 @@
+"""How a federation gets onto its machines."""

@@ -1,0 +1,222 @@
+"""A whole federation on this machine: one process a node, supervised until the cloud is done."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from time import monotonic
+from types import FrameType
+
+from deploy.ports import Ports
+from deploy.processes import Command, Ended, NodeProcess, describe, stop, tail
+from hierfl.config import Config
+from hierfl.errors import HierflError, RunFailed, render
+
+PATIENCE = 5.0  # seconds that nodes get to end by themselves
+BACKOFF = (0.2, 10.0)  # seconds before a dead node's next start: the first, the longest
+STEADY = 30.0  # a node that ran for so long starts again at the first back-off
+
+INTERRUPTED = 130
+ROLES = ("device", "edge", "cloud")  # in the order in which they are stopped
+
+BuildCommand = Callable[[str, str, Sequence[str]], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A signal asked the launcher to stop."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """A dead node's back-off is over."""
+
+    command: Command
+
+
+def run_local(
+    config: Config,
+    *,
+    topology_args: Sequence[str] = (),
+    out: Path,
+    build: BuildCommand | None = None,
+) -> int:
+    """Runs every node of `config` as a process here; returns the exit code for the shell.
+
+    The nodes read `out/config.yaml`, which must be there, and log to `out/logs/NAME.log`; the
+    cloud's standard output is this process's own. Whatever ends the run, also an exception or the
+    death of this process, no node outlives it. To be called in the main thread.
+
+    Args:
+        config: the federation; addresses with port 0 get a free port.
+        topology_args: further arguments for every node, after all others.
+        out: the run's directory.
+        build: (role, name, arguments that fix the addresses) -> the command line of a node; the
+            default is `node_command`.
+
+    Returns:
+        0 when the cloud is done; 1 or 2 when a node failed, which is reported on stderr;
+        130 when interrupted.
+
+    Raises:
+        ConfigError: an address with port 0 cannot be had on this machine.
+    """
+    logs = out / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+
+    def default(role: str, name: str, sets: Sequence[str]) -> list[str]:
+        return [*node_command(role, name, sets, out), *topology_args]
+
+    with Ports() as ports:
+        sets = _fixed_addresses(config, ports)
+        commands = [
+            Command(
+                role,
+                name,
+                (build or default)(role, name, sets),
+                logs / f"{name}.log",
+                shows=role == "cloud",
+            )
+            for role, name in _nodes(config)
+        ]
+        supervisor = Supervisor(restart=config.restart == "always")
+        try:
+            with _signals(supervisor.interrupt):
+                return supervisor.run(commands)
+        except HierflError as error:
+            print(render(error), file=sys.stderr)
+            return error.exit_code
+
+
+def node_command(role: str, name: str, sets: Sequence[str], out: Path) -> list[str]:
+    """The command line that starts one node of the run in `out`."""
+    place = ["--out", str(out)] if role == "cloud" else []
+    config = str(out / "config.yaml")
+    return [sys.executable, "-m", "hierfl.cli", role, config, "--name", name, *sets, *place]
+
+
+def _nodes(config: Config) -> Iterator[tuple[str, str]]:
+    yield "cloud", "cloud"
+    for edge in config.edges:
+        yield "edge", edge.name
+    for edge in config.edges:
+        for device in edge.devices:
+            yield "device", device
+
+
+def _fixed_addresses(config: Config, ports: Ports) -> list[str]:
+    """The `--set` arguments that tell every node the addresses whose port was 0."""
+    asked = {"cloud.address": config.cloud.address}
+    asked |= {f"edges.{i}.address": edge.address for i, edge in enumerate(config.edges)}
+    fixed = {key: ports.fix(key, address) for key, address in asked.items()}
+    changed = [key for key in asked if fixed[key] != asked[key]]
+    return [part for key in changed for part in ("--set", f"{key}={fixed[key]}")]
+
+
+class Supervisor:
+    """Starts nodes, waits for what happens to them, and stops them all at the end."""
+
+    def __init__(self, restart: bool) -> None:
+        self._restart = restart
+        self._events: SimpleQueue[object] = SimpleQueue()
+        self._running: dict[str, NodeProcess] = {}
+        self._backoff: dict[str, float] = {}
+
+    def interrupt(self) -> None:
+        """Ends the run; safe to call from a signal handler."""
+        self._events.put(Interrupted())
+
+    def run(self, commands: Sequence[Command]) -> int:
+        """Runs `commands` until the cloud's ends well or something else ends the run.
+
+        Raises:
+            RunFailed: a node failed, with the end of its log.
+        """
+        try:
+            for command in commands:
+                self._start(command)
+            return self._supervise()
+        finally:
+            self._stop_all()
+
+    def _start(self, command: Command) -> None:
+        self._running[command.name] = NodeProcess(command, self._events)
+
+    def _supervise(self) -> int:
+        while True:
+            match self._events.get():
+                case Interrupted():
+                    return INTERRUPTED
+                case Due(command):
+                    self._start(command)
+                case Ended(process, code):
+                    command = process.command
+                    del self._running[command.name]
+                    if command.role == "cloud" and code == 0:
+                        return self._let_end()
+                    if code == 2 or not self._restart:
+                        raise _failure(command, code)
+                    self._start_later(process, code)
+
+    def _let_end(self) -> int:
+        """The cloud is done: the others may end by themselves, for a while."""
+        deadline = monotonic() + PATIENCE
+        while self._running:
+            try:
+                event = self._events.get(timeout=max(0.0, deadline - monotonic()))
+            except Empty:
+                break
+            if isinstance(event, Interrupted):
+                return INTERRUPTED
+            if isinstance(event, Ended):
+                del self._running[event.process.command.name]
+        return 0
+
+    def _start_later(self, process: NodeProcess, code: int) -> None:
+        command, (first, longest) = process.command, BACKOFF
+        if monotonic() - process.since > STEADY:
+            self._backoff.pop(command.name, None)
+        delay = self._backoff.get(command.name, first)
+        self._backoff[command.name] = min(2 * delay, longest)
+        with command.log.open("a") as log:
+            log.write(f"--- ended with {describe(code)}; starts again in {delay:g} s\n")
+        timer = threading.Timer(delay, self._events.put, (Due(command),))
+        timer.daemon = True
+        timer.start()
+
+    def _stop_all(self) -> None:
+        for role in ROLES:
+            stop((p for p in self._running.values() if p.command.role == role), PATIENCE)
+
+
+def _failure(command: Command, code: int) -> RunFailed:
+    early = " before the run was over" if code == 0 else ""
+    node = command.role if command.role == command.name else f"{command.role} {command.name}"
+    failure = RunFailed(
+        f"{node} ended with {describe(code)}{early}; the end of its log:\n{tail(command.log)}",
+        f"The whole log is {command.log}.",
+    )
+    if code == 2:
+        failure.exit_code = 2
+    return failure
+
+
+@contextmanager
+def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM call `interrupt` and nothing else."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        interrupt()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

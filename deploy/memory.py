@@ -1,0 +1,51 @@
+"""A whole federation in one process: the same algorithm, messages and bits, without sockets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flwr.app import Context, RecordDict
+
+from clients.client_app import client_app as device_app
+from clients.main import make_device
+from cloud.server_app import server_app
+from cloud.view import View
+from edge.client_app import client_app as edge_app
+from edge.cluster import Cluster
+from hierfl.config import Config
+from hierfl.learning.datasets import load_dataset
+from hierfl.learning.flat import FlatModel
+from hierfl.learning.models import build_model
+from hierfl.learning.split import Data
+from hierfl.link.child import Child
+from hierfl.link.grid import RUN_ID
+from hierfl.link.memory import MemoryGrid
+
+
+def run_memory(config: Config, out: Path, view: View) -> None:
+    """Run all nodes of a resolved configuration in this process.
+
+    Raises:
+        HierflError: whatever a person can put right.
+    """
+    data = load_dataset(config.data.dataset, config.data.root)
+    edges = {
+        edge: Child(edge_app(_cluster(config, edge, data, view)), _context())
+        for edge in config.tree()
+    }
+    module = build_model(config.model, shape=data.shape, classes=data.classes, seed=config.seed)
+    app = server_app(config, FlatModel(module), data.test, out, view)
+    app(MemoryGrid(edges, config.quorum.edges), _context())
+
+
+def _cluster(config: Config, edge: str, data: Data, view: View) -> Cluster:
+    devices = {}
+    for name in config.tree()[edge]:
+        device, _ = make_device(config, name, data)
+        devices[name] = Child(device_app(device), _context())
+    grid = MemoryGrid(devices, config.quorum.devices)
+    return Cluster(edge, grid, config, lambda news: view.progress(edge, news))
+
+
+def _context() -> Context:
+    return Context(RUN_ID, 0, {}, RecordDict(), {})

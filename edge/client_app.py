@@ -1,0 +1,24 @@
+"""The edge as a client of the cloud: a Flower ClientApp around its cluster."""
+
+from __future__ import annotations
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from edge.cluster import Cluster
+from hierfl.messages import Base, from_content, reply
+
+
+def client_app(cluster: Cluster) -> ClientApp:
+    """Return the app that moves a cluster to each base and runs each round."""
+    app = ClientApp()
+
+    @app.train("base")
+    def base(message: Message, context: Context) -> Message:
+        return reply(message, cluster.move(from_content(Base, message.content)))
+
+    @app.train("round")
+    def round_(message: Message, context: Context) -> Message:
+        return reply(message, cluster.run())
+
+    return app

@@ -1,0 +1,40 @@
+"""The edge as a process of its own: its devices on one side, the cloud on the other.
+
+It holds no model and needs no torch: what it must know of the model, the cloud's welcome says.
+"""
+
+from __future__ import annotations
+
+from edge.client_app import client_app
+from edge.cluster import Cluster
+from hierfl.config import Config
+from hierfl.link import link_pb2 as pb
+from hierfl.link.client import LinkClient
+from hierfl.link.server import LinkGrid
+from hierfl.plan import digest
+
+
+def run(config: Config, name: str) -> None:
+    """Serve one edge of a resolved configuration until the run is done.
+
+    Raises:
+        HierflError: whatever a person can put right.
+    """
+    edge = config.edge(name)
+    plan = digest(config)
+    with LinkGrid(edge.address, edge.devices, quorum=config.quorum.devices, plan=plan) as grid:
+        cluster = Cluster(name, grid, config, lambda news: client.progress(news))
+
+        def welcome(welcome: pb.Welcome) -> None:
+            if not grid.is_open:
+                grid.open(model=welcome.model, run=welcome.run, max_frame=welcome.max_frame)
+
+        client = LinkClient(
+            config.cloud.address,
+            name,
+            client_app(cluster),
+            plan=plan,
+            patience=config.quorum.round_timeout,
+            on_welcome=welcome,
+        )
+        client.serve()

@@ -1,0 +1,40 @@
+"""The algorithms, one file each, and how a name in a topology finds one."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from hierfl.algorithms.base import Algorithm
+from hierfl.algorithms.hier_sgd import HierSGD
+from hierfl.algorithms.hier_signsgd import HierSignSGD
+from hierfl.errors import ConfigError
+from hierfl.loader import load
+
+BUILT_IN: dict[str, type[Algorithm]] = {
+    "hier-signsgd": HierSignSGD,
+    "hier-sgd": HierSGD,
+}
+
+
+def algorithm_class(name: str) -> type[Algorithm]:
+    """Return the algorithm of a built-in's name or a "module:attribute".
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if ":" not in name:
+        if name in BUILT_IN:
+            return BUILT_IN[name]
+        close = get_close_matches(name, BUILT_IN, n=1)
+        raise ConfigError(
+            "algorithm.name",
+            f"there is no algorithm {name!r}" + (f"; did you mean {close[0]}?" if close else ""),
+            f"Built in are {', '.join(BUILT_IN)}; your own is named as my_package.algo:MySign.",
+        )
+    found = load(name, "algorithm.name")
+    if not (isinstance(found, type) and issubclass(found, Algorithm)):
+        raise ConfigError(
+            "algorithm.name",
+            f"{name} is no subclass of hierfl.algorithms.base.Algorithm",
+        )
+    return found

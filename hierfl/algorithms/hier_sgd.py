@@ -1,0 +1,106 @@
+"""Hierarchical SGD in full precision, step for step beside HierSignSGD: what one bit is held against.
+
+In round t at edge q, step s:
+
+    device k:   m_k <- beta m_k + (1 - beta) g_k,   ballot m_k
+    edge q:     v = sum_k (n_k / n_q) m_k
+    all in q:   w <- w - lr v
+
+and at the round's end, at the cloud:  change = -lr sum_q p_q sum_s v, the average of the edges'
+models (Liu et al. 2020, arXiv 1905.06641, with one local step between edge averages).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, State, Step
+from hierfl.errors import PayloadError
+from hierfl.numerics.layout import Layout
+
+_F32 = np.dtype("<f4")
+
+
+class HierSGD(Algorithm):
+    """Float32 momenta up, float32 averages down; every payload is 4 d bytes."""
+
+    lr: ClassVar[Mapping[str, float]] = {"default": 0.1}
+    downlink = "float32"
+    uplinks = ("float32",)
+
+    def device_state(self) -> State:
+        """Return the momentum, float32[d]."""
+        return {"momentum": np.zeros(self.layout.d, np.float32)}
+
+    def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
+        """Return the momentum."""
+        beta = np.float32(self.settings.momentum)
+        momentum = state["momentum"]
+        momentum *= beta
+        momentum += (1 - beta) * gradient
+        return momentum.astype(_F32, copy=False).tobytes()
+
+    def apply(self, weights: np.ndarray, decision: bytes, at: Step) -> None:
+        """Take one step along the cluster's average."""
+        weights -= at.lr * floats(decision, self.layout)
+
+    def edge_round(self, state: State, examples: Sequence[int]) -> EdgeRound:
+        """Open a round; a device's weight is its number of samples."""
+        return WeightedMean(self.layout, examples)
+
+    def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
+        """Average the edges' models."""
+        total = np.zeros(self.layout.d)
+        for report in reports:
+            total += report.share * floats(report.payload, self.layout)
+        return Change((-float(at.lr) * total).astype(np.float32))
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Return the length of a ballot, a decision and a report, in bytes."""
+        size = 4 * self.layout.d
+        return size, size, size
+
+
+def floats(payload: bytes, layout: Layout) -> np.ndarray:
+    """Return a payload's float32[d], without copying.
+
+    Raises:
+        PayloadError: if it has another length or holds a value that is not finite.
+    """
+    if len(payload) != 4 * layout.d:
+        raise PayloadError(f"{len(payload)} bytes where {4 * layout.d} were expected")
+    values = np.frombuffer(payload, _F32)
+    if not np.isfinite(values).all():
+        raise PayloadError("values that are not finite")
+    return values
+
+
+class WeightedMean(EdgeRound):
+    """Averages float32 ballots in the order of the devices' positions."""
+
+    def __init__(self, layout: Layout, examples: Sequence[int]) -> None:
+        self._layout = layout
+        self._examples = examples
+        self._ballots: dict[int, np.ndarray] = {}
+        self._sum = np.zeros(layout.d, np.float32)
+
+    def add(self, device: int, ballot: bytes) -> None:
+        """Keep a ballot until the step is closed."""
+        self._ballots[device] = floats(ballot, self._layout)
+
+    def decide(self, at: Step) -> bytes:
+        """Return the average, weighted by samples."""
+        total = sum(self._examples[device] for device in self._ballots)
+        mean = np.zeros(self._layout.d, np.float32)
+        for device in sorted(self._ballots):
+            mean += np.float32(self._examples[device] / total) * self._ballots[device]
+        self._ballots.clear()
+        self._sum += mean
+        return mean.astype(_F32, copy=False).tobytes()
+
+    def report(self) -> bytes:
+        """Return the sum of the round's averages."""
+        return self._sum.astype(_F32, copy=False).tobytes()

@@ -1,0 +1,34 @@
+"""The learning rate, computed once a round, at the cloud."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def learning_rate(schedule: str, lr: float, round_: int, rounds: int) -> np.float32:
+    """Return the learning rate of a round.
+
+    Args:
+        schedule: "constant", or "cosine": lr (1 + cos(pi (t - 1) / R)) / 2, from lr towards 0.
+        lr: the first round's rate.
+        round_: t, from 1 to R.
+        rounds: R.
+
+    >>> [float(learning_rate("cosine", 1.0, t, 2)) for t in (1, 2)]
+    [1.0, 0.5]
+    """
+    if schedule == "constant":
+        return np.float32(lr)
+    return np.float32(lr * (1 + math.cos(math.pi * (round_ - 1) / rounds)) / 2)
+
+
+def to_bits(lr: np.float32) -> int:
+    """Return a rate's float32 bits, so that it travels unharmed."""
+    return int(np.float32(lr).view(np.uint32))
+
+
+def from_bits(bits: int) -> np.float32:
+    """Undo `to_bits`."""
+    return np.uint32(bits).view(np.float32)

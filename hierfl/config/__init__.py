@@ -1,0 +1,37 @@
+"""The configuration of a federation: one YAML file, read once into frozen models."""
+
+from hierfl.config.read import load_config
+from hierfl.config.schema import (
+    CLOUD,
+    Algorithm,
+    Cloud,
+    Config,
+    Data,
+    Dirichlet,
+    Downlink,
+    Edge,
+    Iid,
+    Partition,
+    Quorum,
+    Security,
+    Shards,
+    Uplink,
+)
+
+__all__ = [
+    "CLOUD",
+    "Algorithm",
+    "Cloud",
+    "Config",
+    "Data",
+    "Dirichlet",
+    "Downlink",
+    "Edge",
+    "Iid",
+    "Partition",
+    "Quorum",
+    "Security",
+    "Shards",
+    "Uplink",
+    "load_config",
+]

@@ -1,0 +1,137 @@
+"""What is wrong with a configuration, one line for each key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from hierfl.config.schema import Config
+from hierfl.errors import ConfigError
+
+Location = Sequence[int | str]
+Models = list[type[BaseModel]]
+
+
+_SAYS = {
+    "missing": "this key is required",
+    "tuple_type": "should be a list",
+    "dict_type": "should be keys and values",
+    "model_type": "should be keys and values",
+    "string_type": "should be a text, in quotes if YAML would read it as something else",
+    "string_too_short": "should not be empty",
+    "string_pattern_mismatch": "should be a name: 1 to 63 letters, digits, '_', '.' and '-',"
+    " a letter or a digit first",
+    "union_tag_not_found": "should have the key kind: iid, dirichlet or shards",
+}
+
+
+def explain(error: ValidationError, file: str | None, sets: Mapping[str, str]) -> ConfigError:
+    """The one error that shows everything `error` holds, each key with its path.
+
+    Args:
+        error: what pydantic found in the configuration.
+        file: the file that was read, or None.
+        sets: the keys that `--set` set, each with the option's text, to name the one to blame.
+    """
+    problems = [_problem(detail) for detail in error.errors(include_url=False)]
+    given = [_given(path, sets) for path, _ in problems]
+    if len(problems) == 1:
+        path, message = problems[0]
+        origin = given[0] or (file and f"in {file}")
+        return ConfigError(path, message, origin and f"This is {origin}.")
+    lines = [f"{len(problems)} keys are wrong"]
+    for (path, message), option in zip(problems, given, strict=True):
+        lines.append(f"  {path}: {message}" + (f" ({option})" if option else ""))
+    return ConfigError(file or "the command line", "\n".join(lines))
+
+
+def _given(path: str, sets: Mapping[str, str]) -> str | None:
+    """The option that set the key at `path`, something inside it or something around it."""
+    for key, text in sets.items():
+        if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}."):
+            return f"given with --set {text}"
+    return None
+
+
+def _problem(detail: Any) -> tuple[str, str]:
+    """The path of a key and what is wrong with it."""
+    location, kind = detail["loc"], detail["type"]
+    path = ".".join(str(step) for step in _without_tags(location))
+    if kind == "extra_forbidden":
+        return path, _unknown(location)
+    if kind == "union_tag_invalid":
+        context = detail["ctx"]
+        return f"{path}.kind", f"should be {context['expected_tags']}, got {context['tag']!r}"
+    message = _SAYS.get(kind) or detail["msg"].removeprefix("Input ")
+    if path and kind != "missing":
+        message += f", got {_short(detail['input'])}"
+    return path, message
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _without_tags(location: Location) -> Iterator[str]:
+    """Drops what pydantic adds to a path: the kind of partition that was tried."""
+    models: Models = [Config]
+    for step in location:
+        inner = _inside(models, step)
+        if len(models) <= 1:
+            yield str(step)
+        models = inner
+
+
+def _unknown(location: Location) -> str:
+    """The message for a key that does not exist, with the nearest that does."""
+    *parents, name = (str(step) for step in location)
+    models: Models = [Config]
+    siblings: Models = []
+    for step in parents:
+        siblings, models = models, _inside(models, step)
+    owners = [m for m in siblings if m not in models and name in m.model_fields]
+    if owners and len(siblings) > 1:
+        return f"does not belong to kind: {parents[-1]}, but to kind: {_kind(owners[0])}"
+    known = list(dict.fromkeys(key for model in models for key in model.model_fields))
+    close = [
+        ".".join((*_without_tags(location[:-1]), near))
+        for near in difflib.get_close_matches(name, known, n=1)
+    ] or [path for path in _paths() if path.rpartition(".")[2] == name]
+    hint = f"did you mean {close[0]}?" if close else f"the keys here are {', '.join(known)}"
+    return f"there is no such key; {hint}"
+
+
+def _inside(models: Models, step: int | str) -> Models:
+    """The models that `step`, a key, an index or a union's tag, leads to."""
+    if isinstance(step, int) or step.isdigit():
+        return models
+    fields = [model.model_fields[step] for model in models if step in model.model_fields]
+    if fields:
+        return [model for field in fields for model in _models_in(field.annotation)]
+    return [model for model in models if "kind" in model.model_fields and _kind(model) == step]
+
+
+def _kind(model: type[BaseModel]) -> str:
+    return str(get_args(model.model_fields["kind"].annotation)[0])
+
+
+def _models_in(annotation: Any) -> Models:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def _paths(models: Sequence[type[BaseModel]] = (Config,), prefix: str = "") -> list[str]:
+    """All dotted keys there are; an edge's stand under `edges.0`."""
+    found: dict[str, None] = {}
+    for model in models:
+        for key, field in model.model_fields.items():
+            inner = _models_in(field.annotation)
+            step = f"{key}.0" if key == "edges" else key
+            found[prefix + key] = None
+            found.update(dict.fromkeys(_paths(inner, f"{prefix}{step}.")))
+    return list(found)

@@ -1,0 +1,142 @@
+"""From a YAML file and `--set key=value` to a `Config`."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from hierfl.config.problems import explain
+from hierfl.config.schema import Config
+from hierfl.errors import ConfigError
+
+_DEFAULT_EDGES = """
+edges:
+  - {name: east, address: "127.0.0.1:0", devices: [east-0, east-1, east-2]}
+  - {name: west, address: "127.0.0.1:0", devices: 3}
+"""
+
+
+def load_config(path: Path | None, sets: Sequence[str] = ()) -> Config:
+    """The configuration of a file, or the default federation, with some keys set anew.
+
+    Args:
+        path: a YAML file; None for the defaults, 2 edges of 3 devices on this machine.
+        sets: `key=value` texts: the key dotted (`data.partition.kind`, `edges.0.address` or
+            `edges.east.address`), the value in YAML.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or a value is wrong; all of them are named.
+    """
+    tree = _parse(_DEFAULT_EDGES, "the defaults") if path is None else _read(path)
+    given = {_set(tree, text): text for text in sets}
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise explain(error, None if path is None else str(path), given) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(str(path), "there is no such file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), f"is not UTF-8 text: {error}") from None
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be read: {error.strerror}") from None
+    tree = _parse(text, str(path))
+    if tree is None:
+        raise ConfigError(str(path), "the file is empty", f"The least it needs is:{_DEFAULT_EDGES}")
+    if not isinstance(tree, dict):
+        raise ConfigError(str(path), f"expected keys and values, got a {type(tree).__name__}")
+    if "edges" not in tree:
+        raise ConfigError("edges", f"{path} names no edges", f"For example:{_DEFAULT_EDGES}")
+    return tree
+
+
+def _set(tree: dict[str, Any], text: str) -> str:
+    """Carries out one `key=value` on the raw tree; returns the key, edges by their index.
+
+    Whether there is such a key is found out with the whole tree.
+    """
+    key, equals, value = text.partition("=")
+    steps = key.split(".")
+    if not equals or not all(steps):
+        raise ConfigError(f"--set {text}", "expected key=value, for example algorithm.rounds=5")
+    path: list[str] = []
+    place: Any = tree
+    for step in steps[:-1]:
+        slot = _slot(place, step, path, text)
+        place = place.setdefault(slot, {}) if isinstance(place, dict) else place[slot]
+        path.append(str(slot))
+    slot = _slot(place, steps[-1], path, text)
+    place[slot] = _value(value, text)
+    return ".".join((*path, str(slot)))
+
+
+def _value(value: str, text: str) -> Any:
+    try:
+        return _parse(value, "")
+    except ConfigError as error:
+        hint = "The value is read as YAML; quotes around it may help."
+        raise ConfigError(f"--set {text}", f"{value!r}: {error.message}", hint) from None
+
+
+def _slot(place: Any, step: str, path: list[str], text: str) -> Any:
+    """Where `step` leads in `place`: a key of a mapping, an index of a list."""
+    here = ".".join(path)
+    if isinstance(place, dict):
+        return step
+    if not isinstance(place, list):
+        raise ConfigError(f"--set {text}", f"{here} is {place!r} and holds no keys")
+    if step.isdecimal() and int(step) < len(place):
+        return int(step)
+    names = [item.get("name") if isinstance(item, dict) else None for item in place]
+    if step in names:
+        return names.index(step)
+    known = [name for name in names if isinstance(name, str)]
+    close = difflib.get_close_matches(step, known, n=1)
+    listed = f", named {', '.join(known)}" if known else ""
+    raise ConfigError(
+        f"--set {text}",
+        f"{here} has no {step!r}, only {len(place)} entries{listed}",
+        f"Did you mean {close[0]}?" if close else None,
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 with two faults mended: `1e-3` is a number, and a key given twice is refused."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    problem = f"the key {key.value!r} is given twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError(f"{source}{where}", error.problem or "is not YAML") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(source, f"is not YAML: {error}") from None

@@ -1,0 +1,256 @@
+"""What a configuration is: every key, its default and its range.
+
+The models are frozen and refuse unknown keys; YAML's numbers and booleans are taken as they are,
+never converted from one to the other.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from hierfl.errors import ConfigError
+
+CLOUD = "cloud"
+
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})")
+
+
+def wrong(message: str) -> PydanticCustomError:
+    """A validation error that reads exactly `message`."""
+    return PydanticCustomError("hierfl", "{message}", {"message": message})
+
+
+def _address(text: str) -> str:
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match[2]) > 65535:
+        raise wrong("should be host:port with a port of at most 65535 ([host]:port for IPv6)")
+    return text
+
+
+def _not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not items:
+        raise wrong("should name at least one")
+    return items
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, str | int | float):
+        raise wrong("should be a text, a number, true or false")
+    return value
+
+
+Int = Annotated[int, Strict()]
+Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Bool = Annotated[bool, Strict()]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Address = Annotated[str, AfterValidator(_address)]
+Place = Annotated[Path, AfterValidator(Path.expanduser)]
+Share = Annotated[Float, Field(gt=0, le=1)]
+Seconds = Annotated[Float, Field(gt=0)]
+Option = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
+
+
+class Part(BaseModel):
+    """A mapping of the configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Iid(Part):
+    """Every device draws from the same distribution."""
+
+    kind: Literal["iid"] = "iid"
+
+
+class Dirichlet(Part):
+    """Each class is shared out among all devices by a Dirichlet(alpha) draw."""
+
+    kind: Literal["dirichlet"] = "dirichlet"
+    alpha: Annotated[Float, Field(gt=0)] = 0.3
+
+
+class Shards(Part):
+    """Each edge holds `classes` classes only."""
+
+    kind: Literal["shards"] = "shards"
+    classes: Annotated[Int, Field(ge=1)] = 2
+
+
+Partition = Annotated[Iid | Dirichlet | Shards, Field(discriminator="kind")]
+
+
+class Data(Part):
+    dataset: Text = "fashion-mnist"
+    root: Place | None = None
+    partition: Partition = Iid()
+
+
+class Algorithm(Part):
+    name: Text = "hier-signsgd"
+    lr: Annotated[Float, Field(gt=0)] | None = None
+    schedule: Literal["cosine", "constant"] = "cosine"
+    momentum: Annotated[Float, Field(ge=0, lt=1)] = 0.9
+    batch_size: Annotated[Int, Field(ge=1)] = 64
+    edge_steps: Annotated[Int, Field(ge=1, le=65535)] = 15
+    rounds: Annotated[Int, Field(ge=1)] = 40
+    tie: Literal["random", "zero", "keep"] = "random"
+    options: dict[str, Option] = {}
+
+
+class Downlink(Part):
+    """Cloud to edge to device; `codec: null` is the algorithm's default."""
+
+    codec: Text | None = None
+    bits: Annotated[Int, Field(ge=2, le=8)] | None = None
+    fraction: Share | None = None
+
+    @field_validator("bits", "fraction")
+    @classmethod
+    def _belongs(cls, value: float | None, info: ValidationInfo) -> float | None:
+        owner = {"bits": "qsgd", "fraction": "topk"}[str(info.field_name)]
+        codec = info.data.get("codec")
+        if value is not None and codec not in (None, owner):
+            raise wrong(f"should not be here: it belongs to codec: {owner}, not to {codec}")
+        return value
+
+
+class Uplink(Part):
+    """Edge to cloud; `codec: null` is the algorithm's default."""
+
+    codec: Text | None = None
+
+
+class Quorum(Part):
+    """The share of children whose answer closes a step or a round, and how long to wait."""
+
+    devices: Share = 1.0
+    edges: Share = 1.0
+    step_timeout: Seconds = 30.0
+    round_timeout: Seconds = 600.0
+
+
+class Security(Part):
+    certs: Place | None = None
+    insecure: Bool = False
+
+
+class Cloud(Part):
+    address: Address = "127.0.0.1:0"
+
+
+class Edge(Part):
+    """An edge and its devices; a number of devices names them NAME-0, NAME-1, ..."""
+
+    name: Name
+    address: Address = "127.0.0.1:0"
+    devices: Annotated[tuple[Name, ...], AfterValidator(_not_empty)]
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _expand(cls, devices: Any, info: ValidationInfo) -> Any:
+        if isinstance(devices, (list, tuple)):
+            return devices
+        if not isinstance(devices, int) or isinstance(devices, bool) or not 1 <= devices <= 9999:
+            raise wrong("should be a list of names, or a number of devices from 1 to 9999")
+        return tuple(f"{info.data.get('name', 'device')}-{i}" for i in range(devices))
+
+
+class Config(Part):
+    """A whole federation. Names of nodes are unique; each device has one edge."""
+
+    name: Name = "demo"
+    seed: Annotated[Int, Field(ge=0, lt=2**63)] = 1
+    runtime: Literal["process", "memory"] = "process"
+    restart: Literal["never", "always"] = "never"
+    model: Text = "cnn"
+    data: Data = Data()
+    algorithm: Algorithm = Algorithm()
+    downlink: Downlink = Downlink()
+    uplink: Uplink = Uplink()
+    quorum: Quorum = Quorum()
+    security: Security = Security()
+    cloud: Cloud = Cloud()
+    edges: Annotated[tuple[Edge, ...], AfterValidator(_not_empty)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Config:
+        addresses = [("cloud.address", self.cloud.address)]
+        addresses += [(f"edges.{i}.address", edge.address) for i, edge in enumerate(self.edges)]
+        fixed = [(place, address) for place, address in addresses if not address.endswith(":0")]
+        _refuse_twins("address", fixed)
+        _refuse_twins("name", self._places())
+        return self
+
+    def _places(self) -> Iterator[tuple[str, str]]:
+        yield CLOUD, CLOUD
+        for i, edge in enumerate(self.edges):
+            yield f"edges.{i}.name", edge.name
+            for k, device in enumerate(edge.devices):
+                yield f"edges.{i}.devices.{k}", device
+
+    def to_yaml(self) -> str:
+        """The whole configuration, every key written out; `load_config` reads it back equal."""
+        tree = self.model_dump(mode="json")
+        return yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=100)
+
+    def tree(self) -> dict[str, tuple[str, ...]]:
+        """Edge name -> the names of its devices, in the file's order."""
+        return {edge.name: edge.devices for edge in self.edges}
+
+    def edge(self, name: str) -> Edge:
+        """The edge of this name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        found = next((edge for edge in self.edges if edge.name == name), None)
+        if found is None:
+            raise _no_such("edge", name, [edge.name for edge in self.edges])
+        return found
+
+    def parent_of(self, name: str) -> str:
+        """The name of the node that `name` dials: a device's edge, an edge's cloud.
+
+        Raises:
+            ConfigError: no device and no edge has this name.
+        """
+        parents = {edge.name: CLOUD for edge in self.edges}
+        parents |= {device: edge.name for edge in self.edges for device in edge.devices}
+        if name not in parents:
+            raise _no_such("device or edge", name, list(parents))
+        return parents[name]
+
+
+def _refuse_twins(what: str, placed: Any) -> None:
+    seen: dict[str, str] = {}
+    for place, value in placed:
+        if value in seen:
+            raise wrong(f"{place} and {seen[value]} have the same {what} {value!r}")
+        seen[value] = place
+
+
+def _no_such(what: str, name: str, known: list[str]) -> ConfigError:
+    close = difflib.get_close_matches(name, known, n=1)
+    listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+    hint = f"Did you mean {close[0]}?" if close else f"There are: {listed}"
+    return ConfigError("", f"the configuration has no {what} named {name!r}", hint)

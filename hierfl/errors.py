@@ -1,0 +1,67 @@
+"""What can go wrong that a user can put right.
+
+Everything here is *expected*: it is shown on one screen, without a traceback. Any other exception
+is a defect of hierfl or of the user's own code, and is shown with its traceback.
+"""
+
+from __future__ import annotations
+
+
+class HierflError(Exception):
+    """Base of all expected errors.
+
+    Args:
+        message: what happened, naming the file, the key or the peer.
+        hint: what to do about it, or None.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(HierflError):
+    """A topology file, an option or an argument is wrong."""
+
+    exit_code = 2
+
+    def __init__(self, path: str, message: str, hint: str | None = None) -> None:
+        super().__init__(f"{path}: {message}" if path else message, hint)
+        self.path = path
+
+
+class DataError(HierflError):
+    """A data set is absent or unreadable."""
+
+
+class PayloadError(HierflError):
+    """Bytes from a peer or a file are not what their kind demands."""
+
+
+class LinkError(HierflError):
+    """A peer cannot be reached, was lost, or broke the protocol."""
+
+
+class PeerRefused(LinkError):
+    """The parent does not admit this node; asking again is useless."""
+
+
+class RunFailed(HierflError):
+    """The federation stopped: a node failed or disagrees with the others."""
+
+
+SCREEN_LINES = 40
+
+
+def render(error: HierflError) -> str:
+    """The text of `error` for a terminal: what happened, then what to do; one screen at most."""
+    lines = f"error: {error.message}".splitlines()
+    if len(lines) > SCREEN_LINES:
+        left_out = len(lines) - SCREEN_LINES
+        lines[SCREEN_LINES:] = [f"... ({left_out} more lines)"]
+    if error.hint:
+        lines += [f"  {line}" for line in error.hint.splitlines()]
+    return "\n".join(lines)

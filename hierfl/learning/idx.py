@@ -1,0 +1,58 @@
+"""IDX, the file format of MNIST and its successors; plain or gzipped.
+
+Written out here because torchvision's reader takes no gzipped file, and because importing
+torchvision costs a device more memory than its share of the data.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from hierfl.errors import DataError
+
+_CHUNK = 1 << 20
+
+
+def read_idx(path: Path) -> npt.NDArray[np.uint8]:
+    """An IDX file of unsigned bytes, decompressed straight into its array.
+
+    Format: two zero bytes, the type (8: unsigned byte), the number of dimensions, each dimension
+    as a big-endian uint32, then the values.
+
+    Raises:
+        DataError: the file is absent, cut short, or something else.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            return _parse(cast(IO[bytes], file), path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: {error}", "remove it, then run `hierfl data get`") from error
+
+
+def _parse(file: IO[bytes], path: Path) -> npt.NDArray[np.uint8]:
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:3] != b"\0\0\x08" or magic[3] not in (1, 2, 3, 4):
+        raise DataError(f"{path}: not an IDX file of bytes (it begins with {magic.hex() or '-'})")
+    shape = np.frombuffer(file.read(4 * magic[3]), ">u4")
+    if shape.size < magic[3]:
+        raise DataError(f"{path}: cut short in its header", "remove it, then run `hierfl data get`")
+    size = int(shape.prod(dtype=np.uint64))
+    if size > 1 << 32:
+        raise DataError(f"{path}: claims {size} bytes")
+    values = np.empty(size, np.uint8)
+    filled = 0
+    while block := file.read(min(_CHUNK, size - filled)):
+        values[filled : filled + len(block)] = np.frombuffer(block, np.uint8)
+        filled += len(block)
+    if filled < size or file.read(1):
+        found = f"{filled} bytes" if filled < size else "more"
+        raise DataError(
+            f"{path}: {size} bytes expected, {found} found", "remove it, then run `hierfl data get`"
+        )
+    return values.reshape(tuple(int(n) for n in shape))

@@ -1,0 +1,1 @@
+"""The link: Flower messages over one long-lived stream per child, or within one process."""

@@ -1,0 +1,146 @@
+"""LinkClient: the child's end of a stream, which runs a Flower `ClientApp` for its parent."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+
+import grpc
+from flwr.app import Context, RecordDict
+from flwr.clientapp import ClientApp
+
+from hierfl.errors import LinkError, PeerRefused, RunFailed
+from hierfl.link import envelope
+from hierfl.link import link_pb2 as pb
+from hierfl.link.child import Child
+from hierfl.link.flower import assume_identity
+from hierfl.link.grid import RUN_ID
+from hierfl.link.transport import LONGEST_FRAME, client_options
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
+
+
+class LinkClient:
+    """Attaches to a parent and answers its requests until it says that the run is over.
+
+    Everything happens in the calling thread; gRPC's own threads keep the stream alive meanwhile.
+
+    Args:
+        address: "host:port" of the parent.
+        name: this node's name in the topology.
+        app: what answers the requests.
+        model: fingerprint of this node's model, "" if it holds none.
+        plan: fingerprint of this node's configuration.
+        max_frame: no longer frame is read, in bytes.
+        patience: seconds without a parent after which to give up.
+        on_welcome: called with the parent's welcome, each time.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        name: str,
+        app: ClientApp,
+        *,
+        model: str = "",
+        plan: str = "",
+        max_frame: int = LONGEST_FRAME,
+        patience: float = 600.0,
+        on_welcome: Callable[[pb.Welcome], None] = lambda welcome: None,
+    ) -> None:
+        assume_identity(RUN_ID)
+        self.context = Context(RUN_ID, 0, {"name": name}, RecordDict(), {})
+        self.child = Child(app, self.context)
+        self._address = address
+        self._name = name
+        self._model = model
+        self._plan = plan
+        self._max_frame = max_frame
+        self._patience = patience
+        self._on_welcome = on_welcome
+        self._run = ""
+        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
+        # Jitter keeps a cluster from dialling in step; it decides nothing that is computed.
+        self._jitter = random.Random()
+
+    def progress(self, news: bytes) -> None:
+        """Tell the parent the latest news; they are lost if it is away."""
+        self._outbox.put(envelope.progress(news))
+
+    def serve(self) -> None:
+        """Answer requests until the run is done.
+
+        Raises:
+            PeerRefused: if the parent does not admit this node.
+            RunFailed: if the parent says that the run has failed.
+            LinkError: if the parent was away for longer than `patience`.
+        """
+        pause, away_since = FIRST_PAUSE_S, time.monotonic()
+        while True:
+            welcomed, reason = self._session()
+            if reason is None:
+                return
+            if welcomed:
+                pause, away_since = FIRST_PAUSE_S, time.monotonic()
+            if time.monotonic() - away_since > self._patience:
+                raise LinkError(
+                    f"{self._name} has no parent at {self._address}: {reason}",
+                    "Is the parent running, and its address right and reachable from here?",
+                )
+            nap = pause * self._jitter.uniform(0.5, 1.0)
+            log.warning("no parent at %s (%s); again in %.1f s", self._address, reason, nap)
+            time.sleep(nap)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _session(self) -> tuple[bool, str | None]:
+        """Serve one stream; return whether there was a welcome, and why it ended (None: done)."""
+        self._outbox = SimpleQueue()
+        welcomed = False
+        with grpc.insecure_channel(self._address, client_options(self._max_frame)) as channel:
+            attach = channel.stream_stream(envelope.METHOD)
+            hello = envelope.hello(self._name, run=self._run, model=self._model, plan=self._plan)
+            self._outbox.put(hello)
+            frames: Iterator[bytes] = attach(iter(self._outbox.get, None))
+            try:
+                for data in frames:
+                    frame = envelope.parse(data)
+                    match frame.WhichOneof("kind"):
+                        case "message":
+                            self._outbox.put(self.child.answer(frame.message))
+                        case "welcome":
+                            self._welcome(frame.welcome)
+                            welcomed = True
+                        case "goodbye":
+                            return welcomed, self._goodbye(frame.goodbye)
+                        case kind:
+                            raise LinkError(f"the parent sent a frame of the kind {kind}")
+                return welcomed, "the stream ended"
+            except grpc.RpcError as error:
+                return welcomed, error.details() or error.code().name
+            finally:
+                self._outbox.put(None)
+
+    def _welcome(self, welcome: pb.Welcome) -> None:
+        self._run = welcome.run
+        self.context.node_id = welcome.node_id
+        log.info("attached to %s as node %d", self._address, welcome.node_id)
+        self._on_welcome(welcome)
+
+    def _goodbye(self, goodbye: pb.Goodbye) -> str | None:
+        """Return None if the run is done, why to dial again later, or raise."""
+        match goodbye.code:
+            case pb.Goodbye.DONE:
+                return None
+            case pb.Goodbye.BUSY:
+                return goodbye.reason
+            case pb.Goodbye.FAILED:
+                raise RunFailed(f"the run has failed: {goodbye.reason}")
+            case _:
+                raise PeerRefused(
+                    f"the parent at {self._address} refused {self._name}: {goodbye.reason}"
+                )

@@ -1,0 +1,104 @@
+"""The one module that uses Flower's private names.
+
+Flower (1.41, 1.42) keeps how a message is written to bytes, and who the running process is, out
+of its public interface. When a new Flower moves one of them, importing this module fails, and the
+test of this module says so first.
+"""
+
+from __future__ import annotations
+
+from flwr.app import Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
+from flwr.common.serde import (
+    message_from_proto,
+    message_to_proto,
+    recorddict_to_proto,
+)
+from flwr.common.serde_utils import metadata_to_proto
+from flwr.proto.message_pb2 import Message as MessageProto
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+__all__ = [
+    "Run",
+    "assume_identity",
+    "content_to_bytes",
+    "error_reply",
+    "message_from_bytes",
+    "message_to_bytes",
+    "stamp",
+]
+
+_CONTENT_FIELD = MessageProto.DESCRIPTOR.fields_by_name["content"].number
+_LENGTH_DELIMITED = 2
+
+
+def assume_identity(run_id: int) -> None:
+    """Let this process create Flower messages outside a task of Flower's own engine.
+
+    Inside such a task the engine has set the identity, and it stays as it is.
+    """
+    if TaskIdentity._task_id is None:
+        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, 0, 0
+
+
+def stamp(message: Message, message_id: str) -> None:
+    """Give a message its identifier, which on Flower's own engine the SuperLink would do."""
+    message.metadata.__dict__["_message_id"] = message_id
+
+
+def content_to_bytes(content: RecordDict) -> bytes:
+    """Return the content as the field ``content`` of a serialized Flower message.
+
+    A serialized protobuf message is the concatenation of its fields, so what many messages share
+    is serialized once and appended to the metadata of each.
+    """
+    body = recorddict_to_proto(content).SerializeToString()
+    return _tag(_CONTENT_FIELD, len(body)) + body
+
+
+def message_to_bytes(message: Message, content: bytes | None = None) -> bytes:
+    """Serialize a Flower message.
+
+    Args:
+        message: the message.
+        content: its content as `content_to_bytes` returned it, if that is there already.
+    """
+    if content is None:
+        return message_to_proto(message).SerializeToString()
+    head = MessageProto(metadata=metadata_to_proto(message.metadata))
+    return head.SerializeToString() + content
+
+
+def message_from_bytes(data: bytes) -> Message:
+    """Parse a Flower message.
+
+    Raises:
+        ValueError: if the bytes are no Flower message with a content or an error.
+    """
+    try:
+        proto = MessageProto.FromString(data)
+        if not (proto.HasField("content") or proto.HasField("error")):
+            raise ValueError("neither content nor error")
+        return message_from_proto(proto)
+    except Exception as error:  # Flower and protobuf raise many kinds for malformed bytes
+        raise ValueError(f"not a Flower message: {error}") from error
+
+
+def error_reply(message: Message, reason: str) -> Message:
+    """Return the reply that says: the ClientApp raised an exception."""
+    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+
+
+def _tag(field: int, length: int) -> bytes:
+    """Return the protobuf key and length that precede a length-delimited field."""
+    return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(length)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

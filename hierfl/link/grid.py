@@ -1,0 +1,238 @@
+"""TreeGrid: Flower's `Grid` over the children of one parent.
+
+It holds what every transport has in common: identifiers, matching replies to requests, deadlines
+and counting. A transport moves bytes: see `hierfl.link.server` and `hierfl.link.memory`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import uuid
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from hierfl.ledger import Ledger
+from hierfl.link import envelope
+from hierfl.link.flower import (
+    Run,
+    assume_identity,
+    content_to_bytes,
+    error_reply,
+    message_from_bytes,
+    message_to_bytes,
+    stamp,
+)
+
+log = logging.getLogger(__name__)
+
+RUN_ID = 1
+"""The number of the run in Flower's messages outside Flower's own engine."""
+
+
+class Arrival(NamedTuple):
+    """A serialized Flower message from a child, and the length of the frame that brought it."""
+
+    child: str
+    data: bytes
+    size: int
+
+
+class Broken(NamedTuple):
+    """A child broke the protocol."""
+
+    child: str
+    reason: str
+
+
+class TreeGrid(Grid):
+    """The parent's view of its children.
+
+    Args:
+        children: their names in the topology's order; child i has Flower's node id i + 1.
+        quorum: the share of the children whose replies are waited for beyond a timeout. With 0
+            a timeout is a timeout, as in Flower.
+
+    One thread at a time may push and pull.
+
+    Attributes:
+        names: the children's names by node id.
+        quorum: how many children make up the quorum.
+    """
+
+    def __init__(self, children: Sequence[str], quorum: float = 0.0) -> None:
+        assume_identity(RUN_ID)
+        self.names = dict(enumerate(children, start=1))
+        self.quorum = math.ceil(quorum * len(children) - 1e-9)
+        self.ledger = Ledger()
+        self.reconnects = 0
+        self.rejected = 0
+        self.late = 0
+        self._run: Run | None = None
+        self._serial = count()
+        self._instance = uuid.uuid4().hex[:8]
+        self._asked: dict[str, tuple[str, Message]] = {}
+        self._arrived: dict[str, Message] = {}
+        self._inbox: SimpleQueue[Arrival | Broken] = SimpleQueue()
+
+    # -- what a transport provides ---------------------------------------------------------------
+
+    @abstractmethod
+    def get_node_ids(self) -> list[int]:
+        """Return the node ids of the children that are attached now."""
+
+    @abstractmethod
+    def _send(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
+        """Deliver frames, given as (child, message id, frame), and put replies into the inbox."""
+
+    @abstractmethod
+    def _forget(self, message_ids: Iterable[str]) -> None:
+        """Drop requests that nobody waits for any more, where they are not under way yet."""
+
+    @abstractmethod
+    def _part(self, child: str, reason: str) -> None:
+        """Send a child away for good."""
+
+    # -- Flower's Grid ---------------------------------------------------------------------------
+
+    def set_run(self, run: Run) -> None:
+        """Set the run that this grid operates in."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """The run that this grid operates in; an empty one until `set_run`."""
+        return self._run or Run.create_empty(RUN_ID)
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Create a message for one child."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Send messages, and return their identifiers.
+
+        A content that several messages share is serialized once.
+
+        Raises:
+            ValueError: if a message is addressed to no child of this parent.
+        """
+        batch: list[tuple[str, str, bytes]] = []
+        shared: dict[int, tuple[RecordDict, bytes, int]] = {}
+        for message in messages:
+            child = self.names.get(message.metadata.dst_node_id)
+            if child is None:
+                raise ValueError(f"no child has the node id {message.metadata.dst_node_id}")
+            message_id = f"{self._instance}-{next(self._serial)}"
+            stamp(message, message_id)
+            content = message.content
+            if id(content) not in shared:
+                # The content itself is kept, so that its id names nothing else meanwhile.
+                body = content_to_bytes(content)
+                shared[id(content)] = content, body, envelope.payload_bytes(content)
+            _, body, payload = shared[id(content)]
+            frame = envelope.message(message_to_bytes(message, body))
+            self._asked[message_id] = child, message
+            self.ledger.add(child, "down", payload=payload, message=len(frame))
+            batch.append((child, message_id, frame))
+        self._send(batch)
+        return [message_id for _, message_id, _ in batch]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """Return the replies that have arrived to the given messages, without waiting."""
+        while self._next(0.0):
+            pass
+        return [self._arrived.pop(i) for i in message_ids if i in self._arrived]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        """Send messages and return their replies, as `stream` yields them."""
+        return list(self.stream(messages, timeout=timeout))
+
+    # -- beyond Flower's Grid --------------------------------------------------------------------
+
+    def stream(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterator[Message]:
+        """Send messages and yield each reply as it arrives.
+
+        It ends with the last reply, or, once `timeout` seconds have passed, as soon as the quorum
+        has replied; while it has not, the log says whom it waits for. A reply that comes after
+        the end is counted as late and dropped.
+        """
+        pending = set(self.push_messages(messages))
+        may_lack = max(0, len(pending) - self.quorum)
+        due = math.inf if timeout is None else time.monotonic() + timeout
+        overdue = False
+        try:
+            while pending and not (overdue and len(pending) <= may_lack):
+                left = due - time.monotonic()
+                if left <= 0 and timeout is not None:
+                    overdue, due = True, due + timeout
+                    if len(pending) > may_lack:
+                        missing = sorted(self._asked[message_id][0] for message_id in pending)
+                        log.warning("still waiting for %s", ", ".join(missing))
+                    continue
+                self._next(None if timeout is None else left)
+                for message_id in pending & self._arrived.keys():
+                    pending.remove(message_id)
+                    yield self._arrived.pop(message_id)
+        finally:
+            for message_id in pending:
+                self._asked.pop(message_id, None)
+                self._arrived.pop(message_id, None)
+            self._forget(pending)
+
+    def reject(self, child: str, reason: str) -> None:
+        """Send away a child that broke the protocol; its open requests get error replies."""
+        log.warning("%s is sent away: %s", child, reason)
+        self.rejected += 1
+        self._part(child, reason)
+        for message_id, (asked, request) in list(self._asked.items()):
+            if asked == child:
+                del self._asked[message_id]
+                self._arrived[message_id] = error_reply(request, f"{child} was sent away: {reason}")
+
+    # -- replies ---------------------------------------------------------------------------------
+
+    def _next(self, timeout: float | None) -> bool:
+        """Take one reply from the inbox; return whether there was one within `timeout` seconds."""
+        try:
+            item = self._inbox.get(timeout is None or timeout > 0, timeout)
+        except Empty:
+            return False
+        if isinstance(item, Broken):
+            self.reject(item.child, item.reason)
+            return True
+        try:
+            reply = message_from_bytes(item.data)
+        except ValueError as error:
+            self.reject(item.child, str(error))
+            return True
+        request_id = reply.metadata.reply_to_message_id
+        asked, _ = self._asked.get(request_id, (None, None))
+        if asked is None:
+            self.late += 1
+            log.info("late reply from %s", item.child)
+        elif asked != item.child:
+            self.reject(item.child, f"it answered a request to {asked}")
+        else:
+            del self._asked[request_id]
+            self._arrived[request_id] = reply
+            payload = envelope.payload_bytes(reply.content) if reply.has_content() else 0
+            self.ledger.add(item.child, "up", payload=payload, message=item.size)
+        return True

@@ -1,0 +1,110 @@
+"""From a configuration to what it means: the algorithm, the codecs, the bytes on each link."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from hierfl.algorithms import algorithm_class
+from hierfl.algorithms.base import Algorithm, Settings
+from hierfl.config import Config
+from hierfl.errors import ConfigError
+from hierfl.link.envelope import frame_limit
+from hierfl.numerics.layout import Layout
+from hierfl.numerics.quantize import Codec, make_codec
+
+
+def resolve(config: Config) -> Config:
+    """Fill in what the configuration leaves to the algorithm: learning rate and codecs.
+
+    Raises:
+        ConfigError: if there is no such algorithm, or a codec does not go with it.
+    """
+    chosen = algorithm_class(config.algorithm.name)
+    lr = chosen.lr.get(config.model, chosen.lr["default"])
+    uplink = config.uplink.codec or chosen.uplinks[0]
+    if uplink not in chosen.uplinks:
+        raise ConfigError(
+            "uplink.codec",
+            f"{config.algorithm.name} cannot report with {uplink!r}",
+            f"It reports with {' or '.join(chosen.uplinks)}.",
+        )
+    algorithm = config.algorithm.model_copy(update={"lr": config.algorithm.lr or lr})
+    codec = config.downlink.codec or chosen.downlink
+    return config.model_copy(
+        update={
+            "algorithm": algorithm,
+            "downlink": config.downlink.model_copy(update={"codec": codec}),
+            "uplink": config.uplink.model_copy(update={"codec": uplink}),
+        }
+    )
+
+
+def make_algorithm(config: Config, layout: Layout) -> Algorithm:
+    """Return the algorithm of a resolved configuration for a model."""
+    settings = Settings(
+        seed=config.seed,
+        steps=config.algorithm.edge_steps,
+        momentum=config.algorithm.momentum,
+        tie=config.algorithm.tie,
+        options=config.algorithm.options,
+    )
+    return algorithm_class(config.algorithm.name)(layout, settings)
+
+
+def make_downlink(config: Config, layout: Layout) -> Codec:
+    """Return the downlink's codec of a resolved configuration for a model.
+
+    Raises:
+        ConfigError: if there is no such codec, or it has no such parameter.
+    """
+    down = config.downlink
+    given = {"bits": down.bits, "fraction": down.fraction}
+    parameters = {key: value for key, value in given.items() if value is not None}
+    assert down.codec is not None, "the configuration is not resolved"
+    return make_codec(down.codec, layout, **parameters)
+
+
+def digest(config: Config) -> str:
+    """Return the fingerprint of those keys on which all nodes must agree."""
+    tree = config.model_dump(
+        mode="json", include={"seed", "model", "data", "algorithm", "downlink", "uplink"}
+    )
+    del tree["data"]["root"]
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def longest_frame(layout: Layout, buffers: int) -> int:
+    """Return the longest frame, in bytes, for a model of this layout and so many buffers.
+
+    No payload is longer than the whole model and its buffers in float32.
+    """
+    return frame_limit(4 * (layout.d + buffers))
+
+
+@dataclass(frozen=True)
+class BytesPlan:
+    """Payload bytes on each link, as far as they are known before a run.
+
+    Attributes:
+        ballot: device to edge, a step.
+        decision: edge to device, a step but a round's last.
+        report: edge to cloud, a round.
+        downlink: cloud to edge and edge to device, a round.
+        whole: the first base, once.
+    """
+
+    ballot: int
+    decision: int
+    report: int
+    downlink: int
+    whole: int
+
+
+def plan_bytes(config: Config, layout: Layout, buffers: int) -> BytesPlan:
+    """Return the plan of a resolved configuration for a model."""
+    ballot, decision, report = make_algorithm(config, layout).sizes()
+    _, downlink = make_downlink(config, layout).sizes()
+    extra = 4 * buffers
+    return BytesPlan(ballot, decision, report + extra, downlink + extra, 4 * layout.d + extra)

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hierfl.errors import ConfigError, DataError
+from hierfl.learning.datasets import load_dataset
+from hierfl.learning.idx import read_idx
+from hierfl.learning.places import IDX_STEMS
+from hierfl.learning.split import Split
+
+
+@pytest.mark.parametrize("gz", [True, False])
+@pytest.mark.parametrize("layout", ["", "fashion-mnist", "FashionMNIST/raw"])
+def test_idx_sets_are_read_as_they_lie(nothing_installed, write_set, tmp_path, gz, layout):
+    arrays = write_set(tmp_path / layout, gz=gz)
+    data = load_dataset("fashion-mnist", tmp_path)
+    assert (data.classes, data.shape) == (10, (1, 28, 28))
+    assert np.array_equal(data.train.inputs.numpy()[:, 0], arrays[IDX_STEMS[0]])
+    assert np.array_equal(data.train.labels.numpy(), arrays[IDX_STEMS[1]])
+    assert np.array_equal(data.test.inputs.numpy()[:, 0], arrays[IDX_STEMS[2]])
+    assert np.array_equal(data.test.labels.numpy(), arrays[IDX_STEMS[3]])
+    assert data.train.inputs.dtype == torch.uint8
+
+
+def test_places_are_searched_in_order(nothing_installed, write_set, tmp_path, monkeypatch):
+    def size() -> int:
+        return len(load_dataset("mnist", tmp_path / "root").train)
+
+    write_set(tmp_path / "system" / "mnist", train=11)
+    assert size() == 11
+    write_set(nothing_installed / ".cache/hierfl/data/mnist", train=12)
+    assert size() == 12
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_set(tmp_path / "cache/hierfl/data/mnist", train=13)
+    assert size() == 13
+    monkeypatch.setenv("HIERFL_DATA", str(tmp_path / "environment"))
+    write_set(tmp_path / "environment" / "mnist", train=14)
+    assert size() == 14
+    write_set(tmp_path / "root" / "mnist", train=15)
+    assert size() == 15
+
+
+def test_a_set_with_a_file_missing_is_not_there(nothing_installed, write_set, tmp_path):
+    write_set(tmp_path)
+    (tmp_path / f"{IDX_STEMS[2]}.gz").unlink()
+    with pytest.raises(DataError):
+        load_dataset("mnist", tmp_path)
+
+
+def test_absent_data_names_every_way_out(nothing_installed):
+    with pytest.raises(DataError, match="fashion-mnist is not on this machine") as caught:
+        load_dataset("fashion-mnist")
+    hint = caught.value.hint or ""
+    for way in (
+        "hierfl data get fashion-mnist",
+        "torchvision.datasets.FashionMNIST",
+        "dataset-fashion-mnist",
+        "--set data.dataset=digits",
+    ):
+        assert way in hint
+
+
+def test_unknown_sets_get_the_nearest_name():
+    with pytest.raises(ConfigError, match="no data set 'fashion_mnist'") as caught:
+        load_dataset("fashion_mnist")
+    assert caught.value.hint == "did you mean fashion-mnist?"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not an IDX file"),
+        (b"<html>", "not an IDX file"),
+        (b"\0\0\x0d\x01\0\0\0\0", "not an IDX file"),
+        (b"\0\0\x08\x02\0\0\0\x01", "header"),
+        (b"\0\0\x08\x01\0\0\0\x03ab", "3 bytes expected, 2 bytes found"),
+        (b"\0\0\x08\x01\0\0\0\x03abcd", "3 bytes expected, more found"),
+        (b"\0\0\x08\x04" + b"\xff" * 16, "claims"),
+    ],
+)
+def test_damaged_idx_files_are_named(tmp_path, content, said):
+    file = tmp_path / "x-ubyte"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        read_idx(file)
+    assert str(file) in str(caught.value)
+
+
+def test_damaged_gzip_files_are_named(tmp_path, write_set):
+    write_set(tmp_path)
+    file = tmp_path / f"{IDX_STEMS[0]}.gz"
+    whole = file.read_bytes()
+    for damaged in (whole[:-200], b"no gzip", whole[:100] + b"\xff" * 50 + whole[150:]):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError) as caught:
+            read_idx(file)
+        assert str(file) in str(caught.value)
+
+
+def test_idx_sets_do_not_import_torchvision(nothing_installed, write_set, tmp_path, run_python):
+    write_set(tmp_path)
+    code = """
+import sys
+from pathlib import Path
+from hierfl.learning.datasets import load_dataset
+load_dataset("mnist", Path(sys.argv[1]))
+print("torchvision" in sys.modules)
+"""
+    assert run_python(code, str(tmp_path)) == "False"
+
+
+def test_partitioning_does_not_import_torch(run_python):
+    code = "import sys, hierfl.learning.partition; print('torch' in sys.modules)"
+    assert run_python(code) == "False"
+
+
+def test_cifar10_is_read_by_torchvision(nothing_installed, tmp_path, monkeypatch):
+    from hierfl.learning.torch_compat import import_torchvision
+
+    folder = tmp_path / "cifar10" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 3072), dtype=np.uint8)
+    names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
+    for i, name in enumerate(names):
+        batch = {"data": pixels[10 * i : 10 * i + 10], "labels": list(range(10))}
+        (folder / name).write_bytes(pickle.dumps(batch))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
+    cifar = import_torchvision().datasets.CIFAR10
+    with pytest.raises(DataError, match="corrupted"):
+        load_dataset("cifar10", tmp_path)
+    monkeypatch.setattr(cifar, "_check_integrity", lambda self: True)
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+    data = load_dataset("cifar10", tmp_path)
+    assert data.shape == (3, 32, 32)
+    assert np.array_equal(data.train.inputs.numpy().reshape(50, -1), pixels[:50])
+    assert np.array_equal(data.test.inputs.numpy().reshape(10, -1), pixels[50:])
+    standardised, _ = data.train.batch(torch.arange(50))
+    expected = (pixels[:50].reshape(50, 3, 32, 32)[:, 2] / 255 - 0.4465) / 0.2616
+    assert np.allclose(standardised[:, 2].numpy(), expected, atol=1e-5)
+
+
+def test_digits_need_no_files(nothing_installed):
+    pytest.importorskip("sklearn")
+    data = load_dataset("digits")
+    assert (len(data.train), len(data.test)) == (1438, 359)
+    assert (data.classes, data.shape) == (10, (1, 8, 8))
+    inputs, labels = data.train.batch(slice(None))
+    assert abs(inputs.mean()) < 0.02 and abs(inputs.std() - 1) < 0.02
+    assert torch.bincount(labels).min() > 120
+    rows = {row.numpy().tobytes() for row in data.train.inputs}
+    assert not any(row.numpy().tobytes() in rows for row in data.test.inputs)
+
+
+def test_digits_without_scikit_learn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(DataError, match="scikit-learn") as caught:
+        load_dataset("digits")
+    assert caught.value.hint == "pip install hierfl[digits]"
+
+
+def split(n: int = 6) -> Split:
+    images = torch.arange(n * 4, dtype=torch.uint8).view(n, 1, 2, 2)
+    return Split(images, torch.arange(n), torch.tensor(2.0), torch.tensor(4.0))
+
+
+def test_batches_are_standardised():
+    inputs, labels = split().batch(torch.tensor([3, 1]))
+    assert inputs.dtype == torch.float32
+    assert inputs[1].flatten().tolist() == [0.5, 0.75, 1.0, 1.25]
+    assert labels.tolist() == [3, 1]
+
+
+def test_taking_samples_copies_them():
+    whole = split()
+    part = whole.take(torch.tensor([4, 2]))
+    whole.inputs.zero_()
+    assert part.inputs[1].flatten().tolist() == [8, 9, 10, 11]
+    assert part.labels.tolist() == [4, 2]
+    assert part.inputs.untyped_storage().nbytes() == 8
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "said"),
+    [
+        (torch.zeros(3, 2, dtype=torch.float64), torch.zeros(3, dtype=torch.int64), "float64"),
+        (torch.zeros(3, 2), torch.zeros(3, dtype=torch.int32), "int32"),
+        (torch.zeros(3, 2), torch.zeros(2, dtype=torch.int64), r"\(3, 2\) and \(2,\)"),
+        (torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), r"\(0, 2\) and \(0,\)"),
+        (torch.zeros(3, 2), torch.full((3,), -1), "from 0 up; there is -1"),
+    ],
+)
+def test_inputs_and_labels_that_do_not_fit(inputs, labels, said):
+    with pytest.raises(DataError, match=said):
+        Split(inputs, labels, torch.tensor(0.0), torch.tensor(1.0))
+
+
+OWN = """
+import numpy as np
+import torch
+from torch.utils.data import Dataset, TensorDataset
+
+X, Y = torch.arange(12.0).view(6, 2), torch.tensor([0, 1, 2, 0, 1, 2])
+
+def pairs():
+    return (X, Y), (X[:2], Y[:2])
+
+def with_root(root):
+    assert root.name == "somewhere"
+    return (X, Y), (X, Y)
+
+class Items(Dataset):
+    def __len__(self):
+        return 4
+    def __getitem__(self, index):
+        return torch.full((3,), float(index)), index % 2
+
+def datasets():
+    return Items(), Items()
+
+def tensor_datasets():
+    return TensorDataset(X, Y), TensorDataset(X, Y)
+
+def bytes_():
+    pixels = torch.arange(200, dtype=torch.uint8).view(100, 2)
+    return (pixels, torch.zeros(100, dtype=torch.int64)), (pixels, torch.ones(100))
+
+def one():
+    return X
+
+def negative():
+    return (X, Y - 1), (X, Y)
+
+def unequal():
+    return (X, Y), (X[:, :1], Y)
+
+def strings():
+    return ["ab", "cd"], [("x", 1), ("y", 2), ("z", 3)]
+"""
+
+
+@pytest.fixture
+def own_data(tmp_path, monkeypatch) -> None:
+    (tmp_path / "some_data.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("some_data", None)
+
+
+@pytest.mark.usefixtures("own_data")
+class TestOwnData:
+    def test_pairs_of_tensors_pass_as_they_are(self):
+        data = load_dataset("some_data:pairs")
+        assert (len(data.train), len(data.test), data.classes, data.shape) == (6, 2, 3, (2,))
+        inputs, labels = data.train.batch(torch.tensor([5]))
+        assert inputs.tolist() == [[10.0, 11.0]] and labels.tolist() == [2]
+
+    def test_root_is_handed_on(self):
+        assert len(load_dataset("some_data:with_root", Path("somewhere")).test) == 6
+
+    def test_datasets_of_items(self):
+        data = load_dataset("some_data:datasets")
+        assert data.train.inputs.tolist() == [[0.0] * 3, [1.0] * 3, [2.0] * 3, [3.0] * 3]
+        assert data.train.labels.tolist() == [0, 1, 0, 1]
+        assert load_dataset("some_data:tensor_datasets").classes == 3
+
+    def test_bytes_are_standardised_by_the_training_half(self):
+        inputs, _ = load_dataset("some_data:bytes_").train.batch(slice(None))
+        assert abs(inputs.mean()) < 1e-5
+        assert abs(inputs.std(correction=0) - 1) < 1e-5
+
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("one", "must return"),
+            ("negative", "there is -1"),
+            ("unequal", r"\(2,\) to train, \(1,\) to test"),
+            ("strings", "some_data:strings"),
+        ],
+    )
+    def test_anything_else_is_named(self, name, said):
+        with pytest.raises(DataError, match=said) as caught:
+            load_dataset(f"some_data:{name}")
+        assert f"some_data:{name}" in str(caught.value)
