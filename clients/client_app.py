@@ -6,7 +6,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from clients.device import Device
-from hierfl.messages import Base, Vote, from_content, reply
+from hierfl.messages import Base, Vote, from_content, position, reply
 
 
 def client_app(device: Device) -> ClientApp:
@@ -15,10 +15,10 @@ def client_app(device: Device) -> ClientApp:
 
     @app.train("base")
     def base(message: Message, context: Context) -> Message:
-        return reply(message, device.move(from_content(Base, message.content)))
+        return reply(message, device.move(position(message)[0], from_content(Base, message.content)))
 
     @app.train("vote")
     def vote(message: Message, context: Context) -> Message:
-        return reply(message, device.vote(from_content(Vote, message.content)))
+        return reply(message, device.vote(*position(message), from_content(Vote, message.content)))
 
     return app

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hierfl.algorithms.base import Algorithm, Step
@@ -11,7 +13,6 @@ from hierfl.errors import PayloadError
 from hierfl.learning.trainer import Trainer
 from hierfl.messages import Ballot, Base, Moved, Vote
 from hierfl.model import from_bytes, model_hash, to_bytes
-from hierfl.numerics.draws import generator
 from hierfl.plan import make_algorithm, make_downlink
 
 
@@ -33,10 +34,10 @@ class Device:
         self._downlink = make_downlink(config, self._model.layout)
         self._state = self._algorithm.device_state()
         self._base = self._model.weights.copy()
-        self._at = Base(round=0, lr=0)
+        self._opening = Step(config.seed, name, 0, 0, np.float32(0))
         self._applied = 0
 
-    def move(self, base: Base) -> Moved:
+    def move(self, round_: int, base: Base) -> Moved:
         """Go to a base: the start of a round.
 
         Raises:
@@ -49,11 +50,11 @@ class Device:
         if base.buffers:
             self._model.set_buffers(from_bytes(base.buffers, self._model.buffer_layout.d))
         self._model.weights[:] = self._base
-        self._at = base
+        self._opening = Step(self._config.seed, self._name, round_, 0, from_bits(base.lr))
         self._applied = 0
         return Moved(model_hash(self._base), self._trainer.examples)
 
-    def vote(self, vote: Vote) -> Ballot:
+    def vote(self, round_: int, step: int, vote: Vote) -> Ballot:
         """Apply the decisions that are new, take a gradient, and vote on the step.
 
         A gradient that is not finite is no vote: the device abstains, and its state stays as if
@@ -62,28 +63,21 @@ class Device:
         Raises:
             PayloadError: if a decision is malformed, or the question is not for this round.
         """
-        if vote.round != self._at.round or vote.after > self._applied:
-            raise PayloadError(f"a question on round {vote.round}, step {vote.step}")
+        if round_ != self._opening.round or vote.after > self._applied:
+            raise PayloadError(f"a question on round {round_}, step {step}")
+        if vote.after == 0:
+            weight = vote.devices * self._trainer.examples / max(vote.examples, 1)
+            self._opening = replace(self._opening, weight=weight)
         for decision in vote.decisions[self._applied - vote.after :]:
             self._applied += 1
-            self._algorithm.apply(self._model.weights, decision, self._step(self._applied))
-        draw = generator(self._config.seed, self._name, vote.round, vote.step, "minibatch")
-        loss = self._trainer.gradient(draw)
+            at = replace(self._opening, step=self._applied)
+            self._algorithm.apply(self._model.weights, decision, at)
+        at = replace(self._opening, step=step)
+        loss = self._trainer.gradient(at.draw("minibatch"))
         gradient = self._model.gradient
         # One pass; a sum of squares that overflows is looked at again, value by value.
         if not np.isfinite(np.dot(gradient, gradient)) and not np.isfinite(gradient).all():
-            return Ballot(
-                vote.round,
-                vote.step,
-                abstains=f"the gradient of round {vote.round}, step {vote.step} is not finite",
-            )
-        weight = vote.devices * self._trainer.examples / vote.examples
-        at = self._step(vote.step, weight)
+            return Ballot(abstains=f"its gradient of round {round_}, step {step} is not finite")
         ballot = self._algorithm.ballot(self._state, gradient, at)
-        last = vote.step == self._config.algorithm.edge_steps
-        buffers = to_bytes(self._model.buffers()) if last else b""
-        return Ballot(vote.round, vote.step, ballot, loss, buffers=buffers)
-
-    def _step(self, step: int, weight: float = 1.0) -> Step:
-        lr = from_bits(self._at.lr)
-        return Step(self._config.seed, self._name, self._at.round, step, lr, weight)
+        last = step == self._config.algorithm.edge_steps
+        return Ballot(ballot, loss, buffers=to_bytes(self._model.buffers()) if last else b"")

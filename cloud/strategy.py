@@ -17,16 +17,16 @@ from flwr.serverapp.strategy import Strategy
 
 from hierfl.algorithms import downlink
 from hierfl.algorithms import base as algorithms
-from hierfl.algorithms.schedule import learning_rate, to_bits
+from hierfl.algorithms.schedule import from_bits, learning_rate, to_bits
 from hierfl.config import CLOUD, Config
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.ledger import Faults, Traffic
 from hierfl.link.grid import TreeGrid
-from hierfl.messages import ROUND, Base, Moved, Report, Round, from_content, to_content
+from hierfl.messages import Base, Moved, Report, Round, from_content, questions
 from hierfl.model import from_bytes, model_hash, to_bytes
 from hierfl.numerics.layout import Layout
 from hierfl.plan import make_algorithm, make_downlink
-from hierfl.rollout import Rollout, position
+from hierfl.rollout import Rollout
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class HierStrategy(Strategy):
         self._codec = make_downlink(config, layout)
         self._state = self._algorithm.cloud_state()
         self._residual = downlink.initial_state(layout.d)
-        self._next = Base(round=1, lr=0)
+        self._next = Base(lr=0)
 
     # -- Flower's Strategy -----------------------------------------------------------------------
 
@@ -113,10 +113,8 @@ class HierStrategy(Strategy):
         settings = self._config.algorithm
         assert settings.lr is not None, "the configuration is not resolved"
         lr = learning_rate(settings.schedule, settings.lr, server_round, settings.rounds)
-        moved = self._move(replace(self._next, round=server_round, lr=to_bits(lr)))
-        content = to_content(Round(server_round))
-        group = position(server_round)
-        return [Message(content, node_id, ROUND, group_id=group) for node_id in sorted(moved)]
+        moved = self._move(server_round, replace(self._next, lr=to_bits(lr)))
+        return list(questions(dict.fromkeys(sorted(moved), Round()), server_round))
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -126,7 +124,7 @@ class HierStrategy(Strategy):
         Raises:
             RunFailed: if an edge failed or sent no valid report.
         """
-        reports = dict(sorted(self._reports(server_round, replies).items()))
+        reports = dict(sorted(self._reports(replies).items()))
         at = self._at(server_round)
         total = sum(report.examples for report in reports.values())
         shares = [report.examples / total for report in reports.values()]
@@ -144,7 +142,6 @@ class HierStrategy(Strategy):
         self.base += decoded
         self._average_buffers(shares, [report.buffers for report in reports.values()])
         self._next = Base(
-            round=server_round + 1,
             lr=0,
             change=payload,
             buffers=to_bytes(self.buffers),
@@ -175,7 +172,7 @@ class HierStrategy(Strategy):
 
     def finish(self) -> tuple[Traffic, Faults]:
         """Send the edges to the last base; return the devices' traffic and all faults."""
-        moved = self._move(self._next)
+        moved = self._move(self._config.algorithm.rounds + 1, self._next)
         traffic, faults = Traffic.from_list([]), Faults()
         for answer in moved.values():
             traffic += Traffic.from_list(answer.traffic)
@@ -183,7 +180,7 @@ class HierStrategy(Strategy):
         grid = self._grid
         return traffic, faults + Faults(grid.reconnects, grid.rejected, grid.late)
 
-    def _move(self, base: Base) -> dict[int, Moved]:
+    def _move(self, round_: int, base: Base) -> dict[int, Moved]:
         def whole() -> Base:
             return replace(
                 base,
@@ -194,15 +191,14 @@ class HierStrategy(Strategy):
             )
 
         timeout = self._config.quorum.round_timeout
-        moved = self._rollout.move(base, whole, model_hash(self.base), timeout)
+        moved = self._rollout.move(round_, base, whole, model_hash(self.base), timeout)
         self._next = base
         return moved
 
     def _at(self, round_: int) -> algorithms.Step:
-        lr = np.uint32(self._next.lr).view(np.float32)
-        return algorithms.Step(self._config.seed, CLOUD, round_, 0, lr)
+        return algorithms.Step(self._config.seed, CLOUD, round_, 0, from_bits(self._next.lr))
 
-    def _reports(self, round_: int, replies: Iterable[Message]) -> dict[int, Report]:
+    def _reports(self, replies: Iterable[Message]) -> dict[int, Report]:
         """Return the reports by node id."""
         reports = {}
         for reply in replies:
@@ -212,8 +208,8 @@ class HierStrategy(Strategy):
                 raise RunFailed(f"{name}: {reply.error.reason}")
             try:
                 report = from_content(Report, reply.content)
-                if report.round != round_ or report.examples < 1:
-                    raise PayloadError(f"a report of round {report.round}")
+                if report.examples < 1:
+                    raise PayloadError("a report in which nobody took part")
             except PayloadError as error:
                 raise RunFailed(f"{name} sent {error}") from error
             reports[node_id] = report

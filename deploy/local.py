@@ -19,6 +19,7 @@ from hierfl.config import Config
 from hierfl.errors import HierflError, RunFailed, render
 
 PATIENCE = 5.0  # seconds that nodes get to end by themselves
+GOODBYE = 30.0  # seconds that the cloud may take longer than the first node that is done
 BACKOFF = (0.2, 10.0)  # seconds before a dead node's next start: the first, the longest
 STEADY = 30.0  # a node that ran for so long starts again at the first back-off
 
@@ -36,6 +37,13 @@ class Interrupted:
 @dataclass(frozen=True)
 class Due:
     """A dead node's back-off is over."""
+
+    command: Command
+
+
+@dataclass(frozen=True)
+class Overdue:
+    """A node was done some time ago, and the cloud still is not."""
 
     command: Command
 
@@ -155,14 +163,19 @@ class Supervisor:
                     return INTERRUPTED
                 case Due(command):
                     self._start(command)
+                case Overdue(command):
+                    raise _failure(command, 0)
                 case Ended(process, code):
                     command = process.command
                     del self._running[command.name]
-                    if command.role == "cloud" and code == 0:
+                    if code == 0 and command.role == "cloud":
                         return self._let_end()
-                    if code == 2 or not self._restart:
+                    if code == 0:
+                        self._later(GOODBYE, Overdue(command))
+                    elif code == 2 or not self._restart:
                         raise _failure(command, code)
-                    self._start_later(process, code)
+                    else:
+                        self._start_again(process, code)
 
     def _let_end(self) -> int:
         """The cloud is done: the others may end by themselves, for a while."""
@@ -178,7 +191,7 @@ class Supervisor:
                 del self._running[event.process.command.name]
         return 0
 
-    def _start_later(self, process: NodeProcess, code: int) -> None:
+    def _start_again(self, process: NodeProcess, code: int) -> None:
         command, (first, longest) = process.command, BACKOFF
         if monotonic() - process.since > STEADY:
             self._backoff.pop(command.name, None)
@@ -186,7 +199,10 @@ class Supervisor:
         self._backoff[command.name] = min(2 * delay, longest)
         with command.log.open("a") as log:
             log.write(f"--- ended with {describe(code)}; starts again in {delay:g} s\n")
-        timer = threading.Timer(delay, self._events.put, (Due(command),))
+        self._later(delay, Due(command))
+
+    def _later(self, delay: float, event: Due | Overdue) -> None:
+        timer = threading.Timer(delay, self._events.put, (event,))
         timer.daemon = True
         timer.start()
 

@@ -6,7 +6,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from edge.cluster import Cluster
-from hierfl.messages import Base, from_content, reply
+from hierfl.messages import Base, from_content, position, reply
 
 
 def client_app(cluster: Cluster) -> ClientApp:
@@ -15,10 +15,10 @@ def client_app(cluster: Cluster) -> ClientApp:
 
     @app.train("base")
     def base(message: Message, context: Context) -> Message:
-        return reply(message, cluster.move(from_content(Base, message.content)))
+        return reply(message, cluster.move(position(message)[0], from_content(Base, message.content)))
 
     @app.train("round")
     def round_(message: Message, context: Context) -> Message:
-        return reply(message, cluster.run())
+        return reply(message, cluster.run(position(message)[0]))
 
     return app

@@ -13,8 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from edge.voting import Voting
-from hierfl.algorithms.base import Algorithm, State
+from hierfl.algorithms.base import Algorithm, State, Step
+from hierfl.algorithms.schedule import from_bits
 from hierfl.config import Config
+from hierfl.errors import PayloadError
 from hierfl.ledger import Faults
 from hierfl.link.grid import TreeGrid
 from hierfl.messages import Base, Moved, Report
@@ -50,10 +52,11 @@ class Cluster:
         self._downlink: Codec
         self._state: State
         self._at: Base
+        self._round = 0
 
     # -- the base --------------------------------------------------------------------------------
 
-    def move(self, base: Base) -> Moved:
+    def move(self, round_: int, base: Base) -> Moved:
         """Move to a base, with all devices.
 
         Raises:
@@ -66,9 +69,11 @@ class Cluster:
             self._base += self._downlink.decode(base.change)
         if base.edges:
             self._algorithm.receive(self._state, base.edges)
+        self._round = round_
         self._at = replace(base, model=b"", layout="", change=b"", edges=b"")
         here = model_hash(self._base)
         moved = self._rollout.move(
+            round_,
             replace(self._at, change=base.change),
             self._whole,
             here,
@@ -99,16 +104,24 @@ class Cluster:
 
     # -- a round ---------------------------------------------------------------------------------
 
-    def run(self) -> Report:
+    def run(self, round_: int) -> Report:
         """Take the round's steps from the base, and report to the cloud.
 
         Raises:
+            PayloadError: if the base is that of another round.
             RunFailed: if the cluster falls below its quorum for good.
         """
-        here = [n for n in self._grid.names if self._rollout.at.get(n) == self._at.round]
+        if round_ != self._round:
+            raise PayloadError(f"round {round_} from the base of round {self._round}")
+        here = [n for n in self._grid.names if self._rollout.at.get(n) == round_]
         examples = {node_id: self._rollout.examples[node_id] for node_id in here}
         voting = Voting(
-            self._name, self._grid, self._config, self._algorithm, self._state, self._at, examples
+            self._grid,
+            self._config,
+            self._algorithm,
+            self._state,
+            Step(self._config.seed, self._name, round_, 0, from_bits(self._at.lr)),
+            examples,
         )
         report = voting.run(self._tell)
         self._abstained += voting.abstained

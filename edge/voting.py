@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 
 from hierfl.algorithms.base import Algorithm, State, Step
-from hierfl.algorithms.schedule import from_bits
 from hierfl.config import Config
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.link.grid import TreeGrid
-from hierfl.messages import VOTE, Ballot, Base, Report, Vote, from_content, to_content
+from hierfl.messages import Ballot, Report, Vote, from_content, questions
 from hierfl.model import from_bytes, to_bytes
-from hierfl.rollout import position
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +32,11 @@ class Voting:
     """The steps of one round at one edge.
 
     Args:
-        name: the edge's name.
-        grid: its devices.
+        grid: the edge's devices.
         config: the federation's configuration.
         algorithm: what ballots and decisions mean.
         state: the edge's state in the algorithm.
-        base: the base that the round starts from.
+        opening: the edge, the round and its learning rate.
         examples: how many samples each device holds that is at the base, by node id.
 
     Attributes:
@@ -47,19 +45,18 @@ class Voting:
 
     def __init__(
         self,
-        name: str,
         grid: TreeGrid,
         config: Config,
         algorithm: Algorithm,
         state: State,
-        base: Base,
+        opening: Step,
         examples: dict[int, int],
     ) -> None:
         self.abstained = 0
-        self._name = name
         self._grid = grid
         self._config = config
-        self._base = base
+        self._opening = opening
+        self._cluster = len(examples), sum(examples.values())
         self._steps = config.algorithm.edge_steps
         self._examples = examples
         self._applied = dict.fromkeys(examples, 0)
@@ -75,13 +72,12 @@ class Voting:
         begin = told = time.monotonic()
         for step in range(1, self._steps + 1):
             voters = self._collect(step)
-            self._decisions.append(self._count.decide(self._at(step)))
+            self._decisions.append(self._count.decide(replace(self._opening, step=step)))
             now = time.monotonic()
             if now - told >= NEWS_S or step == self._steps:
                 tell(self._news(step, voters, step / (now - begin)))
                 told = now
         return Report(
-            round=self._base.round,
             report=self._count.report(),
             examples=self._took_part,
             loss=float(np.mean(self._losses)),
@@ -90,10 +86,6 @@ class Voting:
             seconds=time.monotonic() - begin,
             traffic=self._grid.ledger.traffic().to_list(),
         )
-
-    def _at(self, step: int) -> Step:
-        lr = from_bits(self._base.lr)
-        return Step(self._config.seed, self._name, self._base.round, step, lr)
 
     # -- a step ----------------------------------------------------------------------------------
 
@@ -105,7 +97,7 @@ class Voting:
         ):
             node_id = reply.metadata.src_node_id
             try:
-                ballot = self._ballot(reply, step)
+                ballot = self._ballot(reply)
                 if ballot is None:
                     continue
                 if ballot.abstains:
@@ -124,42 +116,31 @@ class Voting:
                 self._lose(node_id, str(error))
         if not voters:
             raise RunFailed(
-                f"no device of {self._name} could vote in round {self._base.round}, step {step}",
+                f"no device of {self._opening.node} could vote in round {self._opening.round}, step {step}",
                 "Their logs say why; a gradient that is not finite often means too high an lr.",
             )
         self._fewest = min(self._fewest, voters)
         return voters
 
-    def _questions(self, step: int) -> list[Message]:
+    def _questions(self, step: int) -> Iterator[Message]:
         """Return the step's questions; devices that lack the same decisions share a content."""
-        contents: dict[int, RecordDict] = {}
-        questions = []
-        total = sum(self._examples.values())
-        for node_id in self._examples:
-            after = self._applied[node_id]
-            if after not in contents:
-                lacking = self._decisions[after : step - 1]
-                devices = len(self._examples)
-                contents[after] = to_content(
-                    Vote(self._base.round, step, total, devices, after, lacking)
-                )
-            group = position(self._base.round, step)
-            questions.append(Message(contents[after], node_id, VOTE, group_id=group))
-        return questions
+        votes: dict[int, Vote] = {}
+        for after in set(self._applied.values()):
+            devices, examples = self._cluster if after == 0 else (0, 0)
+            votes[after] = Vote(after, self._decisions[after : step - 1], examples, devices)
+        asked = {node_id: votes[self._applied[node_id]] for node_id in self._examples}
+        return questions(asked, self._opening.round, step)
 
-    def _ballot(self, reply: Message, step: int) -> Ballot | None:
+    def _ballot(self, reply: Message) -> Ballot | None:
         """Return a reply's ballot; None if the device failed instead.
 
         Raises:
-            PayloadError: if it is none, or belongs to another step.
+            PayloadError: if it is none.
         """
         if reply.has_error():
             self._lose(reply.metadata.src_node_id, reply.error.reason)
             return None
-        ballot = from_content(Ballot, reply.content)
-        if (ballot.round, ballot.step) != (self._base.round, step):
-            raise PayloadError(f"a ballot of round {ballot.round}, step {ballot.step}")
-        return ballot
+        return from_content(Ballot, reply.content)
 
     def _lose(self, node_id: int, reason: str) -> None:
         """Go on without a device for the rest of the round, if the quorum allows it."""
@@ -168,7 +149,7 @@ class Voting:
         self._examples.pop(node_id, None)
         if len(self._examples) < self._grid.quorum:
             raise RunFailed(
-                f"{self._name} lost {name} and has {len(self._examples)} of the "
+                f"{self._opening.node} lost {name} and has {len(self._examples)} of the "
                 f"{self._grid.quorum} devices that its quorum needs: {reason}"
             )
 
@@ -189,7 +170,7 @@ class Voting:
         traffic = self._grid.ledger.traffic()
         return json.dumps(
             {
-                "round": self._base.round,
+                "round": self._opening.round,
                 "step": step,
                 "steps_per_s": rate,
                 "voters": voters,

@@ -2,23 +2,21 @@
 
 Each is a frozen dataclass that travels as one ConfigRecord, whatever the transport. Fields that
 have their default value stay at home. What is of type bytes is payload, everything else framing.
+
+The round and the step that a message belongs to are its group: "ROUND.STEP" in the metadata of the
+question, from where Flower copies it into the reply.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from hierfl.errors import PayloadError
-
-BASE = "train.base"
-"""Move to this base: cloud to edge, edge to device. Answered with `Moved`."""
-ROUND = "train.round"
-"""Run this round: cloud to edge. Answered with `Report`."""
-VOTE = "train.vote"
-"""Vote on this step: edge to device. Answered with `Ballot`."""
 
 _RECORD = "hierfl"
 
@@ -27,8 +25,9 @@ _RECORD = "hierfl"
 class Base:
     """The base at the start of a round, as a change of the last one or as a whole.
 
+    The base after the last round belongs to the round rounds + 1.
+
     Attributes:
-        round: t; rounds + 1 after the last one.
         lr: the round's learning rate, as the bits of a float32.
         change: the downlink's payload; empty in a first base.
         model: the whole base, little-endian float32[d]; empty where there is a change.
@@ -37,7 +36,6 @@ class Base:
         edges: the algorithm's part for edges alone.
     """
 
-    round: int
     lr: int
     change: bytes = b""
     model: bytes = b""
@@ -65,30 +63,24 @@ class Moved:
 
 @dataclass(frozen=True)
 class Round:
-    """Run round t to its end."""
-
-    round: int
+    """Run the round to its end."""
 
 
 @dataclass(frozen=True)
 class Vote:
-    """Apply these decisions, and vote on step s.
+    """Apply these decisions, and vote on the step.
 
     Attributes:
-        round: t.
-        step: s, from 1.
-        examples: samples that the cluster holds (n_q).
-        devices: devices in the cluster (K).
         after: how many of the round's decisions the device is known to have applied.
         decisions: those of the steps after + 1 to s - 1.
+        examples: samples that the cluster holds (n_q); with `after` 0 only.
+        devices: devices in the cluster (K); with `after` 0 only.
     """
 
-    round: int
-    step: int
-    examples: int
-    devices: int
     after: int = 0
     decisions: list[bytes] = field(default_factory=list)
+    examples: int = 0
+    devices: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,16 +88,12 @@ class Ballot:
     """A device's vote on a step.
 
     Attributes:
-        round: t.
-        step: s.
         ballot: the algorithm's ballot; empty if the device abstains.
         loss: of the minibatch.
         abstains: why, for people; empty if it votes.
         buffers: the model's buffers after the round's last step, float32[b].
     """
 
-    round: int
-    step: int
     ballot: bytes = b""
     loss: float = 0.0
     abstains: str = ""
@@ -117,7 +105,6 @@ class Report:
     """An edge's answer to a round.
 
     Attributes:
-        round: t.
         report: the algorithm's report.
         examples: samples that took part, summed over the steps.
         loss: mean loss of the round's ballots.
@@ -127,7 +114,6 @@ class Report:
         traffic: the edge's `Traffic.to_list` between it and its devices.
     """
 
-    round: int
     report: bytes
     examples: int
     loss: float
@@ -137,27 +123,56 @@ class Report:
     traffic: list[int] = field(default_factory=list)
 
 
-Content = Base | Moved | Round | Vote | Ballot | Report
+Question = Base | Round | Vote
+Answer = Moved | Ballot | Report
+Content = Question | Answer
 C = TypeVar("C", Base, Moved, Round, Vote, Ballot, Report)
 
-_TYPES: dict[type, dict[str, Any]] = {
-    kind: get_type_hints(kind) for kind in (Base, Moved, Round, Vote, Ballot, Report)
-}
+
+def question(content: Question, node_id: int, round_: int, step: int = 0) -> Message:
+    """Return the message that puts a question to one child; see `questions` for many."""
+    return next(questions({node_id: content}, round_, step))
+
+
+def questions(contents: Mapping[int, Question], round_: int, step: int = 0) -> Iterator[Message]:
+    """Return messages, by node id of the child that each is for.
+
+    A content that several children share becomes one RecordDict, which is serialized once.
+    """
+    records: dict[int, RecordDict] = {}
+    for node_id, content in contents.items():
+        if id(content) not in records:
+            records[id(content)] = to_content(content)
+        yield Message(
+            records[id(content)], node_id, _QUESTIONS[type(content)], group_id=f"{round_}.{step}"
+        )
+
+
+def position(message: Message) -> tuple[int, int]:
+    """Return the round and the step that a message belongs to.
+
+    Raises:
+        PayloadError: if it names none.
+    """
+    match = _GROUP.fullmatch(message.metadata.group_id)
+    if match is None:
+        raise PayloadError(f"a message of the group {message.metadata.group_id!r}")
+    return int(match[1]), int(match[2])
+
+
+def reply(message: Message, content: Answer) -> Message:
+    """Return the reply to a message."""
+    return Message(to_content(content), reply_to=message)
 
 
 def to_content(content: Content) -> RecordDict:
     """Return a content as Flower's RecordDict."""
     values = {
-        spec.name: value
-        for spec in fields(content)
-        if (value := getattr(content, spec.name)) not in (spec.default, [])
+        name: value
+        for name, default in _DEFAULTS[type(content)].items()
+        if (value := getattr(content, name)) != default
     }
     return RecordDict({_RECORD: ConfigRecord(values)})
-
-
-def reply(message: Message, content: Content) -> Message:
-    """Return the reply to a message."""
-    return Message(to_content(content), reply_to=message)
 
 
 def from_content(kind: type[C], content: RecordDict) -> C:
@@ -166,21 +181,34 @@ def from_content(kind: type[C], content: RecordDict) -> C:
     Raises:
         PayloadError: if a field is missing, unknown or of another type.
     """
-    records = content.config_records
-    if _RECORD not in records:
+    record = content.get(_RECORD)
+    if not isinstance(record, ConfigRecord):
         raise PayloadError(f"a message without the record {_RECORD!r}")
-    values = dict(records[_RECORD])
     types = _TYPES[kind]
+    values: dict[str, Any] = dict(record.items())
     for name, value in values.items():
         if name not in types or not _fits(value, types[name]):
             raise PayloadError(f"{kind.__name__} with {name} of type {type(value).__name__}")
-    for spec in fields(kind):
-        if spec.default is spec.default_factory is MISSING and spec.name not in values:
-            raise PayloadError(f"{kind.__name__} without {spec.name}")
-    return kind(**values)  # type: ignore[arg-type]
+    for name, default in _DEFAULTS[kind].items():
+        if default is MISSING and name not in values:
+            raise PayloadError(f"{kind.__name__} without {name}")
+    return kind(**values)
 
 
 def _fits(value: object, wanted: Any) -> bool:
     if get_origin(wanted) is list:
         return isinstance(value, list) and all(type(item) in get_args(wanted) for item in value)
     return type(value) is wanted
+
+
+_QUESTIONS: dict[type, str] = {Base: "train.base", Round: "train.round", Vote: "train.vote"}
+_KINDS: tuple[type[Content], ...] = (Base, Moved, Round, Vote, Ballot, Report)
+_TYPES = {kind: get_type_hints(kind) for kind in _KINDS}
+_DEFAULTS: dict[type, dict[str, Any]] = {
+    kind: {
+        spec.name: spec.default if spec.default_factory is MISSING else spec.default_factory()
+        for spec in fields(kind)
+    }
+    for kind in _KINDS
+}
+_GROUP = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")

@@ -9,12 +9,7 @@ from flwr.app import Message
 
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.link.grid import TreeGrid
-from hierfl.messages import BASE, Base, Moved, from_content, to_content
-
-
-def position(round_: int, step: int = 0) -> str:
-    """Return how a message's group says what it belongs to."""
-    return f"{round_}.{step}"
+from hierfl.messages import Base, Moved, from_content, questions
 
 
 class Rollout:
@@ -34,6 +29,7 @@ class Rollout:
 
     def move(
         self,
+        round_: int,
         base: Base,
         whole: Callable[[], Base],
         expected_hash: str,
@@ -42,6 +38,7 @@ class Rollout:
         """Send all children to a base; return the answers of those that are there, by node id.
 
         Args:
+            round_: the round that starts from the base.
             base: with the change from the base of the round before.
             whole: makes the same base with the whole model.
             expected_hash: the base's `model_hash`.
@@ -50,27 +47,21 @@ class Rollout:
         Raises:
             RunFailed: if a child fails, or holds other bits.
         """
-        contents = {True: to_content(base) if base.change else None, False: None}
-        messages = []
-        for node_id in self._grid.names:
-            follows = bool(base.change) and self.at.get(node_id) == base.round - 1
-            if contents[follows] is None:
-                contents[follows] = to_content(whole())
-            content = contents[follows]
-            assert content is not None
-            messages.append(Message(content, node_id, BASE, group_id=position(base.round)))
+        follows = {n: bool(base.change) and self.at.get(n) == round_ - 1 for n in self._grid.names}
+        entire = base if all(follows.values()) else whole()
+        contents = {n: base if follows[n] else entire for n in self._grid.names}
         moved = {}
-        for reply in self._grid.stream(messages, timeout=timeout):
+        for reply in self._grid.stream(questions(contents, round_), timeout=timeout):
             node_id = reply.metadata.src_node_id
             moved[node_id] = answer = self.answer(reply)
             if answer.hash != expected_hash:
                 raise RunFailed(
                     f"the model of {self._grid.names[node_id]} differs from its parent's at the "
-                    f"start of round {base.round}: {answer.hash[:12]} is not {expected_hash[:12]}",
+                    f"start of round {round_}: {answer.hash[:12]} is not {expected_hash[:12]}",
                     "All nodes must run the same hierfl; a user's own algorithm must apply a "
                     "decision in exactly rounded operations only.",
                 )
-            self.at[node_id] = base.round
+            self.at[node_id] = round_
             self.examples[node_id] = answer.examples
         return moved
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flwr.app import RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 
 from hierfl.errors import LinkError
 from hierfl.link import link_pb2 as pb
@@ -66,12 +66,13 @@ def parse(data: bytes) -> pb.Frame:
 def payload_bytes(content: RecordDict) -> int:
     """Return the payload in a message's content, in bytes (see `hierfl.ledger`)."""
     total = 0
-    for record in content.config_records.values():
-        for value in record.values():
-            if isinstance(value, bytes):
-                total += len(value)
-            elif isinstance(value, list) and value and isinstance(value[0], bytes):
-                total += sum(map(len, value))  # type: ignore[arg-type]
-    for arrays in content.array_records.values():
-        total += sum(len(array.data) for array in arrays.values())
+    for record in content.values():
+        if isinstance(record, ConfigRecord):
+            for value in record.values():
+                if isinstance(value, bytes):
+                    total += len(value)
+                elif isinstance(value, list) and value and isinstance(value[0], bytes):
+                    total += sum(len(item) for item in value if isinstance(item, bytes))
+        elif isinstance(record, ArrayRecord):
+            total += sum(len(array.data) for array in record.values())
     return total

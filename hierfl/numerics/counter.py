@@ -38,7 +38,8 @@ class BitCounter:
     def add(self, vector: Bits, weight: int = 0) -> None:
         """Add `2**weight` where the bit of `vector` (uint8[size]) is 1.
 
-        A read-only vector is held by reference for a while, a writable one is copied.
+        A read-only vector is held by reference until `planes` or `clear`, and its memory must not
+        change so long; a writable one is copied.
         """
         self._waiting.append((weight, vector.copy() if vector.flags.writeable else vector))
         self._limit += 1 << weight

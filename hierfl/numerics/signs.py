@@ -46,7 +46,7 @@ def pack(x: Vector) -> Bits:
 
 
 def check(payload: BytesLike, d: int) -> Bits:
-    """`payload` as a read-only or writable view of its bytes, once known to hold `d` packed bits.
+    """The bytes of `payload`, not copied, once known to hold `d` packed bits.
 
     Raises:
         PayloadError: its length is not ceil(d/8), or a spare bit is set.

@@ -41,7 +41,7 @@ class Tally:
     def add(self, bits: BytesLike, held: BytesLike | None = None) -> None:
         """Add one majority; a coordinate whose `held` bit is 1 adds 0 whatever its sign.
 
-        A read-only buffer is held by reference for a while, a writable one copied.
+        A read-only buffer is held by reference for some steps, a writable one copied.
 
         Raises:
             PayloadError: `bits` or `held` is not `d` packed bits; nothing is added.

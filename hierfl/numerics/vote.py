@@ -33,7 +33,8 @@ class VoteCounter:
     def add(self, packed: BytesLike) -> None:
         """Count one sign vector.
 
-        A read-only buffer (`bytes`) is held by reference for a while, a writable one copied.
+        A read-only buffer (`bytes`) is held by reference until the majority is taken, a writable
+        one copied.
 
         Raises:
             PayloadError: `packed` is not `d` packed bits; nothing is counted.

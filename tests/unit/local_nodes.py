@@ -25,6 +25,8 @@ from hierfl.config import load_config
 def launch(out: Path, hub: str, *options: str) -> int:
     local.PATIENCE = 0.5
     config = load_config(None, [option for option in options if option != "--set"])
+    if config.name == "hasty":
+        local.GOODBYE = 0.1
 
     def build(role: str, name: str, sets: list[str]) -> list[str]:
         if config.name == "broken" and name == "west-2":
@@ -44,7 +46,7 @@ def node(out: Path, hub: str, role: str, name: str, *arguments: str) -> int:
 
     signal.signal(signal.SIGTERM, stopped)
     with socket.create_connection(("127.0.0.1", int(hub))) as connection:
-        stream = connection.makefile("rw", buffering=1)
+        stream = connection.makefile("rw")
         hello = {
             "role": role,
             "name": name,
@@ -53,7 +55,7 @@ def node(out: Path, hub: str, role: str, name: str, *arguments: str) -> int:
             "arguments": arguments,
             "environment": {key: os.environ.get(key) for key in NODE_ENVIRONMENT},
         }
-        print(json.dumps(hello), file=stream)
+        print(json.dumps(hello), file=stream, flush=True)
         for line in stream:
             order, _, text = line.strip().partition(" ")
             if order == "exit":
@@ -64,7 +66,7 @@ def node(out: Path, hub: str, role: str, name: str, *arguments: str) -> int:
                 print(text, file=sys.stderr)
             elif order == "stubborn":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            print("done", file=stream)
+            print("done", file=stream, flush=True)
     return 1
 
 

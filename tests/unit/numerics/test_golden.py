@@ -66,7 +66,7 @@ def descended() -> bytes:
     w = np.divide(wave(1), 3, dtype=np.float32)
     for step in range(7):
         descend(w, pack(wave(step)), 0.002, pack(wave(step + 50)) if step % 2 else None)
-    return w.astype("<f4").tobytes()
+    return bytes(w.astype("<f4").data)
 
 
 def coded(codec: Codec, x: np.ndarray) -> Callable[[], bytes]:

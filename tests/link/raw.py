@@ -1,0 +1,175 @@
+"""Peers that speak broken protocol: a child and a parent that send whatever they are told to."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any
+
+import grpc
+
+from hierfl.link import envelope
+from hierfl.link import link_pb2 as pb
+from tests.link.trees import LIMIT_S
+
+
+class RawChild:
+    """A gRPC client that sends bytes and reads frames."""
+
+    def __init__(self, address: str, *first: bytes) -> None:
+        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
+        self._channel = grpc.insecure_channel(
+            address, [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
+        )
+        attach = self._channel.stream_stream(envelope.METHOD)
+        self._call: Any = attach(iter(self._outbox.get, None), timeout=LIMIT_S)
+        for data in first:
+            self.send(data)
+
+    def send(self, data: bytes) -> None:
+        self._outbox.put(data)
+
+    def read(self) -> pb.Frame:
+        """Return the next frame; grpc.RpcError if the stream broke, StopIteration at its end."""
+        return envelope.parse(next(self._call))
+
+    def welcomed(self) -> pb.Welcome:
+        """Return the welcome that must come now."""
+        frame = self.read()
+        assert frame.WhichOneof("kind") == "welcome", frame
+        return frame.welcome
+
+    def dismissed(self) -> pb.Goodbye:
+        """Return the goodbye that must come now, and see the stream end after it."""
+        frame = self.read()
+        assert frame.WhichOneof("kind") == "goodbye", frame
+        assert next(self._call, None) is None
+        return frame.goodbye
+
+    def finish(self) -> None:
+        """Say that nothing more will come."""
+        self._outbox.put(None)
+
+    def close(self) -> None:
+        self._outbox.put(None)
+        self._channel.close()
+
+    def __enter__(self) -> RawChild:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def hello(name: str, **changes: Any) -> bytes:
+    """Return a hello, with some fields other than they should be."""
+    fields = {"name": name, "protocol": envelope.PROTOCOL, **changes}
+    return pb.Frame(hello=pb.Hello(**fields)).SerializeToString()
+
+
+class RawParent:
+    """A gRPC server that sends bytes to whoever attaches.
+
+    Args:
+        script: is handed the child's frames, and yields what to send.
+    """
+
+    def __init__(self, script: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:
+        def attach(frames: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            yield from script(frames)
+
+        service, method = envelope.METHOD.strip("/").split("/")
+        handler = {method: grpc.stream_stream_rpc_method_handler(attach)}
+        self._pool = ThreadPoolExecutor(2, "raw parent")
+        self._server = grpc.server(self._pool)
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, handler),)
+        )
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def __enter__(self) -> RawParent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop(0).wait(LIMIT_S)
+        self._pool.shutdown()
+
+
+class Wire:
+    """A TCP connection's middle: it passes bytes on to a target, until it is cut.
+
+    What dials `address` does not notice which target it reaches.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self._open: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._accept, name="wire", daemon=True)]
+        self._threads[0].start()
+
+    def cut(self) -> None:
+        """Break every connection there is."""
+        with self._lock:
+            for end in self._open:
+                _shut(end)
+            self._open.clear()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            host, _, port = self.target.rpartition(":")
+            try:
+                far = socket.create_connection((host, int(port)))
+            except OSError:
+                near.close()
+                continue
+            with self._lock:
+                self._open += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                thread = threading.Thread(target=_pump, args=(source, sink), name="wire")
+                thread.daemon = True
+                self._threads.append(thread)
+                thread.start()
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _shut(self._listener)
+        self.cut()
+        for thread in self._threads:
+            thread.join(LIMIT_S)
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with source, sink:
+        try:
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        except OSError:
+            pass
+        finally:
+            _shut(sink)
+
+
+def _shut(end: socket.socket) -> None:
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    if end.type == socket.SOCK_STREAM and end.fileno() >= 0 and _listens(end):
+        end.close()
+
+
+def _listens(end: socket.socket) -> bool:
+    return bool(end.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))

@@ -1,0 +1,224 @@
+"""A parent and its children on either transport, and children that can be made slow."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from hierfl.link.child import Child
+from hierfl.link.client import LinkClient
+from hierfl.link.grid import RUN_ID, TreeGrid
+from hierfl.link.memory import MemoryGrid
+from hierfl.link.server import LinkGrid
+
+LIMIT_S = 20.0
+"""Seconds after which a test that still waits has failed."""
+
+MakeApp = Callable[[str], ClientApp]
+
+
+def say(text: str, node_id: int, message_type: str = "query.echo") -> Message:
+    """Return a request to `echo_app`."""
+    return Message(RecordDict({"say": ConfigRecord({"text": text})}), node_id, message_type)
+
+
+def text(reply: Message) -> str:
+    """Return what a reply of `echo_app` says."""
+    return str(reply.content.config_records["say"]["text"])
+
+
+def echo_app(name: str) -> ClientApp:
+    """Return an app that says its name and what it was told, or raises it."""
+    app = ClientApp()
+
+    @app.query("echo")
+    def echo(message: Message, context: Context) -> Message:
+        return _answer(f"{name} heard {text(message)}", message)
+
+    @app.query("fail")
+    def fail(message: Message, context: Context) -> Message:
+        raise RuntimeError(text(message))
+
+    @app.query("bulk")
+    def bulk(message: Message, context: Context) -> Message:
+        return _answer("x" * int(text(message)), message)
+
+    @app.query("node")
+    def node(message: Message, context: Context) -> Message:
+        return _answer(str(context.node_id), message)
+
+    @app.query("nothing")
+    def nothing(message: Message, context: Context) -> Message:
+        return None  # type: ignore[return-value]  # what an app must not do
+
+    @app.query("unspeakable")
+    def unspeakable(message: Message, context: Context) -> Message:
+        return Message(RecordDict({"say": ConfigRecord({"n": 1 << 80})}), reply_to=message)
+
+    @app.query("surrogate")
+    def surrogate(message: Message, context: Context) -> Message:
+        raise OSError("no file \udcff")
+
+    return app
+
+
+def _answer(said: str, message: Message) -> Message:
+    return Message(RecordDict({"say": ConfigRecord({"text": said})}), reply_to=message)
+
+
+class Tree(ABC):
+    """A grid with its children, all attached.
+
+    Attributes:
+        grid: the parent's.
+        children: by name.
+        heard: the requests' bytes that each child's `Child` was handed.
+        ran: the types of the messages that each child's app was called with.
+    """
+
+    grid: TreeGrid
+    children: dict[str, Child]
+
+    def __init__(self) -> None:
+        self.heard: dict[str, list[bytes]] = {}
+        self.ran: dict[str, list[str]] = {}
+
+    @abstractmethod
+    def hold(self, name: str) -> None:
+        """Let a child be slow: it answers nothing from now on, until it is released."""
+
+    @abstractmethod
+    def release(self, name: str) -> None:
+        """Let a slow child go on."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the run; the children leave."""
+
+    def _watched(self, name: str, app: ClientApp) -> ClientApp:
+        ran = self.ran[name] = []
+
+        def run(message: Message, context: Context) -> Message:
+            ran.append(message.metadata.message_type)
+            return app(message, context)
+
+        return run  # type: ignore[return-value]  # all that a Child does with an app is to call it
+
+    def _listen_in(self, name: str, child: Child) -> Child:
+        heard, answer = self.heard.setdefault(name, []), child.answer
+
+        def listen(data: bytes) -> bytes:
+            heard.append(data)
+            return answer(data)
+
+        child.answer = listen  # type: ignore[method-assign]
+        return child
+
+
+class _PatientMemoryGrid(MemoryGrid):
+    """A MemoryGrid whose calls to some children are put off."""
+
+    def __init__(self, children: dict[str, Child], quorum: float) -> None:
+        super().__init__(children, quorum)
+        self.waiting: dict[str, list[tuple[str, str, bytes]]] = {}
+
+    def _send(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
+        for request in batch:
+            if request[0] in self.waiting:
+                self.waiting[request[0]].append(request)
+            else:
+                super()._send([request])
+
+
+class MemoryTree(Tree):
+    """Children in this thread. A slow one is called when it is released."""
+
+    def __init__(self, names: Sequence[str], make_app: MakeApp, quorum: float) -> None:
+        super().__init__()
+        self.children = {}
+        for node_id, name in enumerate(names, start=1):
+            context = Context(RUN_ID, node_id, {"name": name}, RecordDict(), {})
+            child = Child(self._watched(name, make_app(name)), context)
+            self.children[name] = self._listen_in(name, child)
+        self.grid: _PatientMemoryGrid = _PatientMemoryGrid(self.children, quorum)
+
+    def hold(self, name: str) -> None:
+        self.grid.waiting[name] = []
+
+    def release(self, name: str) -> None:
+        for request in self.grid.waiting.pop(name, []):
+            self.grid._send([request])
+
+    def close(self) -> None:
+        pass
+
+
+class Leaf:
+    """A LinkClient in a thread of its own.
+
+    Attributes:
+        outcome: what `serve` raised, once the thread is over; None if it returned.
+    """
+
+    def __init__(self, client: LinkClient, name: str) -> None:
+        self.client = client
+        self.outcome: BaseException | None = None
+        self._thread = threading.Thread(target=self._serve, name=f"leaf {name}", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        try:
+            self.client.serve()
+        except BaseException as error:
+            self.outcome = error
+
+    def join(self) -> BaseException | None:
+        """Wait until it leaves; return what `serve` raised."""
+        self._thread.join(LIMIT_S)
+        assert not self._thread.is_alive(), f"{self._thread.name} did not leave"
+        return self.outcome
+
+
+class LinkTree(Tree):
+    """Children in threads of their own, over gRPC. A slow one sits in its app."""
+
+    def __init__(self, names: Sequence[str], make_app: MakeApp, quorum: float) -> None:
+        super().__init__()
+        self.grid: LinkGrid = LinkGrid("127.0.0.1:0", names, quorum=quorum)
+        self.address = self.grid.open()
+        self._gates = {name: threading.Event() for name in names}
+        self.leaves = {name: self._grow(name, make_app(name)) for name in names}
+        self.children = {name: leaf.client.child for name, leaf in self.leaves.items()}
+        assert not self.grid.wait_for_children(LIMIT_S)
+
+    def _grow(self, name: str, app: ClientApp) -> Leaf:
+        self._gates[name].set()
+        watched, gate = self._watched(name, app), self._gates[name]
+
+        def gated(message: Message, context: Context) -> Message:
+            assert gate.wait(LIMIT_S)
+            return watched(message, context)
+
+        client = LinkClient(self.address, name, gated)  # type: ignore[arg-type]
+        self._listen_in(name, client.child)
+        return Leaf(client, name)
+
+    def hold(self, name: str) -> None:
+        self._gates[name].clear()
+
+    def release(self, name: str) -> None:
+        self._gates[name].set()
+
+    def close(self) -> None:
+        for gate in self._gates.values():
+            gate.set()
+        self.grid.close()
+        for leaf in self.leaves.values():
+            leaf.join()
+
+
+TREES: dict[str, type[MemoryTree] | type[LinkTree]] = {"memory": MemoryTree, "link": LinkTree}
