@@ -41,6 +41,13 @@ class Evaluator:
         for job in self._pending:
             job.result()
 
+    def __enter__(self) -> Evaluator:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Where the run fails, give up those evaluations that have not begun."""
+        self._thread.shutdown(cancel_futures=True)
+
     def _evaluate(self, round_: int, base: np.ndarray, buffers: np.ndarray) -> None:
         self._model.weights[:] = base
         self._model.set_buffers(buffers)

@@ -34,10 +34,11 @@ def run(config: Config, out: Path, view: View) -> None:
         on_progress=view.progress,
         on_presence=view.presence,
     ) as grid:
-        grid.open(
+        address = grid.open(
             model=model.layout.fingerprint(),
             max_frame=longest_frame(model.layout, model.buffer_layout.d),
         )
+        view.wait(address)
         grid.wait_for_children()
         app = server_app(config, model, data.test, out, view)
         app(grid, Context(RUN_ID, 0, {}, RecordDict(), {}))

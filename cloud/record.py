@@ -16,6 +16,7 @@ from cloud.strategy import RoundResult
 from cloud.view import View
 from hierfl.config import Config
 from hierfl.errors import HierflError
+from hierfl.forecast import forecast
 from hierfl.ledger import Faults, Traffic
 from hierfl.learning.flat import FlatModel
 from hierfl.learning.trainer import Evaluation
@@ -57,7 +58,8 @@ class Record:
         self._last: dict[str, Any] = {}
         self._begin = time.monotonic()
         try:
-            (out / "config.yaml").write_text(config.to_yaml())
+            if not (out / "config.yaml").exists():
+                (out / "config.yaml").write_text(config.to_yaml())
             self._metrics: IO[str] = (out / "metrics.jsonl").open("w")
         except OSError as error:
             raise HierflError(f"cannot write into {out}: {error.strerror}") from error
@@ -65,7 +67,7 @@ class Record:
     def start(self) -> None:
         """The tree is complete: the clock starts."""
         self._begin = time.monotonic()
-        self._view.start()
+        self._view.start(forecast(self._config, self._layout, self._buffer_layout.d))
 
     def round(self, result: RoundResult) -> None:
         """Take a round's result; its line is written when its evaluation is there."""

@@ -34,8 +34,10 @@ def server_app(config: Config, model: FlatModel, test: Split, out: Path, view: V
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         assert isinstance(grid, TreeGrid)
-        with closing(Record(config, model, out, view)) as record:
-            evaluator = Evaluator(model, test, record.evaluation)
+        with (
+            closing(Record(config, model, out, view)) as record,
+            Evaluator(model, test, record.evaluation) as evaluator,
+        ):
             strategy = HierStrategy(
                 config, grid, model.layout, model.weights, model.buffers(), record.round
             )

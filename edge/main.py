@@ -5,6 +5,9 @@ It holds no model and needs no torch: what it must know of the model, the cloud'
 
 from __future__ import annotations
 
+import json
+import threading
+
 from edge.client_app import client_app
 from edge.cluster import Cluster
 from hierfl.config import Config
@@ -22,12 +25,27 @@ def run(config: Config, name: str) -> None:
     """
     edge = config.edge(name)
     plan = digest(config)
-    with LinkGrid(edge.address, edge.devices, quorum=config.quorum.devices, plan=plan) as grid:
+    telling = threading.Lock()
+
+    def tell_devices(child: str = "", attached: bool = False) -> None:
+        total = len(edge.devices)
+        with telling:  # who tells last has looked last
+            news = {"devices": total - len(grid.missing()), "of": total}
+            client.progress(json.dumps(news).encode())
+
+    with LinkGrid(
+        edge.address,
+        edge.devices,
+        quorum=config.quorum.devices,
+        plan=plan,
+        on_presence=tell_devices,
+    ) as grid:
         cluster = Cluster(name, grid, config, lambda news: client.progress(news))
 
         def welcome(welcome: pb.Welcome) -> None:
             if not grid.is_open:
                 grid.open(model=welcome.model, run=welcome.run, max_frame=welcome.max_frame)
+            tell_devices()
 
         client = LinkClient(
             config.cloud.address,

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
-import os
 import signal
 import sys
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
+import click
 import typer
 
-from hierfl import lifeline
-from hierfl.config import Config, load_config
+from hierfl import __version__, lifeline
 from hierfl.errors import ConfigError, HierflError, render
-from hierfl.loader import load
-from hierfl.plan import resolve
+
+if TYPE_CHECKING:
+    from hierfl.config import Config
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     help="Hierarchical federated learning on real machines, one bit per coordinate and step.",
@@ -38,6 +42,21 @@ Out = Annotated[Path | None, typer.Option(help="The run folder; by default runs/
 Name = Annotated[str, typer.Option(help="The node's name in the topology.")]
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"hierfl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def hierfl(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Hierarchical federated learning on real machines, one bit per coordinate and step."""
+
+
 @app.command()
 def run(
     topology: Topology = None,
@@ -48,13 +67,24 @@ def run(
     """Run a whole federation on this machine."""
     if resume:
         raise ConfigError("--resume", "going on with an earlier run is not there yet")
-    config = resolve(load_config(topology, sets))
-    folder = _run_folder(config, out)
+    config = _config(topology, sets)
+    folder = _claim(config, out)
     if config.runtime == "memory":
-        _one_thread()
-        _part("deploy.memory:run_memory")(config, folder, _view(config, folder))
+        signal.signal(signal.SIGTERM, _terminate)
+        _quiet_flower()
+        _run_here("deploy.memory:run_memory", config, folder)
     else:
         raise typer.Exit(_part("deploy.local:run_local")(config, out=folder))
+
+
+@app.command()
+def validate(topology: Required, sets: Sets = []) -> None:  # noqa: B006
+    """Check a topology, and show its tree and the bytes that it will send."""
+    config = _config(topology, sets)
+    _one_thread()
+    from hierfl.describe import show
+
+    show(config, sys.stdout)
 
 
 @app.command()
@@ -66,9 +96,7 @@ def cloud(
 ) -> None:
     """Run the cloud."""
     config = _node(topology, sets)
-    folder = _run_folder(config, out)
-    _one_thread()
-    _part("cloud.main:run")(config, folder, _view(config, folder))
+    _run_here("cloud.main:run", config, _claim(config, out, topology))
 
 
 @app.command()
@@ -85,55 +113,131 @@ def device(topology: Required, name: Name, sets: Sets = []) -> None:  # noqa: B0
     _part("clients.main:run")(config, name)
 
 
+@data_app.command("get")
+def data_get(
+    name: Annotated[str, typer.Argument(help="fashion-mnist, mnist, cifar10 or digits.")],
+    root: Annotated[
+        Path | None, typer.Option(help="Where its folder is put; by default ~/.cache/hierfl/data.")
+    ] = None,
+) -> None:
+    """Bring a data set onto this machine, unless it is there."""
+    from hierfl.learning.obtain import obtain
+    from hierfl.learning.places import SOURCES, bytes_of
+    from hierfl.units import size
+
+    folder = obtain(name, root, lambda line: print(line, file=sys.stderr))
+    held = f"  {size(bytes_of(SOURCES[name], folder))}" if name in SOURCES else ""
+    print(f"{folder}{held}")
+
+
+# -- what several commands do ---------------------------------------------------------------------
+
+
+def _config(topology: Path | None, sets: list[str]) -> Config:
+    from hierfl.config import load_config
+    from hierfl.plan import resolve
+
+    return resolve(load_config(topology, sets))
+
+
 def _node(topology: Path, sets: list[str]) -> Config:
+    """Get ready to be one node, perhaps one that a launcher has started and will stop."""
     lifeline.watch()
     signal.signal(signal.SIGTERM, _terminate)
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        handlers=[_Stderr()],
     )
+    _quiet_flower()
+    return _config(topology, sets)
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Logs to whatever standard error is now: a live view takes it over for a while."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """What the constructor sets is not kept."""
+
+
+def _quiet_flower() -> None:
+    import flwr.app  # noqa: F401  (importing it sets the level of its log)
+
     logging.getLogger("flwr").setLevel(logging.WARNING)
-    return resolve(load_config(topology, sets))
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _claim(config: Config, out: Path | None, source: Path | None = None) -> Path:
+    from hierfl.folder import claim
+
+    return claim(config, out, source)
+
+
+def _run_here(reference: str, config: Config, folder: Path) -> None:
+    """Run what shows a view: the cloud, or everything in this process."""
+    with closing(_part("cloud.view:open_view")(config, folder)) as view:
+        _one_thread()
+        _part(reference)(config, folder, view)
+
+
 def _one_thread() -> None:
-    """One torch thread per process: nodes share the machine, and sums keep their order."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    import_torch = __import__("torch")
-    import_torch.set_num_threads(1)
+    from hierfl.learning.threads import one_thread
+
+    one_thread()
 
 
-def _run_folder(config: Config, out: Path | None) -> Path:
-    folder = out or Path("runs") / f"{config.name}-{datetime.now():%Y%m%d-%H%M%S}"
+def _part(reference: str) -> Callable[..., Any]:
+    """Return a part of hierfl that lies above this layer, so that no module here imports it."""
+    module, _, name = reference.partition(":")
+    part: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return part
+
+
+# -- exit codes -----------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit; the only place where an error becomes an exit code.
+
+    0: done; 1: failed; 2: the configuration or the arguments are wrong; 130: interrupted. Any
+    other exception is a defect, of hierfl or of the user's code, and keeps its traceback.
+    """
+    sys.exit(_exit_code(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _exit_code(arguments: list[str]) -> int:
+    command = typer.main.get_command(app)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(config.to_yaml())
-    except OSError as error:
-        raise HierflError(f"cannot write into {folder}: {error.strerror}") from error
-    return folder
-
-
-def _view(config: Config, folder: Path) -> Any:
-    return _part("cloud.view:View")()
-
-
-def _part(reference: str) -> Any:
-    """Return a part of hierfl that lies above this layer."""
-    return load(reference, "")
-
-
-def main() -> None:
-    """Run the command line; the only place where an error becomes an exit code."""
-    try:
-        app(standalone_mode=False)
+        with command.make_context("hierfl", arguments) as context:
+            command.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.UsageError as error:
+        return _report(_usage_error(error))
     except HierflError as error:
-        print(render(error), file=sys.stderr)
-        sys.exit(error.exit_code)
+        return _report(error)
     except KeyboardInterrupt:
-        sys.exit(130)
+        return INTERRUPTED
+    return 0
+
+
+def _usage_error(error: click.UsageError) -> ConfigError:
+    command = error.ctx.command_path if error.ctx else "hierfl"
+    return ConfigError("", error.format_message(), f"See {command} --help.")
+
+
+def _report(error: HierflError) -> int:
+    if error.message:
+        print(render(error), file=sys.stderr)
+    return error.exit_code
 
 
 if __name__ == "__main__":

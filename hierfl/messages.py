@@ -17,6 +17,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from hierfl.errors import PayloadError
+from hierfl.link.flower import config_content
 
 _RECORD = "hierfl"
 
@@ -172,7 +173,7 @@ def to_content(content: Content) -> RecordDict:
         for name, default in _DEFAULTS[type(content)].items()
         if (value := getattr(content, name)) != default
     }
-    return RecordDict({_RECORD: ConfigRecord(values)})
+    return config_content(_RECORD, values)
 
 
 def from_content(kind: type[C], content: RecordDict) -> C:

@@ -32,13 +32,15 @@ def resolve(config: Config) -> Config:
         )
     algorithm = config.algorithm.model_copy(update={"lr": config.algorithm.lr or lr})
     codec = config.downlink.codec or chosen.downlink
-    return config.model_copy(
+    resolved = config.model_copy(
         update={
             "algorithm": algorithm,
             "downlink": config.downlink.model_copy(update={"codec": codec}),
             "uplink": config.uplink.model_copy(update={"codec": uplink}),
         }
     )
+    make_downlink(resolved, Layout(("any",), ((8,),)))
+    return resolved
 
 
 def make_algorithm(config: Config, layout: Layout) -> Algorithm:
@@ -63,7 +65,11 @@ def make_downlink(config: Config, layout: Layout) -> Codec:
     given = {"bits": down.bits, "fraction": down.fraction}
     parameters = {key: value for key, value in given.items() if value is not None}
     assert down.codec is not None, "the configuration is not resolved"
-    return make_codec(down.codec, layout, **parameters)
+    try:
+        return make_codec(down.codec, layout, **parameters)
+    except ConfigError as error:
+        message = error.message.removeprefix(f"{error.path}: ")
+        raise ConfigError(f"downlink.{error.path}", message, error.hint) from None
 
 
 def digest(config: Config) -> str:

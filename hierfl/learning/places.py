@@ -44,6 +44,15 @@ SOURCES = {
 }
 
 
+FORMS = {
+    "fashion-mnist": ((1, 28, 28), 10),
+    "mnist": ((1, 28, 28), 10),
+    "cifar10": ((3, 32, 32), 10),
+    "digits": ((1, 8, 8), 10),
+}
+"""The shape of one input of each built-in set, and its number of classes."""
+
+
 def cache() -> Path:
     """Where `hierfl data get` puts data sets unless told otherwise."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hierfl" / "data"
@@ -82,3 +91,12 @@ def idx_file(folder: Path, stem: str) -> Path | None:
     """The plain or gzipped file of that name."""
     files = (folder / stem, folder / f"{stem}.gz")
     return next((file for file in files if file.is_file()), None)
+
+
+def bytes_of(source: Source, folder: Path) -> int:
+    """The bytes that the set's files take up."""
+    if source.idx:
+        files = [idx_file(folder, stem) for stem in IDX_STEMS]
+    else:
+        files = [*(folder / "cifar-10-batches-py").iterdir()]
+    return sum(file.stat().st_size for file in files if file is not None)

@@ -39,19 +39,27 @@ class Child:
         request = message_from_bytes(data)
         message_id = request.metadata.message_id
         if self._last is None or self._last[0] != message_id:
-            reply = self._run(request)
-            frame = envelope.message(message_to_bytes(reply))
-            payload = envelope.payload_bytes(reply.content) if reply.has_content() else 0
+            payload, frame = self._run(request)
             self.sent.add(payload, len(frame))
             self._last = message_id, frame
         return self._last[1]
 
-    def _run(self, request: Message) -> Message:
+    def _run(self, request: Message) -> tuple[int, bytes]:
+        """Return the reply's payload, in bytes, and the frame that carries it."""
         try:
-            return self._app(request, self._context)
+            reply = self._app(request, self._context)
+            if reply.metadata.reply_to_message_id != request.metadata.message_id:
+                raise ValueError("what the app returned is no reply to its message")
+            return _framed(reply)
         except HierflError as error:
             log.error("%s", error)
-            return error_reply(request, str(error))
+            reason = str(error)
         except Exception as error:  # whatever the app raises is an answer, as in Flower
             log.exception("the app failed on a message of type %s", request.metadata.message_type)
-            return error_reply(request, f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+        return _framed(error_reply(request, reason))
+
+
+def _framed(reply: Message) -> tuple[int, bytes]:
+    payload = envelope.payload_bytes(reply.content) if reply.has_content() else 0
+    return payload, envelope.message(message_to_bytes(reply))

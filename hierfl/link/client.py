@@ -78,7 +78,7 @@ class LinkClient:
         Raises:
             PeerRefused: if the parent does not admit this node.
             RunFailed: if the parent says that the run has failed.
-            LinkError: if the parent was away for longer than `patience`.
+            LinkError: if the parent was away for longer than `patience`, or broke the protocol.
         """
         pause, away_since = FIRST_PAUSE_S, time.monotonic()
         while True:
@@ -108,22 +108,42 @@ class LinkClient:
             frames: Iterator[bytes] = attach(iter(self._outbox.get, None))
             try:
                 for data in frames:
-                    frame = envelope.parse(data)
+                    frame = self._parse(data)
                     match frame.WhichOneof("kind"):
                         case "message":
-                            self._outbox.put(self.child.answer(frame.message))
+                            self._outbox.put(self._answer(frame.message))
                         case "welcome":
                             self._welcome(frame.welcome)
                             welcomed = True
                         case "goodbye":
                             return welcomed, self._goodbye(frame.goodbye)
                         case kind:
-                            raise LinkError(f"the parent sent a frame of the kind {kind}")
+                            raise self._breach(f"a frame of the kind {kind}")
                 return welcomed, "the stream ended"
             except grpc.RpcError as error:
+                if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:  # it would be again
+                    raise LinkError(
+                        f"a frame between {self._name} and its parent at {self._address} is "
+                        f"longer than the link allows: {error.details()}"
+                    ) from error
                 return welcomed, error.details() or error.code().name
             finally:
                 self._outbox.put(None)
+
+    def _parse(self, data: bytes) -> pb.Frame:
+        try:
+            return envelope.parse(data)
+        except LinkError as error:
+            raise self._breach(str(error)) from error
+
+    def _answer(self, request: bytes) -> bytes:
+        try:
+            return self.child.answer(request)
+        except ValueError as error:
+            raise self._breach(str(error)) from error
+
+    def _breach(self, what: str) -> LinkError:
+        return LinkError(f"the parent at {self._address} sent {what}")
 
     def _welcome(self, welcome: pb.Welcome) -> None:
         self._run = welcome.run

@@ -7,21 +7,29 @@ test of this module says so first.
 
 from __future__ import annotations
 
-from flwr.app import Error, Message, RecordDict
+from typing import Any
+
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.app.message import make_message
 from flwr.common.constant import ErrorCode
-from flwr.common.serde import (
-    message_from_proto,
-    message_to_proto,
-    recorddict_to_proto,
+from flwr.common.serde import array_record_from_proto, metric_record_from_proto, recorddict_to_proto
+from flwr.common.serde_utils import (
+    error_from_proto,
+    error_to_proto,
+    metadata_from_proto,
+    metadata_to_proto,
 )
-from flwr.common.serde_utils import metadata_to_proto
 from flwr.proto.message_pb2 import Message as MessageProto
+from flwr.proto.recorddict_pb2 import ConfigRecord as ConfigRecordProto
+from flwr.proto.recorddict_pb2 import ConfigRecordValue as ValueProto
+from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 __all__ = [
     "Run",
     "assume_identity",
+    "config_content",
     "content_to_bytes",
     "error_reply",
     "message_from_bytes",
@@ -53,7 +61,7 @@ def content_to_bytes(content: RecordDict) -> bytes:
     A serialized protobuf message is the concatenation of its fields, so what many messages share
     is serialized once and appended to the metadata of each.
     """
-    body = recorddict_to_proto(content).SerializeToString()
+    body = _content_to_proto(content).SerializeToString()
     return _tag(_CONTENT_FIELD, len(body)) + body
 
 
@@ -64,10 +72,11 @@ def message_to_bytes(message: Message, content: bytes | None = None) -> bytes:
         message: the message.
         content: its content as `content_to_bytes` returned it, if that is there already.
     """
-    if content is None:
-        return message_to_proto(message).SerializeToString()
     head = MessageProto(metadata=metadata_to_proto(message.metadata))
-    return head.SerializeToString() + content
+    if message.has_error():
+        head.error.CopyFrom(error_to_proto(message.error))
+        return head.SerializeToString()
+    return head.SerializeToString() + (content or content_to_bytes(message.content))
 
 
 def message_from_bytes(data: bytes) -> Message:
@@ -78,16 +87,81 @@ def message_from_bytes(data: bytes) -> Message:
     """
     try:
         proto = MessageProto.FromString(data)
-        if not (proto.HasField("content") or proto.HasField("error")):
-            raise ValueError("neither content nor error")
-        return message_from_proto(proto)
+        content = _content_from_proto(proto.content) if proto.HasField("content") else None
+        error = error_from_proto(proto.error) if proto.HasField("error") else None
+        if (content is None) == (error is None):
+            raise ValueError("it needs either a content or an error")
+        return make_message(metadata_from_proto(proto.metadata), content, error)
     except Exception as error:  # Flower and protobuf raise many kinds for malformed bytes
         raise ValueError(f"not a Flower message: {error}") from error
 
 
+# Flower checks the type of every key and value of a record, coming and going, and copies each
+# payload several times: most of what a small message costs. What hierfl's own messages consist of
+# (ConfigRecords of bytes, text and numbers) goes straight to protobuf and back, which checks types
+# as well; for everything else Flower's own functions serve.
+
+_FIELDS: dict[type, str] = {bytes: "bytes", str: "string", int: "sint64", float: "double"}
+
+
+def _content_to_proto(content: RecordDict) -> RecordDictProto:
+    proto = RecordDictProto()
+    try:
+        for key, record in content.items():
+            if type(record) is not ConfigRecord:
+                return recorddict_to_proto(content)
+            items = proto.items.add(key=key).config_record
+            items.SetInParent()
+            for name, value in record.items():
+                entry = items.items.add(key=name).value
+                if type(value) is list and type(value[0]) is bytes:
+                    entry.bytes_list.vals.extend(value)
+                else:
+                    setattr(entry, _FIELDS[type(value)], value)
+    except (KeyError, IndexError, ValueError):  # an empty list, a bool, a large int, a subclass
+        return recorddict_to_proto(content)
+    return proto
+
+
+def config_content(key: str, values: dict[str, Any]) -> RecordDict:
+    """Return a content of one ConfigRecord, whose values' types the caller vouches for."""
+    content, record = RecordDict(), ConfigRecord()
+    record.__dict__["_data"] = values
+    content.__dict__["_data"][key] = record
+    return content
+
+
+def _content_from_proto(proto: RecordDictProto) -> RecordDict:
+    content = RecordDict()
+    records = content.__dict__["_data"]
+    for item in proto.items:
+        match item.WhichOneof("value"):
+            case "config_record":
+                records[item.key] = record = ConfigRecord()
+                values = record.__dict__["_data"]
+                for entry in item.config_record.items:
+                    values[entry.key] = _value_from_proto(entry.value)
+            case "array_record":
+                records[item.key] = array_record_from_proto(item.array_record)
+            case "metric_record":
+                records[item.key] = metric_record_from_proto(item.metric_record)
+            case kind:
+                raise ValueError(f"a record of the kind {kind}")
+    return content
+
+
+def _value_from_proto(proto: ValueProto) -> Any:
+    field = proto.WhichOneof("value")
+    if field is None:
+        raise ValueError("a record's value is missing")
+    value = getattr(proto, field)
+    return list(value.vals) if field.endswith("_list") else value
+
+
 def error_reply(message: Message, reason: str) -> Message:
     """Return the reply that says: the ClientApp raised an exception."""
-    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+    printable = reason.encode(errors="replace").decode()  # what a file name holds may not be
+    return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, printable), reply_to=message)
 
 
 def _tag(field: int, length: int) -> bytes:

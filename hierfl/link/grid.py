@@ -36,6 +36,12 @@ log = logging.getLogger(__name__)
 RUN_ID = 1
 """The number of the run in Flower's messages outside Flower's own engine."""
 
+REMINDER_S = 1.0
+"""Seconds, at least, between two lines in the log about whom the grid waits for."""
+
+_NOW = -math.inf
+"""A deadline that has passed: whatever is there, without waiting."""
+
 
 class Arrival(NamedTuple):
     """A serialized Flower message from a child, and the length of the frame that brought it."""
@@ -130,12 +136,14 @@ class TreeGrid(Grid):
         Raises:
             ValueError: if a message is addressed to no child of this parent.
         """
+        messages = list(messages)
+        for message in messages:
+            if message.metadata.dst_node_id not in self.names:
+                raise ValueError(f"no child has the node id {message.metadata.dst_node_id}")
         batch: list[tuple[str, str, bytes]] = []
         shared: dict[int, tuple[RecordDict, bytes, int]] = {}
         for message in messages:
-            child = self.names.get(message.metadata.dst_node_id)
-            if child is None:
-                raise ValueError(f"no child has the node id {message.metadata.dst_node_id}")
+            child = self.names[message.metadata.dst_node_id]
             message_id = f"{self._instance}-{next(self._serial)}"
             stamp(message, message_id)
             content = message.content
@@ -153,15 +161,26 @@ class TreeGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Return the replies that have arrived to the given messages, without waiting."""
-        while self._next(0.0):
+        while self._next(_NOW):
             pass
         return [self._arrived.pop(i) for i in message_ids if i in self._arrived]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> list[Message]:
-        """Send messages and return their replies, as `stream` yields them."""
-        return list(self.stream(messages, timeout=timeout))
+        """Send messages and return the replies that `stream` yields, in the children's order.
+
+        Neither the order of arrival nor that in which a strategy has drawn its nodes is left in
+        them: a strategy that adds floats in the order of the replies comes to the same bits in
+        every run and on every transport.
+        """
+        messages = list(messages)
+        replies = {
+            reply.metadata.reply_to_message_id: reply
+            for reply in self.stream(messages, timeout=timeout)
+        }
+        messages.sort(key=lambda message: message.metadata.dst_node_id)
+        return [replies[i] for message in messages if (i := message.metadata.message_id) in replies]
 
     # -- beyond Flower's Grid --------------------------------------------------------------------
 
@@ -171,26 +190,25 @@ class TreeGrid(Grid):
         """Send messages and yield each reply as it arrives.
 
         It ends with the last reply, or, once `timeout` seconds have passed, as soon as the quorum
-        has replied; while it has not, the log says whom it waits for. A reply that comes after
-        the end is counted as late and dropped.
+        has replied; while it has not, the log says whom it waits for. What has arrived by then
+        counts. A reply that comes after the end is counted as late and dropped.
         """
         pending = set(self.push_messages(messages))
         may_lack = max(0, len(pending) - self.quorum)
-        due = math.inf if timeout is None else time.monotonic() + timeout
-        overdue = False
+        end = remind = math.inf if timeout is None else time.monotonic() + timeout
         try:
-            while pending and not (overdue and len(pending) <= may_lack):
-                left = due - time.monotonic()
-                if left <= 0 and timeout is not None:
-                    overdue, due = True, due + timeout
-                    if len(pending) > may_lack:
-                        missing = sorted(self._asked[message_id][0] for message_id in pending)
-                        log.warning("still waiting for %s", ", ".join(missing))
-                    continue
-                self._next(None if timeout is None else left)
-                for message_id in pending & self._arrived.keys():
+            while pending:
+                for message_id in (arrived := pending & self._arrived.keys()):
                     pending.remove(message_id)
                     yield self._arrived.pop(message_id)
+                enough = len(pending) <= may_lack
+                if arrived or self._next(end if enough else remind):
+                    continue
+                if enough:
+                    break
+                missing = sorted(self._asked[message_id][0] for message_id in pending)
+                log.warning("still waiting for %s", ", ".join(missing))
+                remind = time.monotonic() + max(timeout or 0.0, REMINDER_S)
         finally:
             for message_id in pending:
                 self._asked.pop(message_id, None)
@@ -209,10 +227,11 @@ class TreeGrid(Grid):
 
     # -- replies ---------------------------------------------------------------------------------
 
-    def _next(self, timeout: float | None) -> bool:
-        """Take one reply from the inbox; return whether there was one within `timeout` seconds."""
+    def _next(self, deadline: float) -> bool:
+        """Take one reply from the inbox; return whether there was one before the deadline."""
+        left = deadline - time.monotonic()
         try:
-            item = self._inbox.get(timeout is None or timeout > 0, timeout)
+            item = self._inbox.get(left > 0, None if left == math.inf else left)
         except Empty:
             return False
         if isinstance(item, Broken):
@@ -223,16 +242,20 @@ class TreeGrid(Grid):
         except ValueError as error:
             self.reject(item.child, str(error))
             return True
+        if self.names.get(reply.metadata.src_node_id) != item.child:
+            self.reject(item.child, "it answered in the name of another node")
+            return True
         request_id = reply.metadata.reply_to_message_id
         asked, _ = self._asked.get(request_id, (None, None))
+        if asked not in (None, item.child):
+            self.reject(item.child, f"it answered a request to {asked}")
+            return True
+        payload = envelope.payload_bytes(reply.content) if reply.has_content() else 0
+        self.ledger.add(item.child, "up", payload=payload, message=item.size)
         if asked is None:
             self.late += 1
             log.info("late reply from %s", item.child)
-        elif asked != item.child:
-            self.reject(item.child, f"it answered a request to {asked}")
         else:
             del self._asked[request_id]
             self._arrived[request_id] = reply
-            payload = envelope.payload_bytes(reply.content) if reply.has_content() else 0
-            self.ledger.add(item.child, "up", payload=payload, message=item.size)
         return True

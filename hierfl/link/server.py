@@ -13,6 +13,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 _Context = grpc.aio.ServicerContext[bytes, bytes]
 _Outbox = asyncio.Queue[bytes | None]
 """Frames to be written; None ends the stream."""
+
+LONGEST_NAME = 64
+"""Characters of an unknown peer's name that are shown."""
 
 _BROKEN = (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError)
 
@@ -109,7 +113,12 @@ class LinkGrid(TreeGrid):
             target=lambda: asyncio.run(self._serve(bound)), name="link", daemon=True
         )
         self._thread.start()
-        return bound.result()
+        try:
+            return bound.result()
+        except ConfigError:
+            self._thread.join()
+            self._thread = None
+            raise
 
     def close(self, error: str | None = None) -> None:
         """Say goodbye to the children (the run is done, or failed with `error`) and stop."""
@@ -187,7 +196,8 @@ class LinkGrid(TreeGrid):
         except _Refusal as refusal:
             self.rejected += 1
             log.warning("turned away %s: %s", context.peer(), refusal)
-            await context.write(envelope.goodbye(refusal.code, str(refusal)))
+            with suppress(*_BROKEN):
+                await context.write(envelope.goodbye(refusal.code, str(refusal)))
             return
         outbox = self._sit(seat)
         reader = asyncio.create_task(self._listen(seat, outbox, context))
@@ -213,9 +223,9 @@ class LinkGrid(TreeGrid):
                     self._answered(seat)
                     self._inbox.put(Arrival(seat.name, frame.message, len(data)))
                 elif kind == "progress":
-                    self._on_progress(seat.name, frame.progress)
+                    self._watch(seat.name, frame.progress)
                 else:
-                    raise LinkError(f"a frame of the kind {kind}, which only a parent sends")
+                    raise LinkError(f"a frame of the kind {kind} in the middle of the stream")
         except LinkError as error:
             self._inbox.put(Broken(seat.name, f"it sent {error}"))
             return
@@ -223,17 +233,24 @@ class LinkGrid(TreeGrid):
             pass
         outbox.put_nowait(None)
 
+    def _watch(self, name: str, news: bytes) -> None:
+        """Show a child's news; news that cannot be shown must not stop the votes."""
+        try:
+            self._on_progress(name, news)
+        except Exception:  # the news are the child's: they may be anything
+            log.exception("the news of %s could not be shown", name)
+
     def _admit(self, hello: pb.Hello) -> _Seat:
         """Return the child's seat, or raise _Refusal."""
         if hello.protocol != envelope.PROTOCOL:
             raise _Refusal(
-                f"{hello.name} speaks version {hello.protocol} of the protocol, "
+                f"{_short(hello.name)} speaks version {hello.protocol} of the protocol, "
                 f"this node version {envelope.PROTOCOL}: install the same hierfl on both"
             )
         seat = self._seats.get(hello.name)
         if seat is None:
             known = ", ".join(self._seats)
-            raise _Refusal(f"no child of this node is called {hello.name!r}, only {known}")
+            raise _Refusal(f"no child of this node is called {_short(hello.name)}, only {known}")
         if seat.banned is not None:
             raise _Refusal(seat.banned)
         for what, theirs, ours in (
@@ -323,12 +340,19 @@ def _dismiss(outbox: _Outbox, code: pb.Goodbye.Code, reason: str) -> None:
     outbox.put_nowait(None)
 
 
+def _short(name: str) -> str:
+    """Return how a name is shown that has not been checked yet."""
+    return repr(name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "...")
+
+
 async def _hello(context: _Context) -> pb.Hello:
     """Return the hello that opens a stream, or raise _Refusal."""
     try:
         data: Any = await asyncio.wait_for(context.read(), HEARTBEAT_S)
     except TimeoutError:
         raise _Refusal("it did not say hello in time") from None
+    except _BROKEN:
+        raise _Refusal("the stream broke before its hello") from None
     if data is grpc.aio.EOF:
         raise _Refusal("the stream ended before its hello")
     try:

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -146,30 +147,20 @@ class Wire:
 
     def __exit__(self, *_: object) -> None:
         _shut(self._listener)
+        self._threads[0].join(LIMIT_S)
+        self._listener.close()
         self.cut()
         for thread in self._threads:
             thread.join(LIMIT_S)
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with source, sink:
-        try:
-            while data := source.recv(1 << 16):
-                sink.sendall(data)
-        except OSError:
-            pass
-        finally:
-            _shut(sink)
+    with source, sink, suppress(OSError):
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+        _shut(sink)
 
 
 def _shut(end: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-    if end.type == socket.SOCK_STREAM and end.fileno() >= 0 and _listens(end):
-        end.close()
-
-
-def _listens(end: socket.socket) -> bool:
-    return bool(end.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))

@@ -11,9 +11,12 @@ from flwr.clientapp import ClientApp
 
 from hierfl.link.child import Child
 from hierfl.link.client import LinkClient
+from hierfl.link.flower import assume_identity
 from hierfl.link.grid import RUN_ID, TreeGrid
 from hierfl.link.memory import MemoryGrid
 from hierfl.link.server import LinkGrid
+
+assume_identity(RUN_ID)
 
 LIMIT_S = 20.0
 """Seconds after which a test that still waits has failed."""
@@ -54,6 +57,10 @@ def echo_app(name: str) -> ClientApp:
     @app.query("nothing")
     def nothing(message: Message, context: Context) -> Message:
         return None  # type: ignore[return-value]  # what an app must not do
+
+    @app.query("stranger")
+    def stranger(message: Message, context: Context) -> Message:
+        return say("a question instead of an answer", 1)
 
     @app.query("unspeakable")
     def unspeakable(message: Message, context: Context) -> Message:

@@ -1,0 +1,45 @@
+"""The first and the last words on a run: what it is, and its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hierfl.config import Config
+from hierfl.forecast import LINKS, Forecast, times
+from hierfl.units import duration, plural, size
+
+
+def title(config: Config, forecast: Forecast | None) -> str:
+    """Return the federation in one line; the model's size is known from its forecast."""
+    tree = config.tree()
+    model = config.model + (f" (d = {forecast.d:,})" if forecast else "")
+    edges = plural(len(tree), "edge")
+    devices = plural(sum(map(len, tree.values())), "device")
+    return f"{config.name}: {config.algorithm.name} with {model}, {edges} and {devices}"
+
+
+def closing_lines(summary: Mapping[str, Any], forecast: Forecast, folder: Path) -> list[str]:
+    """Return a run's summary for a person, line by line."""
+    faults = [f"{count} {kind}" for kind, count in summary["faults"].items() if count]
+    return [
+        f"accuracy {summary['accuracy']:.2%}, loss {summary['loss']:.4f} after "
+        f"{plural(summary['rounds'], 'round')}, {plural(summary['steps'], 'step')}, "
+        f"{duration(summary['wall_s'])} ({summary['steps_per_s']:.1f} steps/s)",
+        *_bytes(summary["bytes"], forecast),
+        *([f"faults: {', '.join(faults)}"] if faults else []),
+        f"model {summary['model_sha256']}",
+        f"all of it is in {folder}",
+    ]
+
+
+def _bytes(sent: Mapping[str, int], forecast: Forecast) -> list[str]:
+    """One line a link: payload, what float32 would have sent, and how many times as much that is."""
+    full = forecast.float32_of(sent)
+    rows = [(link.replace("_", " "), sent[link], full[link]) for link in LINKS]
+    rows.append(("in all", sum(sent[link] for link in LINKS), sum(full.values())))
+    return [
+        f"{name:<12}{size(here):>9}  (float32: {size(there)}, {times(there, here)})"
+        for name, here, there in rows
+    ]

@@ -1,0 +1,121 @@
+"""What a run will send over each link, in bytes of payload, beside what float32 would send.
+
+The forecast takes every node to be there at every step. It is exact where the algorithm's and the
+codec's sizes are, which ties that hold a coordinate (`tie: zero`) make larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hierfl.config import Config
+from hierfl.numerics.layout import Layout
+from hierfl.plan import plan_bytes
+
+LINKS = ("device_up", "device_down", "edge_up", "edge_down")
+"""The links as the run folder's files name them, each in one direction, summed over all nodes."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One kind of payload on one link.
+
+    Attributes:
+        link: one of `LINKS`.
+        what: the payload.
+        per: in what time one node sends it, or is sent it, once.
+        size: its length in bytes.
+        float32: what its length would be with 32 bits a coordinate.
+        times: how many there are of it in the whole run, over all nodes.
+    """
+
+    link: str
+    what: str
+    per: str
+    size: int
+    float32: int
+    times: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """All that a run will send.
+
+    Attributes:
+        d: parameters of the model.
+        items: what goes over the links, in their order.
+    """
+
+    d: int
+    items: tuple[Item, ...]
+
+    def payload(self) -> dict[str, int]:
+        """Return the bytes on each link over the whole run."""
+        return self._sum(lambda item: item.size)
+
+    def float32(self) -> dict[str, int]:
+        """Return what they would be with 32 bits a coordinate."""
+        return self._sum(lambda item: item.float32)
+
+    def _sum(self, length: Callable[[Item], int]) -> dict[str, int]:
+        return {
+            link: sum(length(item) * item.times for item in self.items if item.link == link)
+            for link in LINKS
+        }
+
+    def float32_of(self, sent: Mapping[str, int]) -> dict[str, int]:
+        """Return what float32 would have sent where this run has `sent`, by link.
+
+        A tier whose nodes were not there at every step has sent fewer ballots or reports: float32
+        would have sent less in the same proportion. Nothing is added for a node that was sent
+        something twice.
+        """
+        planned, full = self.payload(), self.float32()
+        took_part = {
+            tier: min(1.0, sent[f"{tier}_up"] / planned[f"{tier}_up"]) for tier in ("device", "edge")
+        }
+        return {link: round(full[link] * took_part[link.partition("_")[0]]) for link in LINKS}
+
+
+def forecast(config: Config, layout: Layout, buffers: int) -> Forecast:
+    """Return the forecast of a resolved configuration.
+
+    In a round of T steps a device is asked T times and told T - 1 decisions: the next base stands
+    for the last one. There is one base more than there are rounds; the first one is sent whole.
+
+    Args:
+        config: the configuration.
+        layout: the model's parameters.
+        buffers: how many numbers the model's buffers hold.
+    """
+    plan = plan_bytes(config, layout, buffers)
+    tree = config.tree()
+    edges, devices = len(tree), sum(len(names) for names in tree.values())
+    rounds, steps = config.algorithm.rounds, config.algorithm.edge_steps
+    model, extra = 4 * layout.d, 4 * buffers
+    items = (
+        Item("device_up", "ballot", "step", plan.ballot, model, rounds * steps * devices),
+        Item("device_up", "buffers", "round", extra, extra, rounds * devices if extra else 0),
+        Item(
+            "device_down", "decision", "step but last",
+            plan.decision, model, rounds * (steps - 1) * devices,
+        ),
+        Item("device_down", "change", "round", plan.downlink, model + extra, rounds * devices),
+        Item("device_down", "model", "run", plan.whole, model + extra, devices),
+        Item("edge_up", "report", "round", plan.report, model + extra, rounds * edges),
+        Item("edge_down", "change", "round", plan.downlink, model + extra, rounds * edges),
+        Item("edge_down", "model", "run", plan.whole, model + extra, edges),
+    )  # fmt: skip
+    return Forecast(layout.d, tuple(item for item in items if item.times))
+
+def times(full: int, sent: int) -> str:
+    """How many times `sent` fits into `full`, for people.
+
+    >>> times(320, 10), times(66, 10), times(10, 0)
+    ('32x', '6.6x', '-')
+    """
+    if not sent:
+        return "-"
+    ratio = full / sent
+    return f"{ratio:.0f}x" if ratio >= 9.95 else f"{ratio:.1f}x"

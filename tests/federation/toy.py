@@ -1,0 +1,132 @@
+"""A federation small enough to compute by hand: quadratic losses, in memory, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from clients.client_app import client_app as device_app
+from clients.device import Device
+from cloud.strategy import HierStrategy, RoundResult
+from edge.client_app import client_app as edge_app
+from edge.cluster import Cluster
+from flwr.app import Context, RecordDict
+
+from hierfl.config import Config, load_config
+from hierfl.ledger import Faults, Traffic
+from hierfl.link.child import Child
+from hierfl.link.memory import MemoryGrid
+from hierfl.numerics.layout import Layout
+from hierfl.plan import resolve
+
+LAYOUT = Layout(("matrix", "bias"), ((5, 7), (6,)))
+
+
+class ToyModel:
+    """What a device and the cloud need of a model."""
+
+    def __init__(self, layout: Layout, buffers: int = 0) -> None:
+        self.layout = layout
+        self.buffer_layout = Layout(("statistics",), ((buffers,),))
+        self.weights = np.zeros(layout.d, np.float32)
+        self.gradient = np.zeros(layout.d, np.float32)
+        self.statistics = np.zeros(buffers, np.float32)
+
+    def buffers(self) -> np.ndarray:
+        return self.statistics.copy()
+
+    def set_buffers(self, flat: np.ndarray) -> None:
+        self.statistics = flat.copy()
+
+
+class ToyTrainer:
+    """The gradient of |w - target|^2 / 2, plus noise from the step's generator.
+
+    Attributes:
+        poison: (round, step) of the call, counted from 1 over the run, whose gradient is NaN.
+    """
+
+    def __init__(self, target: float, examples: int, layout: Layout, buffers: int = 0) -> None:
+        self.model = ToyModel(layout, buffers)
+        self.examples = examples
+        self.target = np.float32(target)
+        self.poison: set[int] = set()
+        self.calls = 0
+
+    def gradient(self, generator: np.random.Generator) -> float:
+        self.calls += 1
+        noise = generator.standard_normal(self.model.layout.d, np.float32)
+        self.model.gradient[:] = self.model.weights - self.target + noise
+        if self.calls in self.poison:
+            self.model.gradient[3] = np.nan
+        self.model.statistics += self.examples
+        return float(np.mean(self.model.gradient**2))
+
+
+@dataclass
+class Toy:
+    """A whole tree in memory.
+
+    Attributes:
+        config: resolved.
+        trainers: by device.
+        devices: by name.
+        results: one a round.
+    """
+
+    config: Config
+    trainers: dict[str, ToyTrainer]
+    devices: dict[str, Device]
+    grid: MemoryGrid
+    strategy: HierStrategy
+    results: list[RoundResult]
+    news: list[bytes] = field(default_factory=list)
+
+    def run(self) -> tuple[Traffic, Faults]:
+        """Run all rounds."""
+        self.strategy.start(
+            self.grid,
+            self.strategy.arrays(),
+            num_rounds=self.config.algorithm.rounds,
+            timeout=self.config.quorum.round_timeout,
+        )
+        return self.strategy.finish()
+
+
+def toy(
+    sets: Sequence[str] = (),
+    *,
+    targets: Mapping[str, float] | None = None,
+    examples: Mapping[str, int] | None = None,
+    layout: Layout = LAYOUT,
+    buffers: int = 0,
+) -> Toy:
+    """Build the default tree (east-0..2, west-0..2) over toy trainers."""
+    config = resolve(load_config(None, ["algorithm.edge_steps=4", "algorithm.rounds=3", *sets]))
+    names = [device for devices in config.tree().values() for device in devices]
+    trainers = {
+        name: ToyTrainer(
+            (targets or {}).get(name, 0.5), (examples or {}).get(name, 10), layout, buffers
+        )
+        for name in names
+    }
+    devices = {name: Device(name, config, trainers[name]) for name in names}  # type: ignore[arg-type]
+    results: list[RoundResult] = []
+    news: list[bytes] = []
+    edges = {}
+    for edge, members in config.tree().items():
+        children = {name: Child(device_app(devices[name]), _context()) for name in members}
+        cluster = Cluster(
+            edge, MemoryGrid(children, config.quorum.devices), config, news.append
+        )
+        edges[edge] = Child(edge_app(cluster), _context())
+    grid = MemoryGrid(edges, config.quorum.edges)
+    base = np.linspace(-1, 1, layout.d, dtype=np.float32)
+    first = np.zeros(buffers, np.float32)
+    strategy = HierStrategy(config, grid, layout, base, first, results.append)
+    return Toy(config, trainers, devices, grid, strategy, results, news)
+
+
+def _context() -> Context:
+    return Context(1, 0, {}, RecordDict(), {})

@@ -1,0 +1,265 @@
+"""A child that was let in and then breaks the protocol is sent away; the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import grpc
+import pytest
+from flwr.app import Message
+
+from hierfl.link import envelope, flower
+from hierfl.link import link_pb2 as pb
+from hierfl.link.client import LinkClient
+from hierfl.link.server import LinkGrid
+from tests.link.raw import RawChild, hello
+from tests.link.trees import Leaf, echo_app, say, text
+
+MAX_FRAME = 50_000
+
+
+@dataclass
+class Cluster:
+    """Two honest children, and seats for two others.
+
+    Attributes:
+        news: what the honest and the other children have told.
+    """
+
+    grid: LinkGrid
+    address: str
+    news: list[tuple[str, bytes]]
+
+    def attach(self, name: str = "mallory") -> RawChild:
+        """Attach a child that sends whatever it is told to: mallory, number 3, or victim, 4."""
+        child = RawChild(self.address, hello(name))
+        assert child.welcomed().node_id == {"mallory": 3, "victim": 4}[name]
+        return child
+
+    def has_left(self, node_id: int) -> None:
+        """Go on until a child's seat is free."""
+        while node_id in self.grid.get_node_ids():
+            self.go_on()
+
+    def go_on(self) -> None:
+        """See that the honest children still answer."""
+        replies = self.grid.send_and_receive([say("x", n) for n in (1, 2)])
+        assert [text(reply) for reply in replies] == ["a heard x", "b heard x"]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    news: list[tuple[str, bytes]] = []
+
+    def show(name: str, what: bytes) -> None:
+        news.append((name, what))
+        if what == b"no JSON":
+            raise ValueError("no JSON")
+
+    with ExitStack() as leaves:
+        with LinkGrid("127.0.0.1:0", ["a", "b", "mallory", "victim"], on_progress=show) as grid:
+            address = grid.open(max_frame=MAX_FRAME)
+            for name in ("a", "b"):
+                leaf = Leaf(LinkClient(address, name, echo_app(name)), name)
+                leaves.callback(leaf.join)
+            while grid.missing() != ["mallory", "victim"]:
+                grid.wait_for_children(0.01)
+            yield Cluster(grid, address, news)
+
+
+def asked(child: RawChild) -> Message:
+    """Return the child's next request."""
+    frame = child.read()
+    assert frame.WhichOneof("kind") == "message"
+    return flower.message_from_bytes(frame.message)
+
+
+def answer(request: Message, said: str = "x") -> Message:
+    return Message(say(said, 1).content, reply_to=request)
+
+
+def frame_of(message: Message) -> bytes:
+    return envelope.message(flower.message_to_bytes(message))
+
+
+def reply_to(message_id: str, request: Message) -> Message:
+    """Return a reply that says it answers another request."""
+    reply = answer(request)
+    reply.metadata.__dict__["_reply_to_message_id"] = message_id
+    return reply
+
+
+BREACHES = {
+    "garbage": (b"\xff" * 20, "20 bytes that are no frame"),
+    "empty": (b"", "a frame of no known kind, 0 bytes"),
+    "unknown kind": (b"\x7a\x03abc", "a frame of no known kind, 5 bytes"),
+    "cut": (envelope.message(b"x" * 50)[:30], "30 bytes that are no frame"),
+    "hello again": (hello("mallory"), "of the kind hello"),
+    "welcome": (
+        envelope.welcome(run="r", node_id=3, model="", max_frame=1),
+        "of the kind welcome",
+    ),
+    "goodbye": (envelope.goodbye(pb.Goodbye.DONE, ""), "of the kind goodbye"),
+    "no Flower message": (envelope.message(b"\xff\xff"), "not a Flower message"),
+    "empty Flower message": (envelope.message(b""), "not a Flower message"),
+}
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_who_breaks_the_protocol_is_sent_away(cluster: Cluster, breach: str) -> None:
+    data, reason = BREACHES[breach]
+    with cluster.attach() as mallory:
+        replies = cluster.grid.stream([say("x", n) for n in (1, 2, 3)])
+        first = next(replies)
+        asked(mallory)
+        mallory.send(data)
+        by_node = {reply.metadata.src_node_id: reply for reply in (first, *replies)}
+        goodbye = mallory.dismissed()
+    assert [text(by_node[n]) for n in (1, 2)] == ["a heard x", "b heard x"]
+    assert by_node[3].has_error()
+    assert f"mallory was sent away: {goodbye.reason}" in str(by_node[3].error.reason)
+    assert goodbye.code == pb.Goodbye.REFUSED and reason in goodbye.reason
+    assert cluster.grid.rejected == 1
+    assert sorted(cluster.grid.get_node_ids()) == [1, 2]
+    assert cluster.grid.ledger.counts["mallory"]["up"].frames == 0
+    with RawChild(cluster.address, hello("mallory")) as again:
+        assert again.dismissed() == goodbye
+    cluster.go_on()
+
+
+def found_out(cluster: Cluster) -> None:
+    """Wait until the grid, which goes on, has sent somebody away."""
+    while not cluster.grid.rejected:
+        cluster.go_on()
+
+
+def test_who_breaks_the_protocol_unasked_is_sent_away(cluster: Cluster) -> None:
+    with cluster.attach() as mallory:
+        mallory.send(b"\xff")
+        found_out(cluster)
+        assert "no frame" in mallory.dismissed().reason
+
+
+def test_a_reply_to_no_request(cluster: Cluster) -> None:
+    with cluster.attach() as mallory:
+        mallory.send(frame_of(answer(say("never asked", 3))))
+        found_out(cluster)
+        assert mallory.dismissed().reason == "it sent a reply to no request"
+
+
+def test_a_second_reply_to_the_same_request(cluster: Cluster) -> None:
+    with cluster.attach() as mallory:
+        replies = cluster.grid.stream([say("x", 1), say("x", 3)])
+        assert text(next(replies)) == "a heard x"
+        reply = frame_of(answer(asked(mallory)))
+        mallory.send(reply)
+        assert [text(r) for r in replies] == ["x"]
+        mallory.send(reply)
+        found_out(cluster)
+        assert mallory.dismissed().reason == "it sent a reply to no request"
+    count = cluster.grid.ledger.counts["mallory"]["up"]
+    assert (count.frames, count.messages) == (1, len(reply))
+
+
+def test_a_reply_to_an_unknown_request_is_dropped(cluster: Cluster) -> None:
+    with cluster.attach() as mallory:
+        replies = cluster.grid.stream([say("x", n) for n in (1, 2, 3)], timeout=0.5)
+        first = next(replies)
+        mallory.send(frame_of(reply_to("unheard of", asked(mallory))))
+        assert {text(reply) for reply in (first, *replies)} == {"a heard x", "b heard x"}
+    assert (cluster.grid.late, cluster.grid.rejected) == (1, 0)
+    cluster.go_on()
+
+
+def test_a_reply_to_another_child_s_request(cluster: Cluster) -> None:
+    with cluster.attach() as mallory, cluster.attach("victim") as victim:
+        replies = cluster.grid.stream([say("x", n) for n in (1, 3, 4)])
+        assert text(next(replies)) == "a heard x"
+        wanted = asked(victim)
+        mallory.send(frame_of(reply_to(wanted.metadata.message_id, asked(mallory))))
+        error = next(replies)
+        assert "it answered a request to victim" in str(error.error.reason)
+        assert error.metadata.src_node_id == 3
+        victim.send(frame_of(answer(wanted, "from the victim")))
+        assert [text(reply) for reply in replies] == ["from the victim"]
+    assert cluster.grid.rejected == 1
+
+
+def test_a_reply_in_the_name_of_another(cluster: Cluster) -> None:
+    with cluster.attach() as mallory:
+        replies = cluster.grid.stream([say("x", n) for n in (1, 3)])
+        assert text(next(replies)) == "a heard x"
+        forged = answer(asked(mallory))
+        forged.metadata.__dict__["_src_node_id"] = 1
+        mallory.send(frame_of(forged))
+        (error,) = replies
+    assert error.metadata.src_node_id == 3
+    assert "in the name of another node" in str(error.error.reason)
+    cluster.go_on()
+
+
+def test_a_frame_that_is_too_long_is_not_read(cluster: Cluster) -> None:
+    with cluster.attach() as mallory:
+        replies = cluster.grid.stream([say("x", n) for n in (1, 2, 3)])
+        first = {text(next(replies)), text(next(replies))}
+        assert first == {"a heard x", "b heard x"}
+        request = asked(mallory)
+        mallory.send(frame_of(answer(request, "x" * MAX_FRAME)))
+        with pytest.raises(grpc.RpcError) as caught:
+            mallory.read()
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    cluster.go_on()
+    cluster.has_left(3)
+    with cluster.attach() as mallory:
+        again = asked(mallory)
+        assert again.metadata.message_id == request.metadata.message_id
+        mallory.send(frame_of(answer(again, "short")))
+        assert [text(reply) for reply in replies] == ["short"]
+
+
+def test_the_longest_frame_is_read(cluster: Cluster) -> None:
+    with cluster.attach() as mallory:
+        replies = cluster.grid.stream([say("x", n) for n in (1, 3)])
+        next(replies)
+        request = asked(mallory)
+        room = MAX_FRAME - len(frame_of(answer(request, "x" * (MAX_FRAME - 1000)))) + MAX_FRAME
+        longest = frame_of(answer(request, "x" * (room - 1000)))
+        assert len(longest) == MAX_FRAME
+        mallory.send(longest)
+        assert len(text(next(replies))) == room - 1000
+        mallory.send(envelope.progress(b"x" * (MAX_FRAME - 3)))
+        with pytest.raises(grpc.RpcError):
+            mallory.read()
+
+
+def test_news_that_cannot_be_shown_stop_nothing(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    with cluster.attach() as mallory:
+        replies = cluster.grid.stream([say("x", n) for n in (1, 3)])
+        next(replies)
+        for news in (b"good", b"no JSON", b""):
+            mallory.send(envelope.progress(news))
+        mallory.send(frame_of(answer(asked(mallory))))
+        assert [text(reply) for reply in replies] == ["x"]
+    assert cluster.news == [("mallory", b"good"), ("mallory", b"no JSON"), ("mallory", b"")]
+    assert "the news of mallory could not be shown" in caplog.text
+    assert cluster.grid.rejected == 0
+
+
+def test_a_peer_that_vanishes_is_asked_again_when_it_is_back(cluster: Cluster) -> None:
+    with cluster.attach() as mallory:
+        replies = cluster.grid.stream([say("x", n) for n in (1, 3)])
+        assert text(next(replies)) == "a heard x"
+        request = asked(mallory)
+    cluster.has_left(3)
+    with cluster.attach() as mallory:
+        again = asked(mallory)
+        assert again.metadata == request.metadata
+        mallory.send(frame_of(answer(again)))
+        assert [text(reply) for reply in replies] == ["x"]
+    assert (cluster.grid.reconnects, cluster.grid.rejected, cluster.grid.late) == (1, 0, 0)
+    counts = cluster.grid.ledger.counts["mallory"]
+    assert (counts["down"].frames, counts["up"].frames) == (1, 1)
