@@ -35,7 +35,7 @@ def closing_lines(summary: Mapping[str, Any], forecast: Forecast, folder: Path) 
 
 
 def _bytes(sent: Mapping[str, int], forecast: Forecast) -> list[str]:
-    """One line a link: payload, what float32 would have sent, and how many times as much that is."""
+    """One line a link: payload, what float32 would have sent, and their ratio."""
     full = forecast.float32_of(sent)
     rows = [(link.replace("_", " "), sent[link], full[link]) for link in LINKS]
     rows.append(("in all", sum(sent[link] for link in LINKS), sum(full.values())))

@@ -1,11 +1,12 @@
-"""The view on a terminal: the tree, the round and each edge's pace, drawn anew a few times a second."""
+"""The view on a terminal, drawn a few times a second: the tree, the round, each edge's pace."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,24 @@ class Live(View):
 
 
 class _Display(rich.live.Live):
-    """rich's display, whose refreshing thread survives a terminal that has gone."""
+    """rich's display, which a terminal that has gone does not stop."""
+
+    def start(self, refresh: bool = False) -> None:
+        with self._undisturbed():
+            super().start(refresh)
 
     def refresh(self) -> None:
-        try:
+        with self._undisturbed():
             super().refresh()
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        try:
+            yield
         except (Exception, SystemExit) as error:
             log.debug("could not draw: %s: %s", type(error).__name__, error)
+            if isinstance(error, OSError):  # else rich would try again, with ever more to write
+                self.console.quiet = True
 
 
 def _waiting(picture: Picture) -> str:
@@ -156,6 +168,9 @@ def _training(picture: Picture, rounds: int) -> RenderableType:
 def _paces(edges: tuple[EdgeTold, ...], steps: int) -> Table:
     table = _table("edge", "round", "step", "steps/s", "voters", "payload", "")
     for edge in edges:
+        if not edge.round:
+            table.add_row(Text(edge.name), *5 * "-", _lost(edge))
+            continue
         table.add_row(
             Text(edge.name),
             str(edge.round),

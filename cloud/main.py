@@ -9,9 +9,9 @@ from flwr.app import Context, RecordDict
 from cloud.server_app import server_app
 from cloud.view import View
 from hierfl.config import Config
+from hierfl.errors import RunFailed
 from hierfl.learning.datasets import load_dataset
-from hierfl.learning.flat import FlatModel
-from hierfl.learning.models import build_model
+from hierfl.learning.setup import make_model
 from hierfl.link.grid import RUN_ID
 from hierfl.link.server import LinkGrid
 from hierfl.plan import digest, longest_frame
@@ -24,8 +24,7 @@ def run(config: Config, out: Path, view: View) -> None:
         HierflError: whatever a person can put right.
     """
     data = load_dataset(config.data.dataset, config.data.root)
-    module = build_model(config.model, shape=data.shape, classes=data.classes, seed=config.seed)
-    model = FlatModel(module)
+    model = make_model(config, data)
     with LinkGrid(
         config.cloud.address,
         list(config.tree()),
@@ -39,6 +38,10 @@ def run(config: Config, out: Path, view: View) -> None:
             max_frame=longest_frame(model.layout, model.buffer_layout.d),
         )
         view.wait(address)
-        grid.wait_for_children()
+        if missing := grid.wait_for_children(config.quorum.round_timeout):
+            raise RunFailed(
+                f"{', '.join(missing)} did not come within {config.quorum.round_timeout:g} s",
+                "Are these edges running, and can they reach the cloud at cloud.address?",
+            )
         app = server_app(config, model, data.test, out, view)
         app(grid, Context(RUN_ID, 0, {}, RecordDict(), {}))

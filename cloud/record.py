@@ -17,9 +17,9 @@ from cloud.view import View
 from hierfl.config import Config
 from hierfl.errors import HierflError
 from hierfl.forecast import forecast
-from hierfl.ledger import Faults, Traffic
 from hierfl.learning.flat import FlatModel
 from hierfl.learning.trainer import Evaluation
+from hierfl.ledger import Faults, Traffic
 from hierfl.model import model_hash
 
 

@@ -84,7 +84,9 @@ class Told:
         self._total = config.algorithm.rounds * self._steps
         self._clock = clock
         self._lock = threading.Lock()
-        self._edges = {name: EdgeTold(name, len(devices)) for name, devices in config.tree().items()}
+        self._edges = {
+            name: EdgeTold(name, len(devices)) for name, devices in config.tree().items()
+        }
         self._address = ""
         self._forecast: Forecast | None = None
         self._start = 0.0

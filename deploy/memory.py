@@ -7,15 +7,14 @@ from pathlib import Path
 from flwr.app import Context, RecordDict
 
 from clients.client_app import client_app as device_app
-from clients.main import make_device
+from clients.device import Device
 from cloud.server_app import server_app
 from cloud.view import View
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.config import Config
 from hierfl.learning.datasets import load_dataset
-from hierfl.learning.flat import FlatModel
-from hierfl.learning.models import build_model
+from hierfl.learning.setup import make_model, make_trainer
 from hierfl.learning.split import Data
 from hierfl.link.child import Child
 from hierfl.link.grid import RUN_ID
@@ -33,15 +32,14 @@ def run_memory(config: Config, out: Path, view: View) -> None:
         edge: Child(edge_app(_cluster(config, edge, data, view)), _context())
         for edge in config.tree()
     }
-    module = build_model(config.model, shape=data.shape, classes=data.classes, seed=config.seed)
-    app = server_app(config, FlatModel(module), data.test, out, view)
+    app = server_app(config, make_model(config, data), data.test, out, view)
     app(MemoryGrid(edges, config.quorum.edges), _context())
 
 
 def _cluster(config: Config, edge: str, data: Data, view: View) -> Cluster:
     devices = {}
     for name in config.tree()[edge]:
-        device, _ = make_device(config, name, data)
+        device = Device(name, config, make_trainer(config, name, data))
         devices[name] = Child(device_app(device), _context())
     grid = MemoryGrid(devices, config.quorum.devices)
     return Cluster(edge, grid, config, lambda news: view.progress(edge, news))

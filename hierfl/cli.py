@@ -96,6 +96,8 @@ def cloud(
 ) -> None:
     """Run the cloud."""
     config = _node(topology, sets)
+    if sys.stderr.isatty():  # there the view says who comes and goes
+        logging.getLogger().setLevel(logging.WARNING)
     _run_here("cloud.main:run", config, _claim(config, out, topology))
 
 

@@ -45,7 +45,9 @@ def tree_of(config: Config) -> RenderableType:
     """Return the tree of nodes."""
     tree = Tree(Text(f"cloud at {config.cloud.address}"))
     for edge in config.edges:
-        branch = tree.add(Text(f"{edge.name} at {edge.address}, {plural(len(edge.devices), 'device')}"))
+        branch = tree.add(
+            Text(f"{edge.name} at {edge.address}, {plural(len(edge.devices), 'device')}")
+        )
         branch.add(Text(_some(edge.devices)))
     return tree
 

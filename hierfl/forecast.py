@@ -73,7 +73,8 @@ class Forecast:
         """
         planned, full = self.payload(), self.float32()
         took_part = {
-            tier: min(1.0, sent[f"{tier}_up"] / planned[f"{tier}_up"]) for tier in ("device", "edge")
+            tier: min(1.0, sent[f"{tier}_up"] / planned[f"{tier}_up"])
+            for tier in ("device", "edge")
         }
         return {link: round(full[link] * took_part[link.partition("_")[0]]) for link in LINKS}
 
@@ -108,6 +109,7 @@ def forecast(config: Config, layout: Layout, buffers: int) -> Forecast:
         Item("edge_down", "model", "run", plan.whole, model + extra, edges),
     )  # fmt: skip
     return Forecast(layout.d, tuple(item for item in items if item.times))
+
 
 def times(full: int, sent: int) -> str:
     """How many times `sent` fits into `full`, for people.

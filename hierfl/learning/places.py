@@ -44,7 +44,7 @@ SOURCES = {
 }
 
 
-FORMS = {
+FORMS: dict[str, tuple[tuple[int, ...], int]] = {
     "fashion-mnist": ((1, 28, 28), 10),
     "mnist": ((1, 28, 28), 10),
     "cifar10": ((3, 32, 32), 10),

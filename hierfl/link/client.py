@@ -23,6 +23,8 @@ from hierfl.link.transport import LONGEST_FRAME, client_options
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
+FIRST_CONTACT_PAUSE_S = 1.0
+"""The longest pause before the first welcome: parents that are starting are found soon."""
 
 
 class LinkClient:
@@ -95,7 +97,7 @@ class LinkClient:
             nap = pause * self._jitter.uniform(0.5, 1.0)
             log.warning("no parent at %s (%s); again in %.1f s", self._address, reason, nap)
             time.sleep(nap)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+            pause = min(2 * pause, LONGEST_PAUSE_S if self._run else FIRST_CONTACT_PAUSE_S)
 
     def _session(self) -> tuple[bool, str | None]:
         """Serve one stream; return whether there was a welcome, and why it ended (None: done)."""

@@ -194,7 +194,7 @@ class LinkGrid(TreeGrid):
         try:
             seat = self._admit(await _hello(context))
         except _Refusal as refusal:
-            self.rejected += 1
+            self.rejected += refusal.code != pb.Goodbye.BUSY  # who is told to wait is let in later
             log.warning("turned away %s: %s", context.peer(), refusal)
             with suppress(*_BROKEN):
                 await context.write(envelope.goodbye(refusal.code, str(refusal)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,14 +37,46 @@ def tree(grow: Grow) -> Tree:
     return grow()
 
 
+OURS = ("link", "leaf", "wire", "raw parent", "waiting")
+"""How the threads of a grid, of the clients and of the tests' own peers are called."""
+
+
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
-    """Check that a test's threads, of the grid and of the clients, have ended."""
-    before = set(threading.enumerate())
+    """Check that a test's threads have ended."""
     yield
     due = time.monotonic() + LIMIT_S
-    for thread in set(threading.enumerate()) - before:
-        # gRPC keeps one thread of its own for the whole process.
-        if "poller" not in thread.name.lower() and not thread.name.startswith("Thread-"):
+    for thread in threading.enumerate():
+        if thread.name.startswith(OURS):
             thread.join(max(0.0, due - time.monotonic()))
             assert not thread.is_alive(), thread
+
+
+class Complaints(logging.Handler):
+    """What the event loop and gRPC log about exceptions that nobody has caught.
+
+    gRPC also complains where it could not send a status to a peer that is gone; that is no defect.
+    """
+
+    DEFECTS = ("Unexpected [", "Task exception was never retrieved")
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith(self.DEFECTS):
+            self.heard.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def _no_exception_is_lost() -> Iterator[None]:
+    """Check that whatever a peer does, no exception falls through to gRPC or asyncio."""
+    complaints = Complaints()
+    loggers = [logging.getLogger(name) for name in ("asyncio", "grpc", "grpc._cython.cygrpc")]
+    for logger in loggers:
+        logger.addHandler(complaints)
+    yield
+    for logger in loggers:
+        logger.removeHandler(complaints)
+    assert not complaints.heard

@@ -22,9 +22,7 @@ class RawChild:
 
     def __init__(self, address: str, *first: bytes) -> None:
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
-        self._channel = grpc.insecure_channel(
-            address, [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
-        )
+        self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
         attach = self._channel.stream_stream(envelope.METHOD)
         self._call: Any = attach(iter(self._outbox.get, None), timeout=LIMIT_S)
         for data in first:

@@ -149,9 +149,10 @@ def test_a_first_frame_that_is_too_long_is_not_read(grid: LinkGrid, address: str
 
 
 def test_a_name_that_is_taken_is_busy(grid: LinkGrid, address: str) -> None:
-    with RawChild(address, hello("a")) as first, RawChild(address, hello("a")) as second:
+    with RawChild(address, hello("a")) as first:
         first.welcomed()
-        goodbye = second.dismissed()
+        with RawChild(address, hello("a")) as second:
+            goodbye = second.dismissed()
     assert (goodbye.code, goodbye.reason) == (pb.Goodbye.BUSY, "a is attached already")
 
 

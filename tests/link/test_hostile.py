@@ -58,15 +58,15 @@ def cluster() -> Iterator[Cluster]:
         if what == b"no JSON":
             raise ValueError("no JSON")
 
-    with ExitStack() as leaves:
-        with LinkGrid("127.0.0.1:0", ["a", "b", "mallory", "victim"], on_progress=show) as grid:
-            address = grid.open(max_frame=MAX_FRAME)
-            for name in ("a", "b"):
-                leaf = Leaf(LinkClient(address, name, echo_app(name)), name)
-                leaves.callback(leaf.join)
-            while grid.missing() != ["mallory", "victim"]:
-                grid.wait_for_children(0.01)
-            yield Cluster(grid, address, news)
+    names = ["a", "b", "mallory", "victim"]
+    with ExitStack() as leaves, LinkGrid("127.0.0.1:0", names, on_progress=show) as grid:
+        address = grid.open(max_frame=MAX_FRAME)
+        for name in ("a", "b"):
+            leaf = Leaf(LinkClient(address, name, echo_app(name)), name)
+            leaves.callback(leaf.join)
+        while grid.missing() != ["mallory", "victim"]:
+            grid.wait_for_children(0.01)
+        yield Cluster(grid, address, news)
 
 
 def asked(child: RawChild) -> Message:

@@ -36,7 +36,7 @@ def test_an_address_that_another_program_uses() -> None:
             grid.open()
 
 
-@pytest.mark.parametrize("address", ["nowhere.invalid:0", "192.0.2.1:0", "127.0.0.1:99999"])
+@pytest.mark.parametrize("address", ["nowhere.invalid:0", "192.0.2.1:0"])
 def test_an_address_that_is_not_this_machine_s(address: str) -> None:
     with LinkGrid(address, ["a"]) as grid, pytest.raises(ConfigError, match="cannot listen"):
         grid.open()

@@ -1,0 +1,54 @@
+"""An edge tells the cloud how many of its devices are there."""
+
+from __future__ import annotations
+
+import json
+import threading
+from queue import SimpleQueue
+
+from flwr.clientapp import ClientApp
+
+from deploy.ports import Ports
+from edge import main as edge_main
+from hierfl.config import load_config
+from hierfl.link.client import LinkClient
+from hierfl.link.server import LinkGrid
+from hierfl.plan import digest, resolve
+
+LIMIT = 60
+
+
+def test_devices_that_come_are_told_to_the_cloud():
+    with Ports() as ports:
+        upper = ports.fix("cloud.address", "127.0.0.1:0")
+        lower = ports.fix("edges.0.address", "127.0.0.1:0")
+        sets = [f"cloud.address={upper}", f"edges=[{{name: e, address: '{lower}', devices: 2}}]"]
+        config = resolve(load_config(None, sets))
+        told: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
+        cloud = LinkGrid(
+            upper, ["e"], plan=digest(config), on_progress=lambda *news: told.put(news)
+        )
+        edge = threading.Thread(target=edge_main.run, args=(config, "e"))
+        devices = [
+            threading.Thread(target=LinkClient(lower, name, ClientApp()).serve)
+            for name in ("e-0", "e-1")
+        ]
+
+        def wait_for(here: int) -> None:
+            while (news := told.get(timeout=LIMIT)) != ("e", _news(here)):
+                assert json.loads(news[1])["devices"] < here, news
+
+        with cloud:
+            cloud.open()
+            edge.start()
+            wait_for(0)
+            for here, device in enumerate(devices, start=1):
+                device.start()
+                wait_for(here)
+        for thread in (edge, *devices):
+            thread.join(LIMIT)
+            assert not thread.is_alive()
+
+
+def _news(here: int) -> bytes:
+    return json.dumps({"devices": here, "of": 2}).encode()

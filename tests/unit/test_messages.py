@@ -1,0 +1,201 @@
+"""What nodes say to each other: every content comes back as it was, and nothing else does."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hierfl.errors import PayloadError
+from hierfl.link import flower
+from hierfl.messages import (
+    Ballot,
+    Base,
+    Content,
+    Moved,
+    Report,
+    Round,
+    Vote,
+    from_content,
+    position,
+    question,
+    questions,
+    reply,
+    to_content,
+)
+
+flower.assume_identity(1)
+
+KINDS: list[type[Any]] = [Base, Moved, Round, Vote, Ballot, Report]
+INT = st.integers(-(2**63), 2**63 - 1)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+BY_TYPE: dict[str, st.SearchStrategy] = {
+    "int": INT,
+    "float": st.floats(allow_nan=False),
+    "str": TEXT,
+    "bytes": st.binary(max_size=20),
+    "list[int]": st.lists(INT, max_size=7),
+    "list[bytes]": st.lists(st.binary(max_size=5), max_size=4),
+}
+CONTENTS = st.one_of(
+    [st.builds(kind, **{f.name: BY_TYPE[str(f.type)] for f in fields(kind)}) for kind in KINDS]
+)
+
+
+def over_the_wire(content: RecordDict) -> RecordDict:
+    """Return a content as the other end reads it."""
+    message = Message(content, 1, "query")
+    return flower.message_from_bytes(flower.message_to_bytes(message)).content
+
+
+@given(CONTENTS)
+def test_contents_come_back_as_they_were(content: Content) -> None:
+    kind: Any = type(content)
+    assert from_content(kind, to_content(content)) == content
+    assert from_content(kind, over_the_wire(to_content(content))) == content
+
+
+@given(CONTENTS)
+def test_contents_are_what_flower_would_accept(content: Content) -> None:
+    for record in to_content(content).values():
+        assert isinstance(record, ConfigRecord)
+        assert ConfigRecord(dict(record.items())) == record
+
+
+@given(CONTENTS)
+def test_defaults_stay_at_home(content: Content) -> None:
+    (record,) = to_content(content).values()
+    kind: Any = type(content)
+    required = {f.name: getattr(content, f.name) for f in fields(kind) if f.name in needed(kind)}
+    plain = kind(**required)
+    told = {f.name for f in fields(kind) if getattr(content, f.name) != getattr(plain, f.name)}
+    assert set(record) == told | set(required)
+
+
+def test_a_loss_that_is_no_number_travels() -> None:
+    for loss in (math.nan, math.inf, -math.inf):
+        again = from_content(Ballot, over_the_wire(to_content(Ballot(b"x", loss))))
+        assert repr(again.loss) == repr(loss)
+
+
+def test_a_received_list_is_its_own() -> None:
+    first, second = (from_content(Vote, to_content(Vote())) for _ in range(2))
+    first.decisions.append(b"x")
+    assert second.decisions == [] == Vote().decisions
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_required_must_be_there(kind: type[Any]) -> None:
+    values = {f.name: EXAMPLES[str(f.type)] for f in fields(kind)}
+    for missing in values:
+        record = {name: value for name, value in values.items() if name != missing}
+        content = RecordDict({"hierfl": ConfigRecord(record)})
+        if missing in needed(kind):
+            with pytest.raises(PayloadError, match=f"{kind.__name__} without {missing}"):
+                from_content(kind, content)
+        else:
+            assert from_content(kind, content) == kind(**record)
+
+
+EXAMPLES: dict[str, Any] = {
+    "int": 7,
+    "float": 1.5,
+    "str": "text",
+    "bytes": b"bytes",
+    "list[int]": [1, 2],
+    "list[bytes]": [b"a", b"b"],
+}
+
+
+def needed(kind: type[Any]) -> set[str]:
+    """Return the names of a content's required fields."""
+    try:
+        kind()
+    except TypeError as error:
+        return {f.name for f in fields(kind) if f"'{f.name}'" in str(error)}
+    return set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fields_of_another_type_are_refused(kind: type[Any]) -> None:
+    values = {f.name: EXAMPLES[str(f.type)] for f in fields(kind)}
+    others = [*EXAMPLES.values(), True, [True], [1.5], ["x"]]
+    for field in fields(kind):
+        for other in others:
+            if other is EXAMPLES[str(field.type)]:
+                continue
+            content = RecordDict({"hierfl": ConfigRecord({**values, field.name: other})})
+            with pytest.raises(PayloadError, match=f"{kind.__name__} with {field.name} of type"):
+                from_content(kind, content)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unknown_fields_are_refused(kind: type[Any]) -> None:
+    values = {f.name: EXAMPLES[str(f.type)] for f in fields(kind)}
+    content = RecordDict({"hierfl": ConfigRecord({**values, "extra": 1})})
+    with pytest.raises(PayloadError, match=f"{kind.__name__} with extra of type int"):
+        from_content(kind, content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        RecordDict(),
+        RecordDict({"other": ConfigRecord()}),
+        RecordDict({"hierfl": MetricRecord({"lr": 1})}),
+    ],
+)
+def test_another_record_is_refused(content: RecordDict) -> None:
+    for kind in KINDS:
+        with pytest.raises(PayloadError, match="without the record 'hierfl'"):
+            from_content(kind, content)
+
+
+# -- messages ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(Base(lr=1), "train.base"), (Round(), "train.round"), (Vote(), "train.vote")],
+)
+def test_a_question_says_what_and_when(content: Base | Round | Vote, kind: str) -> None:
+    message = question(content, 5, 12, 7)
+    assert message.metadata.dst_node_id == 5
+    assert message.metadata.message_type == kind
+    assert position(message) == (12, 7)
+    assert from_content(type(content), message.content) == content
+
+
+def test_a_reply_belongs_where_its_question_does() -> None:
+    answer = reply(question(Vote(), 5, 12, 7), Ballot(b"x"))
+    assert position(answer) == (12, 7)
+    assert answer.metadata.src_node_id == 5
+    assert from_content(Ballot, answer.content) == Ballot(b"x")
+
+
+def test_children_that_are_told_the_same_share_a_content() -> None:
+    shared, own = Vote(3, [b"x"]), Vote(3, [b"x"])
+    messages = list(questions({1: shared, 2: own, 3: shared}, 4, 2))
+    assert [m.metadata.dst_node_id for m in messages] == [1, 2, 3]
+    assert messages[0].content is messages[2].content
+    assert messages[1].content is not messages[0].content
+    assert messages[1].content == messages[0].content
+
+
+@given(st.integers(0, 10**9 - 1), st.integers(0, 10**9 - 1))
+def test_positions(round_: int, step: int) -> None:
+    assert position(question(Round(), 1, round_, step)) == (round_, step)
+
+
+@pytest.mark.parametrize(
+    "group", ["", "1", "1.", ".1", "1.2.3", "-1.2", "1.2 ", "a.b", "٣.٣", "1.2\n", "9" * 10 + ".1"]
+)
+def test_a_message_without_a_position_is_refused(group: str) -> None:
+    message = Message(RecordDict(), 1, "train", group_id=group)
+    with pytest.raises(PayloadError, match="a message of the group"):
+        position(message)
