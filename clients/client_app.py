@@ -15,7 +15,8 @@ def client_app(device: Device) -> ClientApp:
 
     @app.train("base")
     def base(message: Message, context: Context) -> Message:
-        return reply(message, device.move(position(message)[0], from_content(Base, message.content)))
+        round_, _ = position(message)
+        return reply(message, device.move(round_, from_content(Base, message.content)))
 
     @app.train("vote")
     def vote(message: Message, context: Context) -> Message:

@@ -15,8 +15,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from hierfl.algorithms import downlink
 from hierfl.algorithms import base as algorithms
+from hierfl.algorithms import downlink
 from hierfl.algorithms.schedule import from_bits, learning_rate, to_bits
 from hierfl.config import CLOUD, Config
 from hierfl.errors import PayloadError, RunFailed

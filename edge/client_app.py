@@ -15,10 +15,12 @@ def client_app(cluster: Cluster) -> ClientApp:
 
     @app.train("base")
     def base(message: Message, context: Context) -> Message:
-        return reply(message, cluster.move(position(message)[0], from_content(Base, message.content)))
+        round_, _ = position(message)
+        return reply(message, cluster.move(round_, from_content(Base, message.content)))
 
     @app.train("round")
     def round_(message: Message, context: Context) -> Message:
-        return reply(message, cluster.run(position(message)[0]))
+        round_, _ = position(message)
+        return reply(message, cluster.run(round_))
 
     return app

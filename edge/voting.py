@@ -116,7 +116,8 @@ class Voting:
                 self._lose(node_id, str(error))
         if not voters:
             raise RunFailed(
-                f"no device of {self._opening.node} could vote in round {self._opening.round}, step {step}",
+                f"no device of {self._opening.node} could vote in round {self._opening.round}, "
+                f"step {step}",
                 "Their logs say why; a gradient that is not finite often means too high an lr.",
             )
         self._fewest = min(self._fewest, voters)
@@ -138,7 +139,7 @@ class Voting:
             PayloadError: if it is none.
         """
         if reply.has_error():
-            self._lose(reply.metadata.src_node_id, reply.error.reason)
+            self._lose(reply.metadata.src_node_id, str(reply.error.reason))
             return None
         return from_content(Ballot, reply.content)
 

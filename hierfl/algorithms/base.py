@@ -21,6 +21,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from hierfl.errors import PayloadError
 from hierfl.numerics.draws import generator
 from hierfl.numerics.layout import Layout
 
@@ -175,7 +176,12 @@ class Algorithm(ABC):
         """Open a round at an edge whose devices hold `examples` samples each."""
 
     def receive(self, state: State, part: bytes) -> None:
-        """Take the cloud's part for edges alone, before the next round."""
+        """Take the cloud's part for edges alone, before the next round.
+
+        Raises:
+            PayloadError: if the bytes are no such part; as here, where there is none.
+        """
+        raise PayloadError(f"{len(part)} bytes for edges, to whom this algorithm says nothing")
 
     # -- cloud -----------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Hierarchical SGD in full precision, step for step beside HierSignSGD: what one bit is held against.
+"""Hierarchical SGD in full precision: what one bit is held against, step for step.
 
 In round t at edge q, step s:
 

@@ -20,7 +20,6 @@ from flwr.common.serde_utils import (
     metadata_to_proto,
 )
 from flwr.proto.message_pb2 import Message as MessageProto
-from flwr.proto.recorddict_pb2 import ConfigRecord as ConfigRecordProto
 from flwr.proto.recorddict_pb2 import ConfigRecordValue as ValueProto
 from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 from flwr.supercore.run import Run

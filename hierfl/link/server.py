@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -28,7 +28,7 @@ from hierfl.link.transport import HEARTBEAT_S, LONGEST_FRAME, server_options
 
 log = logging.getLogger(__name__)
 
-_Context = grpc.aio.ServicerContext[bytes, bytes]
+_Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 _Outbox = asyncio.Queue[bytes | None]
 """Frames to be written; None ends the stream."""
 

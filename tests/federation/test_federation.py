@@ -179,7 +179,7 @@ def test_a_device_that_fails_stops_a_full_quorum_but_not_a_smaller_one() -> None
 
     full = toy()
     full.trainers["east-2"].gradient = fail  # type: ignore[method-assign, assignment]
-    with pytest.raises(RunFailed, match="east lost east-2 .*RuntimeError: battery"):
+    with pytest.raises(RunFailed, match=r"east lost east-2 .*RuntimeError: battery"):
         full.run()
     smaller = toy(["quorum.devices=0.6"])
     smaller.trainers["east-2"].gradient = fail  # type: ignore[method-assign, assignment]

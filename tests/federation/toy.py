@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from flwr.app import Context, RecordDict
+
 from clients.client_app import client_app as device_app
 from clients.device import Device
 from cloud.strategy import HierStrategy, RoundResult
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
-from flwr.app import Context, RecordDict
-
 from hierfl.config import Config, load_config
 from hierfl.ledger import Faults, Traffic
 from hierfl.link.child import Child

@@ -28,7 +28,9 @@ DIGITS = ["--set", "data.dataset=digits", "--set", "algorithm.edge_steps=4"]
 """A data set that is always there, and short rounds."""
 
 
-def hierfl(*arguments: str, timeout: float = LIMIT_S, **env: str) -> subprocess.CompletedProcess[str]:
+def hierfl(
+    *arguments: str, timeout: float = LIMIT_S, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
         command(*arguments),

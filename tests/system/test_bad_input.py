@@ -125,7 +125,8 @@ def test_a_device_whose_gradients_are_not_finite_abstains_and_the_others_go_on(
     )
     done = hierfl("run", "--set", "data.dataset=broken:load", "--set", "model=mlp",
                   "--set", "algorithm.rounds=3", "--set", "algorithm.edge_steps=4",
-                  "--out", str(tmp_path / "run"), PYTHONPATH=f"{tmp_path}:{Path.cwd()}")  # fmt: skip
+                  "--out", str(tmp_path / "run"),
+                  PYTHONPATH=f"{tmp_path}:{Path.cwd()}")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert summary(tmp_path / "run")["faults"]["abstained"] == 3 * 4
     quorums = [line["quorum"] for line in metrics(tmp_path / "run")]

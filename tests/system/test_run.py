@@ -27,7 +27,8 @@ from tests.system.harness import (
 )
 
 pytestmark = pytest.mark.system
-LONG = ["--set", "algorithm.rounds=100000", "--set", "edges.0.devices=1", "--set", "edges.1.devices=2"]
+LONG = ["--set", "algorithm.rounds=100000", "--set", "edges.0.devices=1",
+        "--set", "edges.1.devices=2"]  # fmt: skip
 
 
 def test_processes_and_memory_give_the_same_bits_run_after_run(tmp_path: Path) -> None:
