@@ -1,0 +1,134 @@
+"""The demo's pace and memory, beside the same gradients taken without any federation.
+
+The default federation (2 edges x 3 devices, `cnn`, batch 64, Fashion-MNIST, each round evaluated)
+runs for real; then as many processes take as many gradients on the same shards, and never talk.
+
+    python -m benchmarks.demo
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hierfl.config import Config, load_config
+from hierfl.plan import resolve
+
+ROUNDS = 20
+ENVIRONMENT = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+
+
+def federation(out: Path) -> tuple[float, list[float]]:
+    """Return steps per second, and the peak memory of each device process in MB."""
+    command = [sys.executable, "-m", "hierfl.cli", "run", "--out", str(out)]
+    run = subprocess.Popen(
+        [*command, "--set", f"algorithm.rounds={ROUNDS}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert run.stdout is not None
+    peaks: list[float] = []
+    for line in run.stdout:
+        if line.startswith("round") and f"{ROUNDS - 1}/{ROUNDS}" in line:
+            peaks = [peak_mb(pid) for pid in devices_of(out)]
+    if run.wait() != 0:
+        raise SystemExit("the federation failed")
+    return float(json.loads((out / "summary.json").read_text())["steps_per_s"]), peaks
+
+
+def devices_of(out: Path) -> list[int]:
+    """Return the pids of the run's device processes."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if b"device" in words and str(out / "config.yaml").encode() in words:
+                found.append(int(entry.name))
+    return found
+
+
+def peak_mb(pid: int) -> float:
+    """Return the peak of a process's resident memory."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise ValueError("no VmHWM")
+
+
+def gradients_alone() -> tuple[float, list[float]]:
+    """Return the same two figures for processes that only take gradients."""
+    config = settings()
+    names = [name for devices in config.tree().values() for name in devices]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.demo", name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+        )
+        for name in names
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+    begin = time.perf_counter()
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    peaks = [float(worker.communicate()[0]) for worker in workers]
+    seconds = time.perf_counter() - begin
+    return ROUNDS * config.algorithm.edge_steps / seconds, peaks
+
+
+def worker(name: str) -> None:
+    """Take a device's gradients of the whole run, and print the peak memory."""
+    from hierfl.learning.threads import one_thread
+
+    one_thread()
+    from hierfl.algorithms.base import Step
+    from hierfl.learning.datasets import load_dataset
+    from hierfl.learning.setup import make_trainer
+
+    config = settings()
+    trainer = make_trainer(config, name, load_dataset(config.data.dataset, config.data.root))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for round_ in range(1, ROUNDS + 1):
+        for step in range(1, config.algorithm.edge_steps + 1):
+            at = Step(config.seed, name, round_, step, np.float32(0))
+            trainer.gradient(at.draw("minibatch"))
+    print(peak_mb(os.getpid()))
+
+
+def settings() -> Config:
+    """Return the demo's configuration."""
+    return resolve(load_config(None, [f"algorithm.rounds={ROUNDS}"]))
+
+
+def main() -> None:
+    """Print both figures."""
+    alone, alone_mb = gradients_alone()
+    with tempfile.TemporaryDirectory() as folder:
+        pace, device_mb = federation(Path(folder) / "run")
+    print(f"steps/s: federation {pace:.1f}, gradients alone {alone:.1f}, ratio {pace / alone:.2f}")
+    print(
+        f"peak memory of a device, MB: {max(device_mb):.0f}, gradients alone {max(alone_mb):.0f}, "
+        f"difference {max(device_mb) - max(alone_mb):.0f}"
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        worker(sys.argv[1])
+    else:
+        main()
