@@ -8,7 +8,7 @@ BENCHMARKS := $(patsubst benchmarks/%.py,%,$(filter-out benchmarks/_%.py,$(wildc
 
 export FLWR_TELEMETRY_ENABLED := 0
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench proto clean
 
 demo: $(STAMP)
 	$(BIN)/hierfl data get fashion-mnist
@@ -23,6 +23,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	@set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name; done
+
+proto: $(STAMP)
+	cd hierfl/link && ../../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. link.proto
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -65,7 +65,7 @@ class Record:
             raise HierflError(f"cannot write into {out}: {error.strerror}") from error
 
     def start(self) -> None:
-        """The tree is complete: the clock starts."""
+        """All nodes are at the first base: the clock starts."""
         self._begin = time.monotonic()
         self._view.start(forecast(self._config, self._layout, self._buffer_layout.d))
 

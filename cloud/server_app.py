@@ -39,7 +39,13 @@ def server_app(config: Config, model: FlatModel, test: Split, out: Path, view: V
             Evaluator(model, test, record.evaluation) as evaluator,
         ):
             strategy = HierStrategy(
-                config, grid, model.layout, model.weights, model.buffers(), record.round
+                config,
+                grid,
+                model.layout,
+                model.weights,
+                model.buffers(),
+                on_start=record.start,
+                on_round=record.round,
             )
 
             def evaluate(round_: int, arrays: ArrayRecord) -> MetricRecord | None:
@@ -48,7 +54,6 @@ def server_app(config: Config, model: FlatModel, test: Split, out: Path, view: V
                     evaluator.submit(round_, base, strategy.buffers)
                 return None
 
-            record.start()
             strategy.start(
                 grid,
                 strategy.arrays(),

@@ -64,6 +64,7 @@ class HierStrategy(Strategy):
         base: the first base, float32[d].
         buffers: the model's first buffers, float32[b].
         on_round: called with each round's result.
+        on_start: called when all are at the first base, just before the first step.
 
     Attributes:
         base: the current base, which all nodes hold in the same bits.
@@ -78,6 +79,7 @@ class HierStrategy(Strategy):
         base: np.ndarray,
         buffers: np.ndarray,
         on_round: Callable[[RoundResult], None] = lambda result: None,
+        on_start: Callable[[], None] = lambda: None,
     ) -> None:
         self.base = base.copy()
         self.buffers = buffers
@@ -85,6 +87,7 @@ class HierStrategy(Strategy):
         self._grid = grid
         self._layout = layout
         self._on_round = on_round
+        self._on_start = on_start
         self._rollout = Rollout(grid)
         self._algorithm = make_algorithm(config, layout)
         self._codec = make_downlink(config, layout)
@@ -114,6 +117,8 @@ class HierStrategy(Strategy):
         assert settings.lr is not None, "the configuration is not resolved"
         lr = learning_rate(settings.schedule, settings.lr, server_round, settings.rounds)
         moved = self._move(server_round, replace(self._next, lr=to_bits(lr)))
+        if server_round == 1:
+            self._on_start()
         return list(questions(dict.fromkeys(sorted(moved), Round()), server_round))
 
     def aggregate_train(

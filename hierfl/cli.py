@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -212,7 +213,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     0: done; 1: failed; 2: the configuration or the arguments are wrong; 130: interrupted. Any
     other exception is a defect, of hierfl or of the user's code, and keeps its traceback.
     """
-    sys.exit(_exit_code(sys.argv[1:] if arguments is None else list(arguments)))
+    code = _exit_code(sys.argv[1:] if arguments is None else list(arguments))
+    if lifeline.supervised():
+        # Taking torch and gRPC down piece by piece takes a second, for which a launcher waits.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _exit_code(arguments: list[str]) -> int:

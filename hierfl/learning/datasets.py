@@ -41,12 +41,12 @@ def load_dataset(name: str, root: Path | None = None) -> Data:
     source = known_source(name)
     folder = find(source, root)
     if folder is None:
+        debian = "\n  Debian's package dataset-fashion-mnist" if name == "fashion-mnist" else ""
         raise DataError(
             f"{name} is not on this machine",
             f"""any of these brings it:
   hierfl data get {name}
-  torchvision.datasets.{source.torchvision}(ROOT, download=True), then --set data.root=ROOT
-  Debian's package dataset-fashion-mnist, for fashion-mnist
+  torchvision.datasets.{source.torchvision}(ROOT, download=True), then --set data.root=ROOT{debian}
 or use one that needs no download: --set data.dataset=digits""",
         )
     return _idx(source, folder) if source.idx else _cifar10(source, folder)

@@ -53,7 +53,7 @@ class Child:
             return _framed(reply)
         except HierflError as error:
             log.error("%s", error)
-            reason = str(error)
+            reason = f"{error} ({error.hint})" if error.hint else str(error)
         except Exception as error:  # whatever the app raises is an answer, as in Flower
             log.exception("the app failed on a message of type %s", request.metadata.message_type)
             reason = f"{type(error).__name__}: {error}"
