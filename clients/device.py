@@ -1,4 +1,8 @@
-"""A device: its samples, its replica of the model, its votes."""
+"""A device: its samples, its replica of the model, its votes.
+
+A round is a transaction: what the device knew at the round's start is on disk. Whatever is cut off
+is redone from there, along the edge's decisions, and comes out in the same bits.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,12 @@ from dataclasses import replace
 import numpy as np
 
 from hierfl.algorithms.base import Algorithm, Step
-from hierfl.algorithms.schedule import from_bits
+from hierfl.algorithms.schedule import from_bits, to_bits
+from hierfl.checkpoint import Checkpoint, Checkpoints
 from hierfl.config import Config
 from hierfl.errors import PayloadError
 from hierfl.learning.trainer import Trainer
-from hierfl.messages import Ballot, Base, Moved, Vote
+from hierfl.messages import Ballot, Base, Behind, Moved, Vote
 from hierfl.model import from_bytes, model_hash, to_bytes
 from hierfl.plan import make_algorithm, make_downlink
 
@@ -23,61 +28,148 @@ class Device:
         name: the device's name.
         config: the federation's configuration.
         trainer: the model and the device's samples.
+        checkpoints: where its state at each round's start is kept; None: nowhere.
     """
 
-    def __init__(self, name: str, config: Config, trainer: Trainer) -> None:
-        self._name = name
+    def __init__(
+        self, name: str, config: Config, trainer: Trainer, checkpoints: Checkpoints | None = None
+    ) -> None:
         self._config = config
         self._trainer = trainer
         self._model = trainer.model
+        self._checkpoints = checkpoints
         self._algorithm: Algorithm = make_algorithm(config, self._model.layout)
         self._downlink = make_downlink(config, self._model.layout)
         self._state = self._algorithm.device_state()
         self._base = self._model.weights.copy()
         self._opening = Step(config.seed, name, 0, 0, np.float32(0))
+        self._run = ""
         self._applied = 0
+        self._voted = 0
+        self._restored = False
 
-    def move(self, round_: int, base: Base) -> Moved:
+    def join(self, run: str) -> None:
+        """Take part in a run: from the last checkpoint, if there is one of this run."""
+        if run == self._run or self._checkpoints is None:
+            return
+        self._run = run
+        last = self._checkpoints.last()
+        if last is not None and last.run == run:
+            self._restore(last)
+        else:
+            self._checkpoints.clear()
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The round whose base it is at, and how many of its decisions it has applied."""
+        return self._opening.round, self._applied
+
+    # -- the base --------------------------------------------------------------------------------
+
+    def move(self, round_: int, base: Base) -> Moved | Behind:
         """Go to a base: the start of a round.
 
         Raises:
             PayloadError: if the base is malformed.
+            CheckpointError: if the new state cannot be kept.
         """
+        at = self._opening.round
+        unfinished = self._restored and self._voted < self._config.algorithm.edge_steps
         if base.model:
             self._base = from_bytes(base.model, self._model.layout.d)
-        else:
+        elif round_ == at + 1 and at > 0 and not unfinished:
             self._base += self._downlink.decode(base.change)
+        elif (round_ == at and not self._voted) or self._go_back(round_):
+            return self._moved()
+        else:
+            return Behind(*self.position)
         if base.buffers:
             self._model.set_buffers(from_bytes(base.buffers, self._model.buffer_layout.d))
-        self._model.weights[:] = self._base
-        self._opening = Step(self._config.seed, self._name, round_, 0, from_bits(base.lr))
-        self._applied = 0
+        self._begin(round_, from_bits(base.lr))
+        self._restored = False
+        self._keep()
+        return self._moved()
+
+    def _moved(self) -> Moved:
         return Moved(model_hash(self._base), self._trainer.examples)
 
-    def vote(self, round_: int, step: int, vote: Vote) -> Ballot:
+    def _begin(self, round_: int, lr: np.float32) -> None:
+        self._opening = replace(self._opening, round=round_, lr=lr)
+        self._model.weights[:] = self._base
+        self._applied = self._voted = 0
+
+    # -- the vote --------------------------------------------------------------------------------
+
+    def vote(self, round_: int, step: int, vote: Vote) -> Ballot | Behind:
         """Apply the decisions that are new, take a gradient, and vote on the step.
 
-        A gradient that is not finite is no vote: the device abstains, and its state stays as if
-        the step had not been.
+        A device that has lost its state since the round's start takes the gradients along the
+        decisions again. A question that it has answered before means that the edge redoes the
+        round: the device goes back to its start.
 
         Raises:
-            PayloadError: if a decision is malformed, or the question is not for this round.
+            PayloadError: if a decision is malformed, or some are left out.
         """
-        if round_ != self._opening.round or vote.after > self._applied:
-            raise PayloadError(f"a question on round {round_}, step {step}")
+        if round_ != self._opening.round:
+            return Behind(*self.position)
+        if step <= self._voted and not self._go_back(round_):
+            return Behind(0)
+        if vote.after > self._applied:
+            return Behind(*self.position)
+        if vote.after + len(vote.decisions) != step - 1:
+            raise PayloadError(f"{len(vote.decisions)} decisions for step {step}")
         if vote.after == 0:
             weight = vote.devices * self._trainer.examples / max(vote.examples, 1)
             self._opening = replace(self._opening, weight=weight)
-        for decision in vote.decisions[self._applied - vote.after :]:
-            self._applied += 1
-            at = replace(self._opening, step=self._applied)
-            self._algorithm.apply(self._model.weights, decision, at)
+        for done in range(self._applied, step - 1):
+            if self._restored and self._voted == done:
+                self._ballot(done + 1)
+            at = replace(self._opening, step=done + 1)
+            self._algorithm.apply(self._model.weights, vote.decisions[done - vote.after], at)
+            self._applied = done + 1
+        return self._ballot(step)
+
+    def _ballot(self, step: int) -> Ballot:
+        """Return the ballot for a step at the weights as they are.
+
+        A gradient that is not finite is no vote: the device abstains, and its state stays as if
+        the step had not been.
+        """
+        self._voted = step
         at = replace(self._opening, step=step)
         loss = self._trainer.gradient(at.draw("minibatch"))
         gradient = self._model.gradient
         # One pass; a sum of squares that overflows is looked at again, value by value.
         if not np.isfinite(np.dot(gradient, gradient)) and not np.isfinite(gradient).all():
-            return Ballot(abstains=f"its gradient of round {round_}, step {step} is not finite")
+            return Ballot(abstains=f"its gradient of round {at.round}, step {step} is not finite")
         ballot = self._algorithm.ballot(self._state, gradient, at)
         last = step == self._config.algorithm.edge_steps
         return Ballot(ballot, loss, buffers=to_bytes(self._model.buffers()) if last else b"")
+
+    # -- the transaction -------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        if self._checkpoints is not None:
+            arrays = {"base": self._base, "buffers": self._model.buffers()}
+            arrays |= {f"state.{name}": array for name, array in self._state.items()}
+            facts = {"lr": to_bits(self._opening.lr)}
+            self._checkpoints.write(Checkpoint(self._run, self._opening.round, arrays, facts))
+
+    def _go_back(self, round_: int) -> bool:
+        """Return to a round's start; return whether its checkpoint is there."""
+        if self._checkpoints is None:
+            return False
+        kept = self._checkpoints.read(round_)
+        if kept is None or kept.run != self._run:
+            return False
+        self._restore(kept)
+        return True
+
+    def _restore(self, kept: Checkpoint) -> None:
+        self._base = kept.arrays["base"].copy()
+        self._model.set_buffers(kept.arrays["buffers"])
+        self._state = {name: kept.arrays[f"state.{name}"].copy() for name in self._state}
+        lr = kept.facts["lr"]
+        assert isinstance(lr, int)
+        self._begin(kept.round, from_bits(lr))
+        self._restored = True

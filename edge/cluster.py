@@ -3,10 +3,14 @@
 This is the edge's whole work, on any grid: it brings the devices to the base, takes a decision at
 every step, and reports to the cloud. The machinery here knows ballots, decisions and reports only
 as bytes; what they mean is the algorithm's business.
+
+A round is a transaction: what the edge knew at the round's start is on disk, and whatever is cut
+off is redone from there.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,16 +19,18 @@ import numpy as np
 from edge.voting import Voting
 from hierfl.algorithms.base import Algorithm, State, Step
 from hierfl.algorithms.schedule import from_bits
+from hierfl.checkpoint import Checkpoint, Checkpoints
 from hierfl.config import Config
-from hierfl.errors import PayloadError
-from hierfl.ledger import Faults
+from hierfl.ledger import Faults, Traffic
 from hierfl.link.grid import TreeGrid
-from hierfl.messages import Base, Moved, Report
+from hierfl.messages import Base, Behind, Moved, Question, Report
 from hierfl.model import from_bytes, model_hash, to_bytes
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.quantize import Codec
 from hierfl.plan import make_algorithm, make_downlink
 from hierfl.rollout import Rollout
+
+log = logging.getLogger(__name__)
 
 
 class Cluster:
@@ -35,94 +41,214 @@ class Cluster:
         grid: the devices.
         config: the federation's configuration.
         tell: takes news for the cloud, as JSON.
+        checkpoints: where its state at each round's start is kept; None: nowhere.
     """
 
     def __init__(
-        self, name: str, grid: TreeGrid, config: Config, tell: Callable[[bytes], None]
+        self,
+        name: str,
+        grid: TreeGrid,
+        config: Config,
+        tell: Callable[[bytes], None],
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self._name = name
         self._grid = grid
         self._config = config
         self._tell = tell
-        self._rollout = Rollout(grid)
-        self._abstained = 0
+        self._checkpoints = checkpoints
+        self._run = ""
+        self._round = 0
+        self._restored = False
+        self._rollout: Rollout | None = None
+        self._finished: Voting | None = None
+        self._report: Report | None = None
+        self._faults = Faults()
+        self._traffic = Traffic.from_list([])
         self._base: np.ndarray
         self._layout: Layout
         self._algorithm: Algorithm
         self._downlink: Codec
         self._state: State
         self._at: Base
-        self._round = 0
+
+    def join(self, run: str) -> None:
+        """Take part in a run: from the last checkpoint, if there is one of this run."""
+        if run == self._run or self._checkpoints is None:
+            return
+        self._run = run
+        last = self._checkpoints.last()
+        if last is not None and last.run == run:
+            self._restore(last)
+            self._traffic = Traffic.from_list(_numbers(last, "traffic"))
+            self._faults = Faults.from_list(_numbers(last, "faults"))
+        else:
+            self._checkpoints.clear()
 
     # -- the base --------------------------------------------------------------------------------
 
-    def move(self, round_: int, base: Base) -> Moved:
+    def move(self, round_: int, base: Base) -> Moved | Behind:
         """Move to a base, with all devices.
 
         Raises:
             PayloadError: if the base is malformed.
             RunFailed: if a device fails or holds other bits.
+            CheckpointError: if the new state cannot be kept.
         """
+        unfinished = self._restored and self._report is None
         if base.model:
-            self._begin(base)
-        else:
+            self._take_whole(base)
+            self._begin(round_, base)
+        elif round_ == self._round + 1 and self._round > 0 and not unfinished:
             self._base += self._downlink.decode(base.change)
-        if base.edges:
-            self._algorithm.receive(self._state, base.edges)
-        self._round = round_
-        self._at = replace(base, model=b"", layout="", change=b"", edges=b"")
-        here = model_hash(self._base)
-        moved = self._rollout.move(
-            round_,
-            replace(self._at, change=base.change),
-            self._whole,
-            here,
-            self._config.quorum.step_timeout,
-        )
-        return Moved(
-            hash=here,
-            examples=sum(answer.examples for answer in moved.values()),
-            traffic=self._grid.ledger.traffic().to_list(),
-            faults=self._faults().to_list(),
-        )
+            if base.edges:
+                self._algorithm.receive(self._state, base.edges)
+            self._begin(round_, base)
+        elif round_ != self._round and not self._go_back(round_):
+            return Behind(self._round)
+        elif self._report is not None:
+            return self._moved()  # the devices have been there, and have finished the round
+        self._rollout = rollout = self._new_rollout()
+        rollout.run(self._config.quorum.step_timeout)
+        if rollout.stuck and self._go_back(round_ - 1):
+            # Some devices lost what they had done in the round before, and so did this edge:
+            # that round is redone, by all.
+            self.move(round_ - 1, self._at)
+            self.run(round_ - 1)
+            return self.move(round_, base)
+        if rollout.stuck:
+            rollout.run_whole(self._config.quorum.step_timeout)
+        return self._moved()
 
-    def _begin(self, base: Base) -> None:
-        """Take a whole model."""
-        self._layout = Layout.from_json(base.layout)
+    def _take_whole(self, base: Base) -> None:
+        self._set_layout(Layout.from_json(base.layout))
         self._base = from_bytes(base.model, self._layout.d)
-        if not hasattr(self, "_algorithm"):
-            self._algorithm = make_algorithm(self._config, self._layout)
-            self._downlink = make_downlink(self._config, self._layout)
+
+    def _set_layout(self, layout: Layout) -> None:
+        if not hasattr(self, "_layout"):
+            self._layout = layout
+            self._algorithm = make_algorithm(self._config, layout)
+            self._downlink = make_downlink(self._config, layout)
             self._state = self._algorithm.edge_state()
 
-    def _whole(self) -> Base:
-        return replace(self._at, model=to_bytes(self._base), layout=self._layout.to_json())
+    def _begin(self, round_: int, base: Base) -> None:
+        self._round = round_
+        self._at = replace(base, model=b"", layout="", edges=b"")
+        self._restored = False
+        self._report = None
+        self._keep()
 
-    def _faults(self) -> Faults:
-        grid = self._grid
-        return Faults(grid.reconnects, grid.rejected, grid.late, self._abstained)
+    def _moved(self) -> Moved:
+        assert self._rollout is not None
+        return Moved(
+            hash=self._rollout.hash,
+            examples=sum(moved.examples for moved in self._rollout.moved.values()),
+            traffic=self._all_traffic().to_list(),
+            faults=self._all_faults().to_list(),
+        )
+
+    def _new_rollout(self) -> Rollout:
+        return Rollout(
+            self._grid, self._round, self._at, self._whole, model_hash(self._base), self._redo
+        )
+
+    def _whole(self) -> Base:
+        layout = self._layout.to_json()
+        return replace(self._at, change=b"", model=to_bytes(self._base), layout=layout)
+
+    def _redo(self) -> tuple[int, int, Question] | None:
+        """Return what makes a device redo the round before: its decisions, if they are there."""
+        done = self._finished
+        if done is None or done.opening.round != self._round - 1:
+            return None
+        return done.opening.round, self._config.algorithm.edge_steps, done.all_but_last()
 
     # -- a round ---------------------------------------------------------------------------------
 
-    def run(self, round_: int) -> Report:
+    def run(self, round_: int) -> Report | Behind:
         """Take the round's steps from the base, and report to the cloud.
 
+        A round that is finished is reported again in the same bits.
+
         Raises:
-            PayloadError: if the base is that of another round.
             RunFailed: if the cluster falls below its quorum for good.
         """
-        if round_ != self._round:
-            raise PayloadError(f"round {round_} from the base of round {self._round}")
-        here = [n for n in self._grid.names if self._rollout.at.get(n) == round_]
-        examples = {node_id: self._rollout.examples[node_id] for node_id in here}
-        voting = Voting(
-            self._grid,
-            self._config,
-            self._algorithm,
-            self._state,
-            Step(self._config.seed, self._name, round_, 0, from_bits(self._at.lr)),
-            examples,
+        if round_ != self._round or (self._rollout is None and self._go_there() is None):
+            return Behind(self._round)
+        if self._report is None:
+            assert self._rollout is not None
+            opening = Step(self._config.seed, self._name, round_, 0, from_bits(self._at.lr))
+            voting = Voting(
+                self._grid, self._config, self._algorithm, self._state, opening, self._rollout
+            )
+            report = voting.run(self._tell)
+            self._faults += Faults(abstained=voting.abstained)
+            self._report = replace(report, traffic=self._all_traffic().to_list())
+            self._finished = voting
+        return self._report
+
+    def _go_there(self) -> Rollout | None:
+        """Bring the devices to the base of a round that is redone after a restart."""
+        if self._round == 0:
+            return None
+        self._rollout = self._new_rollout()
+        self._rollout.run(self._config.quorum.step_timeout)
+        return self._rollout
+
+    # -- counts ----------------------------------------------------------------------------------
+
+    def _all_traffic(self) -> Traffic:
+        return self._traffic + self._grid.ledger.traffic()
+
+    def _all_faults(self) -> Faults:
+        return self._faults + self._grid.faults()
+
+    # -- the transaction -------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        if self._checkpoints is not None:
+            arrays = {
+                "base": self._base,
+                "change": np.frombuffer(self._at.change, np.uint8),
+                "buffers": np.frombuffer(self._at.buffers, np.uint8),
+            }
+            arrays |= {f"state.{name}": array for name, array in self._state.items()}
+            facts = {
+                "lr": self._at.lr,
+                "layout": self._layout.to_json(),
+                "traffic": self._all_traffic().to_list(),
+                "faults": self._all_faults().to_list(),
+            }
+            self._checkpoints.write(Checkpoint(self._run, self._round, arrays, facts))
+
+    def _go_back(self, round_: int) -> bool:
+        """Return to a round's start; return whether its checkpoint is there."""
+        kept = self._checkpoints.read(round_) if self._checkpoints is not None else None
+        if kept is None or kept.run != self._run:
+            return False
+        self._restore(kept)
+        return True
+
+    def _restore(self, kept: Checkpoint) -> None:
+        lr = kept.facts["lr"]
+        assert isinstance(lr, int)
+        self._set_layout(Layout.from_json(str(kept.facts["layout"])))
+        self._base = kept.arrays["base"].copy()
+        self._state = {
+            name.removeprefix("state."): array.copy()
+            for name, array in kept.arrays.items()
+            if name.startswith("state.")
+        }
+        self._round = kept.round
+        self._at = Base(
+            lr, kept.arrays["change"].tobytes(), buffers=kept.arrays["buffers"].tobytes()
         )
-        report = voting.run(self._tell)
-        self._abstained += voting.abstained
-        return report
+        self._restored = True
+        self._report = None
+        self._rollout = None
+
+
+def _numbers(kept: Checkpoint, name: str) -> list[int]:
+    numbers = kept.facts[name]
+    assert isinstance(numbers, list)
+    return [int(number) for number in numbers if isinstance(number, int)]

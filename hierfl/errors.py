@@ -41,6 +41,10 @@ class PayloadError(HierflError):
     """Bytes from a peer or a file are not what their kind demands."""
 
 
+class CheckpointError(HierflError):
+    """A checkpoint cannot be written, or is damaged."""
+
+
 class LinkError(HierflError):
     """A peer cannot be reached, was lost, or broke the protocol."""
 

@@ -19,8 +19,6 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from hierfl.errors import PayloadError
 from hierfl.link.flower import config_content
 
-_RECORD = "hierfl"
-
 
 @dataclass(frozen=True)
 class Base:
@@ -102,6 +100,19 @@ class Ballot:
 
 
 @dataclass(frozen=True)
+class Behind:
+    """A node cannot follow from where it is: the answer to any question.
+
+    Attributes:
+        round: the base that it is at; 0 if it is at none.
+        applied: how many of the round's decisions it has applied, at a device.
+    """
+
+    round: int
+    applied: int = 0
+
+
+@dataclass(frozen=True)
 class Report:
     """An edge's answer to a round.
 
@@ -125,14 +136,9 @@ class Report:
 
 
 Question = Base | Round | Vote
-Answer = Moved | Ballot | Report
+Answer = Moved | Ballot | Report | Behind
 Content = Question | Answer
-C = TypeVar("C", Base, Moved, Round, Vote, Ballot, Report)
-
-
-def question(content: Question, node_id: int, round_: int, step: int = 0) -> Message:
-    """Return the message that puts a question to one child; see `questions` for many."""
-    return next(questions({node_id: content}, round_, step))
+C = TypeVar("C", Base, Moved, Round, Vote, Ballot, Report, Behind)
 
 
 def questions(contents: Mapping[int, Question], round_: int, step: int = 0) -> Iterator[Message]:
@@ -166,6 +172,18 @@ def reply(message: Message, content: Answer) -> Message:
     return Message(to_content(content), reply_to=message)
 
 
+def answer(content: RecordDict, *kinds: type[Answer]) -> Answer:
+    """Return the answer, of one of the given kinds, that a RecordDict holds.
+
+    Raises:
+        PayloadError: if it is of another kind, or malformed.
+    """
+    for kind in kinds:
+        if kind.__name__ in content:
+            return from_content(kind, content)
+    raise PayloadError(f"a message that is no {kinds[0].__name__}: {list(content)}")
+
+
 def to_content(content: Content) -> RecordDict:
     """Return a content as Flower's RecordDict."""
     values = {
@@ -173,18 +191,18 @@ def to_content(content: Content) -> RecordDict:
         for name, default in _DEFAULTS[type(content)].items()
         if (value := getattr(content, name)) != default
     }
-    return config_content(_RECORD, values)
+    return config_content(type(content).__name__, values)
 
 
 def from_content(kind: type[C], content: RecordDict) -> C:
-    """Return the content of the given kind that a RecordDict holds.
+    """Return the content of the given kind that a RecordDict holds; see `answer` for a choice.
 
     Raises:
         PayloadError: if a field is missing, unknown or of another type.
     """
-    record = content.get(_RECORD)
+    record = content.get(kind.__name__)
     if not isinstance(record, ConfigRecord):
-        raise PayloadError(f"a message without the record {_RECORD!r}")
+        raise PayloadError(f"a message that is no {kind.__name__}: {list(content)}")
     types = _TYPES[kind]
     values: dict[str, Any] = dict(record.items())
     for name, value in values.items():
@@ -203,7 +221,7 @@ def _fits(value: object, wanted: Any) -> bool:
 
 
 _QUESTIONS: dict[type, str] = {Base: "train.base", Round: "train.round", Vote: "train.vote"}
-_KINDS: tuple[type[Content], ...] = (Base, Moved, Round, Vote, Ballot, Report)
+_KINDS: tuple[type[Content], ...] = (Base, Moved, Round, Vote, Ballot, Report, Behind)
 _TYPES = {kind: get_type_hints(kind) for kind in _KINDS}
 _DEFAULTS: dict[type, dict[str, Any]] = {
     kind: {

@@ -11,7 +11,8 @@ import math
 import time
 import uuid
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
@@ -43,6 +44,10 @@ _NOW = -math.inf
 """A deadline that has passed: whatever is there, without waiting."""
 
 
+MAX_MISSED = 5
+"""How often running a child may miss the end of a stream before it is away."""
+
+
 class Arrival(NamedTuple):
     """A serialized Flower message from a child, and the length of the frame that brought it."""
 
@@ -58,6 +63,65 @@ class Broken(NamedTuple):
     reason: str
 
 
+class Replies(Iterator[Message]):
+    """The replies to some messages, as they arrive.
+
+    It ends with the last reply, or, once `timeout` seconds have passed, as soon as the quorum has
+    replied; while it has not, the log says whom it waits for. What has arrived by then counts. A
+    child that has missed the end several times running is away: nobody waits for it beyond the
+    quorum until it is heard of again. A reply that comes after the end is counted as late and
+    dropped.
+    """
+
+    def __init__(
+        self, grid: TreeGrid, messages: Iterable[Message], timeout: float | None
+    ) -> None:
+        self._grid = grid
+        self._timeout = timeout
+        self._pending: dict[str, str] = {}
+        self._replied: set[str] = set()
+        self._end = self._remind = math.inf if timeout is None else time.monotonic() + timeout
+        self._over = False
+        self.ask(messages)
+
+    def ask(self, messages: Iterable[Message]) -> None:
+        """Send more messages, whose replies are waited for like the others."""
+        messages = list(messages)
+        for message_id, message in zip(self._grid.push_messages(messages), messages, strict=True):
+            self._pending[message_id] = self._grid.names[message.metadata.dst_node_id]
+
+    def __next__(self) -> Message:
+        """Return the next reply."""
+        grid, pending = self._grid, self._pending
+        while pending and not self._over:
+            if arrived := next((i for i in pending if i in grid.arrived), None):
+                self._replied.add(pending.pop(arrived))
+                return grid.arrived.pop(arrived)
+            enough = self._enough()
+            if enough and grid.away.issuperset(pending.values()):
+                break
+            if grid.take_one(self._end if enough else self._remind):
+                continue
+            if enough:
+                break
+            log.warning("still waiting for %s", ", ".join(sorted(set(pending.values()))))
+            self._remind = time.monotonic() + max(self._timeout or 0.0, REMINDER_S)
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """Wait for no more replies."""
+        if not self._over:
+            self._over = True
+            self._grid.give_up(self._pending)
+
+    def _enough(self) -> bool:
+        """Whether a quorum has replied to all that it was asked."""
+        waiting = set(self._pending.values())
+        asked = self._replied | waiting
+        return len(asked) - len(waiting) >= min(self._grid.quorum, len(asked))
+
+
 class TreeGrid(Grid):
     """The parent's view of its children.
 
@@ -65,19 +129,26 @@ class TreeGrid(Grid):
         children: their names in the topology's order; child i has Flower's node id i + 1.
         quorum: the share of the children whose replies are waited for beyond a timeout. With 0
             a timeout is a timeout, as in Flower.
+        max_missed: how often running a child may miss the end of a stream before it is away.
 
     One thread at a time may push and pull.
 
     Attributes:
         names: the children's names by node id.
         quorum: how many children make up the quorum.
+        away: the children that are not waited for beyond the quorum.
     """
 
-    def __init__(self, children: Sequence[str], quorum: float = 0.0) -> None:
+    def __init__(
+        self, children: Sequence[str], quorum: float = 0.0, max_missed: int = MAX_MISSED
+    ) -> None:
         assume_identity(RUN_ID)
         self.names = dict(enumerate(children, start=1))
         self.quorum = math.ceil(quorum * len(children) - 1e-9)
+        self.away: set[str] = set()
         self.ledger = Ledger()
+        self._max_missed = max_missed
+        self._missed: Counter[str] = Counter()
         self.reconnects = 0
         self.rejected = 0
         self.late = 0
@@ -85,7 +156,7 @@ class TreeGrid(Grid):
         self._serial = count()
         self._instance = uuid.uuid4().hex[:8]
         self._asked: dict[str, tuple[str, Message]] = {}
-        self._arrived: dict[str, Message] = {}
+        self.arrived: dict[str, Message] = {}
         self._inbox: SimpleQueue[Arrival | Broken] = SimpleQueue()
 
     # -- what a transport provides ---------------------------------------------------------------
@@ -161,9 +232,9 @@ class TreeGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Return the replies that have arrived to the given messages, without waiting."""
-        while self._next(_NOW):
+        while self.take_one(_NOW):
             pass
-        return [self._arrived.pop(i) for i in message_ids if i in self._arrived]
+        return [self.arrived.pop(i) for i in message_ids if i in self.arrived]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -184,36 +255,27 @@ class TreeGrid(Grid):
 
     # -- beyond Flower's Grid --------------------------------------------------------------------
 
-    def stream(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterator[Message]:
-        """Send messages and yield each reply as it arrives.
+    def stream(self, messages: Iterable[Message], *, timeout: float | None = None) -> Replies:
+        """Send messages and iterate over their replies as they arrive; see `Replies`."""
+        return Replies(self, messages, timeout)
 
-        It ends with the last reply, or, once `timeout` seconds have passed, as soon as the quorum
-        has replied; while it has not, the log says whom it waits for. What has arrived by then
-        counts. A reply that comes after the end is counted as late and dropped.
-        """
-        pending = set(self.push_messages(messages))
-        may_lack = max(0, len(pending) - self.quorum)
-        end = remind = math.inf if timeout is None else time.monotonic() + timeout
-        try:
-            while pending:
-                for message_id in (arrived := pending & self._arrived.keys()):
-                    pending.remove(message_id)
-                    yield self._arrived.pop(message_id)
-                enough = len(pending) <= may_lack
-                if arrived or self._next(end if enough else remind):
-                    continue
-                if enough:
-                    break
-                missing = sorted(self._asked[message_id][0] for message_id in pending)
-                log.warning("still waiting for %s", ", ".join(missing))
-                remind = time.monotonic() + max(timeout or 0.0, REMINDER_S)
-        finally:
-            for message_id in pending:
-                self._asked.pop(message_id, None)
-                self._arrived.pop(message_id, None)
-            self._forget(pending)
+    def give_up(self, pending: Mapping[str, str]) -> None:
+        """Drop requests, given as message id to child: these children have missed the end."""
+        for message_id, child in pending.items():
+            self._asked.pop(message_id, None)
+            self.arrived.pop(message_id, None)
+            self._missed[child] += 1
+            if self._missed[child] >= self._max_missed and child not in self.away:
+                log.warning("%s is away: nobody waits for it until it is back", child)
+                self.away.add(child)
+        self._forget(pending)
+
+    def heard_of(self, child: str) -> None:
+        """Count on a child again."""
+        self._missed.pop(child, None)
+        if child in self.away:
+            log.info("%s is back", child)
+            self.away.discard(child)
 
     def reject(self, child: str, reason: str) -> None:
         """Send away a child that broke the protocol; its open requests get error replies."""
@@ -223,11 +285,11 @@ class TreeGrid(Grid):
         for message_id, (asked, request) in list(self._asked.items()):
             if asked == child:
                 del self._asked[message_id]
-                self._arrived[message_id] = error_reply(request, f"{child} was sent away: {reason}")
+                self.arrived[message_id] = error_reply(request, f"{child} was sent away: {reason}")
 
     # -- replies ---------------------------------------------------------------------------------
 
-    def _next(self, deadline: float) -> bool:
+    def take_one(self, deadline: float) -> bool:
         """Take one reply from the inbox; return whether there was one before the deadline."""
         left = deadline - time.monotonic()
         try:
@@ -250,6 +312,7 @@ class TreeGrid(Grid):
         if asked not in (None, item.child):
             self.reject(item.child, f"it answered a request to {asked}")
             return True
+        self.heard_of(item.child)
         payload = envelope.payload_bytes(reply.content) if reply.has_content() else 0
         self.ledger.add(item.child, "up", payload=payload, message=item.size)
         if asked is None:
@@ -257,5 +320,5 @@ class TreeGrid(Grid):
             log.info("late reply from %s", item.child)
         else:
             del self._asked[request_id]
-            self._arrived[request_id] = reply
+            self.arrived[request_id] = reply
         return True

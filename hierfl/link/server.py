@@ -23,7 +23,7 @@ import grpc.aio
 from hierfl.errors import ConfigError, LinkError
 from hierfl.link import envelope
 from hierfl.link import link_pb2 as pb
-from hierfl.link.grid import Arrival, Broken, TreeGrid
+from hierfl.link.grid import MAX_MISSED, Arrival, Broken, TreeGrid
 from hierfl.link.transport import HEARTBEAT_S, LONGEST_FRAME, server_options
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ class LinkGrid(TreeGrid):
         address: "host:port" to listen at; port 0 lets the kernel choose.
         children: names in the topology's order; no other child is admitted.
         quorum: see `TreeGrid`.
+        max_missed: see `TreeGrid`.
         plan: fingerprint of the configuration; a child that states another is refused.
         on_progress: called with (child, news) from the event loop's thread.
         on_presence: called with (child, attached) from the event loop's thread.
@@ -70,11 +71,12 @@ class LinkGrid(TreeGrid):
         children: Sequence[str],
         *,
         quorum: float = 0.0,
+        max_missed: int = MAX_MISSED,
         plan: str = "",
         on_progress: Callable[[str, bytes], None] = lambda child, news: None,
         on_presence: Callable[[str, bool], None] = lambda child, attached: None,
     ) -> None:
-        super().__init__(children, quorum)
+        super().__init__(children, quorum, max_missed)
         self._address = address
         self._plan = plan
         self._model = ""
@@ -281,6 +283,7 @@ class LinkGrid(TreeGrid):
         if seat.name in self._met:
             self.reconnects += 1
         self._met.add(seat.name)
+        self.heard_of(seat.name)
         self._set_presence(seat, outbox)
         return outbox
 

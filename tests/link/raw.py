@@ -153,9 +153,11 @@ class Wire:
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with source, sink, suppress(OSError):
-        while data := source.recv(1 << 16):
-            sink.sendall(data)
+    with source, sink:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        # Closing alone would not do: the other pump may be reading from the same socket.
         _shut(sink)
 
 

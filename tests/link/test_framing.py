@@ -13,6 +13,7 @@ from hierfl.messages import (
     Answer,
     Ballot,
     Base,
+    Behind,
     Content,
     Moved,
     Question,
@@ -40,6 +41,7 @@ EXCHANGES: dict[str, tuple[Question, Answer]] = {
     "vote": (Vote(14, [BITS]), Ballot(BITS, 2.5)),
     "last vote": (Vote(14, [BITS]), Ballot(BITS, 2.5, buffers=BITS)),
     "catching up": (Vote(0, [BITS] * 14, 2**40, 1000), Ballot(BITS, 2.5)),
+    "falling behind": (Vote(14, [BITS]), Behind(999_999, 999)),
     "abstention": (Vote(14, [BITS]), Ballot(abstains="a gradient that is not finite")),
 }
 

@@ -15,11 +15,11 @@ from hierfl.link import envelope, flower
 from hierfl.link import link_pb2 as pb
 from hierfl.link.child import Child
 from hierfl.link.memory import MemoryGrid
-from hierfl.messages import Ballot, Base, Moved, Report, Round, Vote, from_content, position
+from hierfl.messages import Ballot, Base, Behind, Moved, Report, Round, Vote, from_content, position
 from tests.link.test_golden import BYTES
 from tests.link.trees import say, text
 
-KINDS = (Base, Moved, Round, Vote, Ballot, Report)
+KINDS = (Base, Moved, Round, Vote, Ballot, Report, Behind)
 FRAMES = [data for name, data in BYTES.items() if not name.startswith("content")]
 MESSAGES = [envelope.parse(BYTES[name]).message for name in BYTES if name.startswith("message")]
 

@@ -20,6 +20,7 @@ from hierfl.link import link_pb2 as pb
 from hierfl.messages import (
     Ballot,
     Base,
+    Behind,
     Content,
     Moved,
     Report,
@@ -43,6 +44,7 @@ CONTENTS: dict[str, Content] = {
     "ballot": Ballot(BITS, 0.6931471805599453),
     "ballot-last": Ballot(BITS, 0.25, buffers=BITS * 2),
     "ballot-abstains": Ballot(abstains="a gradient of w is not finite"),
+    "behind": Behind(12, 5),
     "report": Report(BITS, 450000, 0.125, 3, BITS, 1.5, [6, 5, 4, 3, 2, 1]),
 }
 

@@ -16,14 +16,15 @@ from hierfl.link import flower
 from hierfl.messages import (
     Ballot,
     Base,
+    Behind,
     Content,
     Moved,
     Report,
     Round,
     Vote,
+    answer,
     from_content,
     position,
-    question,
     questions,
     reply,
     to_content,
@@ -31,7 +32,7 @@ from hierfl.messages import (
 
 flower.assume_identity(1)
 
-KINDS: list[type[Any]] = [Base, Moved, Round, Vote, Ballot, Report]
+KINDS: list[type[Any]] = [Base, Moved, Round, Vote, Ballot, Report, Behind]
 INT = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 BY_TYPE: dict[str, st.SearchStrategy] = {
@@ -45,6 +46,15 @@ BY_TYPE: dict[str, st.SearchStrategy] = {
 CONTENTS = st.one_of(
     [st.builds(kind, **{f.name: BY_TYPE[str(f.type)] for f in fields(kind)}) for kind in KINDS]
 )
+
+
+def content_of(kind: type[Any], values: dict[str, Any]) -> RecordDict:
+    """Return a content as some other program might write it."""
+    return RecordDict({kind.__name__: ConfigRecord(values)})
+
+
+def question(content: Base | Round | Vote, node_id: int, round_: int, step: int) -> Message:
+    return next(questions({node_id: content}, round_, step))
 
 
 def over_the_wire(content: RecordDict) -> RecordDict:
@@ -94,7 +104,7 @@ def test_what_is_required_must_be_there(kind: type[Any]) -> None:
     values = {f.name: EXAMPLES[str(f.type)] for f in fields(kind)}
     for missing in values:
         record = {name: value for name, value in values.items() if name != missing}
-        content = RecordDict({"hierfl": ConfigRecord(record)})
+        content = content_of(kind, record)
         if missing in needed(kind):
             with pytest.raises(PayloadError, match=f"{kind.__name__} without {missing}"):
                 from_content(kind, content)
@@ -129,7 +139,7 @@ def test_fields_of_another_type_are_refused(kind: type[Any]) -> None:
         for other in others:
             if other is EXAMPLES[str(field.type)]:
                 continue
-            content = RecordDict({"hierfl": ConfigRecord({**values, field.name: other})})
+            content = content_of(kind, {**values, field.name: other})
             with pytest.raises(PayloadError, match=f"{kind.__name__} with {field.name} of type"):
                 from_content(kind, content)
 
@@ -137,7 +147,7 @@ def test_fields_of_another_type_are_refused(kind: type[Any]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_unknown_fields_are_refused(kind: type[Any]) -> None:
     values = {f.name: EXAMPLES[str(f.type)] for f in fields(kind)}
-    content = RecordDict({"hierfl": ConfigRecord({**values, "extra": 1})})
+    content = content_of(kind, {**values, "extra": 1})
     with pytest.raises(PayloadError, match=f"{kind.__name__} with extra of type int"):
         from_content(kind, content)
 
@@ -147,13 +157,23 @@ def test_unknown_fields_are_refused(kind: type[Any]) -> None:
     [
         RecordDict(),
         RecordDict({"other": ConfigRecord()}),
-        RecordDict({"hierfl": MetricRecord({"lr": 1})}),
+        RecordDict({kind.__name__: MetricRecord({"lr": 1}) for kind in KINDS}),
     ],
 )
 def test_another_record_is_refused(content: RecordDict) -> None:
     for kind in KINDS:
-        with pytest.raises(PayloadError, match="without the record 'hierfl'"):
+        with pytest.raises(PayloadError, match=f"a message that is no {kind.__name__}"):
             from_content(kind, content)
+
+
+def test_an_answer_is_of_one_of_some_kinds() -> None:
+    for content in (Moved("0f", 1), Behind(3, 2)):
+        assert answer(to_content(content), Moved, Behind) == content
+    for other in (to_content(Ballot()), RecordDict()):
+        with pytest.raises(PayloadError, match="a message that is no Moved"):
+            answer(other, Moved, Behind)
+    with pytest.raises(PayloadError, match="Behind without round"):
+        answer(content_of(Behind, {}), Moved, Behind)
 
 
 # -- messages ------------------------------------------------------------------------------------
@@ -172,10 +192,10 @@ def test_a_question_says_what_and_when(content: Base | Round | Vote, kind: str) 
 
 
 def test_a_reply_belongs_where_its_question_does() -> None:
-    answer = reply(question(Vote(), 5, 12, 7), Ballot(b"x"))
-    assert position(answer) == (12, 7)
-    assert answer.metadata.src_node_id == 5
-    assert from_content(Ballot, answer.content) == Ballot(b"x")
+    ballot = reply(question(Vote(), 5, 12, 7), Ballot(b"x"))
+    assert position(ballot) == (12, 7)
+    assert ballot.metadata.src_node_id == 5
+    assert from_content(Ballot, ballot.content) == Ballot(b"x")
 
 
 def test_children_that_are_told_the_same_share_a_content() -> None:

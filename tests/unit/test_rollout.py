@@ -125,5 +125,5 @@ def test_a_child_that_fails_fails_the_run(nodes: dict[str, Node], rollout: Rollo
 
 def test_an_answer_of_another_kind_fails_the_run(nodes: dict[str, Node], rollout: Rollout) -> None:
     nodes["a"].answer = Ballot(b"x")
-    with pytest.raises(RunFailed, match="a sent Moved with ballot of type bytes"):
+    with pytest.raises(RunFailed, match="a sent a message that is no Moved"):
         move(rollout, 1)
