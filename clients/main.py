@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from clients.client_app import client_app
 from clients.device import Device
+from hierfl.checkpoint import Checkpoints
 from hierfl.config import Config
 from hierfl.learning.datasets import load_dataset
 from hierfl.learning.setup import make_trainer
@@ -11,8 +14,13 @@ from hierfl.link.client import LinkClient
 from hierfl.plan import digest, longest_frame
 
 
-def run(config: Config, name: str) -> None:
+def run(config: Config, name: str, state: Path) -> None:
     """Serve one device of a resolved configuration until the run is done.
+
+    Args:
+        config: the configuration.
+        name: the device's name.
+        state: the folder of its checkpoints.
 
     Raises:
         HierflError: whatever a person can put right.
@@ -21,12 +29,15 @@ def run(config: Config, name: str) -> None:
     # The data set goes with the call that cuts out the device's share of it.
     trainer = make_trainer(config, name, load_dataset(config.data.dataset, config.data.root))
     model = trainer.model
+    device = Device(name, config, trainer, Checkpoints(state, name))
     LinkClient(
         edge.address,
         name,
-        client_app(Device(name, config, trainer)),
+        client_app(device),
         model=model.layout.fingerprint(),
         plan=digest(config),
         max_frame=longest_frame(model.layout, model.buffer_layout.d),
         patience=config.quorum.round_timeout,
+        on_welcome=lambda welcome: device.join(welcome.run),
+        position=lambda: device.position,
     ).serve()

@@ -28,18 +28,20 @@ class Evaluator:
         self._test = test
         self._on_evaluation = on_evaluation
         self._thread = ThreadPoolExecutor(1, "evaluation")
-        self._pending: list[Future[None]] = []
+        self._pending: Future[None] = self._thread.submit(lambda: None)
 
     def submit(self, round_: int, base: np.ndarray, buffers: np.ndarray) -> None:
-        """Have a base, float32[d], with its buffers, float32[b], evaluated."""
-        job = self._thread.submit(self._evaluate, round_, base.copy(), buffers.copy())
-        self._pending.append(job)
+        """Have a base, float32[d], with its buffers, float32[b], evaluated.
+
+        It waits for the evaluation before: one at most is under way, so that after a crash the
+        last base is all that has to be evaluated again. What went wrong in that one is raised.
+        """
+        self._pending.result()
+        self._pending = self._thread.submit(self._evaluate, round_, base.copy(), buffers.copy())
 
     def close(self) -> None:
-        """Wait for all evaluations; raise what went wrong in one."""
-        self._thread.shutdown()
-        for job in self._pending:
-            job.result()
+        """Wait for the last evaluation; raise what went wrong in it."""
+        self._pending.result()
 
     def __enter__(self) -> Evaluator:
         return self

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
 
 from cloud.server_app import server_app
 from cloud.view import View
-from hierfl.config import Config
+from hierfl.checkpoint import Checkpoints
+from hierfl.config import CLOUD, Config
 from hierfl.errors import RunFailed
 from hierfl.learning.datasets import load_dataset
 from hierfl.learning.setup import make_model
@@ -20,11 +22,16 @@ from hierfl.plan import digest, longest_frame
 def run(config: Config, out: Path, view: View) -> None:
     """Serve the edges of a resolved configuration until the run is done.
 
+    It goes on from the run folder's checkpoints, where there are some.
+
     Raises:
         HierflError: whatever a person can put right.
     """
     data = load_dataset(config.data.dataset, config.data.root)
     model = make_model(config, data)
+    checkpoints = Checkpoints(out / "checkpoints", CLOUD)
+    kept = checkpoints.last()
+    run = kept.run if kept else uuid.uuid4().hex
     with LinkGrid(
         config.cloud.address,
         list(config.tree()),
@@ -35,6 +42,7 @@ def run(config: Config, out: Path, view: View) -> None:
     ) as grid:
         address = grid.open(
             model=model.layout.fingerprint(),
+            run=run,
             max_frame=longest_frame(model.layout, model.buffer_layout.d),
         )
         view.wait(address)
@@ -43,5 +51,5 @@ def run(config: Config, out: Path, view: View) -> None:
                 f"{', '.join(missing)} did not come within {config.quorum.round_timeout:g} s",
                 "Are these edges running, and can they reach the cloud at cloud.address?",
             )
-        app = server_app(config, model, data.test, out, view)
+        app = server_app(config, model, data.test, out, view, checkpoints, run)
         app(grid, Context(RUN_ID, 0, {}, RecordDict(), {}))

@@ -56,17 +56,42 @@ class Record:
         self._lock = threading.Lock()
         self._results: dict[int, tuple[RoundResult, float]] = {}
         self._last: dict[str, Any] = {}
+        self._earlier = 0.0
         self._begin = time.monotonic()
         try:
             if not (out / "config.yaml").exists():
                 (out / "config.yaml").write_text(config.to_yaml())
-            self._metrics: IO[str] = (out / "metrics.jsonl").open("w")
+            self._metrics: IO[str] = (out / "metrics.jsonl").open("a+")
         except OSError as error:
             raise HierflError(f"cannot write into {out}: {error.strerror}") from error
 
+    def go_on(self, last: RoundResult | None) -> RoundResult | None:
+        """Keep the lines up to the last round that is done, and drop those that will be redone.
+
+        Args:
+            last: that round's result; None at a run's beginning.
+
+        Returns:
+            The result whose line is still missing, because its evaluation is, or None.
+        """
+        done = last.round if last else 0
+        self._metrics.seek(0)
+        lines = [line for line in map(_parsed, self._metrics) if line and line["round"] <= done]
+        self._metrics.truncate(0)
+        self._metrics.writelines(json.dumps(line) + "\n" for line in lines)
+        self._metrics.flush()
+        if lines:
+            self._last = lines[-1]
+            self._earlier = self._last["wall_s"]
+            self._begin = time.monotonic() - self._earlier
+        if last is None or (lines and lines[-1]["round"] == last.round):
+            return None
+        self.round(last)
+        return last
+
     def start(self) -> None:
         """All nodes are at the first base: the clock starts."""
-        self._begin = time.monotonic()
+        self._begin = time.monotonic() - self._earlier
         self._view.start(forecast(self._config, self._layout, self._buffer_layout.d))
 
     def round(self, result: RoundResult) -> None:
@@ -114,7 +139,7 @@ class Record:
             "model_sha256": model_hash(final.base),
             "bytes": by_link(final.devices, final.edges, "payload"),
             "messages": by_link(final.devices, final.edges, "messages"),
-            "faults": {**asdict(final.faults), "restarts": 0},
+            "faults": asdict(final.faults),
         }
         tensors = self._layout.views(final.base) | self._buffer_layout.views(final.buffers)
         save_file(
@@ -128,6 +153,15 @@ class Record:
     def close(self) -> None:
         """Close the files."""
         self._metrics.close()
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """Return a line of metrics.jsonl; None if it was cut off."""
+    try:
+        data: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return data
 
 
 def by_link(devices: Traffic, edges: Traffic, what: str) -> dict[str, int]:

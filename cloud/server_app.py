@@ -13,13 +13,22 @@ from cloud.evaluation import Evaluator
 from cloud.record import Final, Record
 from cloud.strategy import HierStrategy
 from cloud.view import View
+from hierfl.checkpoint import Checkpoints
 from hierfl.config import Config
 from hierfl.learning.flat import FlatModel
 from hierfl.learning.split import Split
 from hierfl.link.grid import TreeGrid
 
 
-def server_app(config: Config, model: FlatModel, test: Split, out: Path, view: View) -> ServerApp:
+def server_app(
+    config: Config,
+    model: FlatModel,
+    test: Split,
+    out: Path,
+    view: View,
+    checkpoints: Checkpoints | None = None,
+    run: str = "",
+) -> ServerApp:
     """Return the app that trains a federation and writes its run folder.
 
     Args:
@@ -28,6 +37,8 @@ def server_app(config: Config, model: FlatModel, test: Split, out: Path, view: V
         test: the test set.
         out: the run folder, which exists.
         view: is told what happens.
+        checkpoints: where the state at each round's start is kept, and goes on from; None: nowhere.
+        run: the run's identifier.
     """
     app = ServerApp()
 
@@ -46,24 +57,32 @@ def server_app(config: Config, model: FlatModel, test: Split, out: Path, view: V
                 model.buffers(),
                 on_start=record.start,
                 on_round=record.round,
+                checkpoints=checkpoints,
+                run=run,
             )
+            kept = checkpoints.last() if checkpoints else None
+            if kept is not None:
+                strategy.restore(kept)
+            unwritten = record.go_on(strategy.last)
+            if unwritten is not None:
+                evaluator.submit(unwritten.round, strategy.base, strategy.buffers)
 
             def evaluate(round_: int, arrays: ArrayRecord) -> MetricRecord | None:
                 if round_ > 0:
                     base = np.concatenate([array.numpy().ravel() for array in arrays.values()])
-                    evaluator.submit(round_, base, strategy.buffers)
+                    evaluator.submit(strategy.done + round_, base, strategy.buffers)
                 return None
 
             strategy.start(
                 grid,
                 strategy.arrays(),
-                num_rounds=config.algorithm.rounds,
+                num_rounds=config.algorithm.rounds - strategy.done,
                 timeout=config.quorum.round_timeout,
                 evaluate_fn=evaluate,
             )
             devices, faults = strategy.finish()
             evaluator.close()
-            traffic = grid.ledger.traffic()
+            traffic = strategy.traffic()
             record.finish(Final(strategy.base, strategy.buffers, devices, traffic, faults))
 
     return app

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -18,11 +19,12 @@ from flwr.serverapp.strategy import Strategy
 from hierfl.algorithms import base as algorithms
 from hierfl.algorithms import downlink
 from hierfl.algorithms.schedule import from_bits, learning_rate, to_bits
+from hierfl.checkpoint import Checkpoint, Checkpoints, Json
 from hierfl.config import CLOUD, Config
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.ledger import Faults, Traffic
 from hierfl.link.grid import TreeGrid
-from hierfl.messages import Base, Moved, Report, Round, from_content, questions
+from hierfl.messages import Base, Moved, Question, Report, Round, from_content, questions
 from hierfl.model import from_bytes, model_hash, to_bytes
 from hierfl.numerics.layout import Layout
 from hierfl.plan import make_algorithm, make_downlink
@@ -53,6 +55,17 @@ class RoundResult:
     devices: Traffic
     edges: Traffic
 
+    def to_json(self) -> dict[str, Json]:
+        """Return it as plain data."""
+        traffic = {"devices": self.devices.to_list(), "edges": self.edges.to_list()}
+        return {**asdict(self), **traffic}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> RoundResult:
+        """Undo `to_json`."""
+        traffic = {key: Traffic.from_list(data[key]) for key in ("devices", "edges")}
+        return cls(**{**data, **traffic})
+
 
 class HierStrategy(Strategy):
     """Hierarchical training with any algorithm of `hierfl.algorithms`.
@@ -64,11 +77,15 @@ class HierStrategy(Strategy):
         base: the first base, float32[d].
         buffers: the model's first buffers, float32[b].
         on_round: called with each round's result.
+        checkpoints: where the state at each round's start is kept; None: nowhere.
+        run: the run's identifier.
         on_start: called when all are at the first base, just before the first step.
 
     Attributes:
         base: the current base, which all nodes hold in the same bits.
         buffers: the current buffers.
+        done: the rounds that were done before this process began.
+        last: the last round's result.
     """
 
     def __init__(
@@ -80,6 +97,8 @@ class HierStrategy(Strategy):
         buffers: np.ndarray,
         on_round: Callable[[RoundResult], None] = lambda result: None,
         on_start: Callable[[], None] = lambda: None,
+        checkpoints: Checkpoints | None = None,
+        run: str = "",
     ) -> None:
         self.base = base.copy()
         self.buffers = buffers
@@ -88,7 +107,12 @@ class HierStrategy(Strategy):
         self._layout = layout
         self._on_round = on_round
         self._on_start = on_start
-        self._rollout = Rollout(grid)
+        self._checkpoints = checkpoints
+        self._run = run
+        self.done = 0
+        self.last: RoundResult | None = None
+        self._traffic = Traffic.from_list([])
+        self._faults = Faults()
         self._algorithm = make_algorithm(config, layout)
         self._codec = make_downlink(config, layout)
         self._state = self._algorithm.cloud_state()
@@ -113,13 +137,13 @@ class HierStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         """Send the edges to the base, and return the order to run the round."""
-        settings = self._config.algorithm
+        settings, round_ = self._config.algorithm, self.done + server_round
         assert settings.lr is not None, "the configuration is not resolved"
-        lr = learning_rate(settings.schedule, settings.lr, server_round, settings.rounds)
-        moved = self._move(server_round, replace(self._next, lr=to_bits(lr)))
+        lr = learning_rate(settings.schedule, settings.lr, round_, settings.rounds)
+        moved = self._move(round_, replace(self._next, lr=to_bits(lr)))
         if server_round == 1:
             self._on_start()
-        return list(questions(dict.fromkeys(sorted(moved), Round()), server_round))
+        return list(questions(dict.fromkeys(sorted(moved), Round()), round_))
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -130,7 +154,7 @@ class HierStrategy(Strategy):
             RunFailed: if an edge failed or sent no valid report.
         """
         reports = dict(sorted(self._reports(replies).items()))
-        at = self._at(server_round)
+        at = self._at(self.done + server_round)
         total = sum(report.examples for report in reports.values())
         shares = [report.examples / total for report in reports.values()]
         change = self._algorithm.change(
@@ -152,9 +176,9 @@ class HierStrategy(Strategy):
             buffers=to_bytes(self.buffers),
             edges=change.edges,
         )
-        result = self._result(server_round, float(at.lr), shares, reports)
-        self._on_round(result)
-        return self.arrays(), MetricRecord({"loss": result.loss})
+        self.last = self._result(at.round, float(at.lr), shares, reports)
+        self._on_round(self.last)
+        return self.arrays(), MetricRecord({"loss": self.last.loss})
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -182,10 +206,17 @@ class HierStrategy(Strategy):
         for answer in moved.values():
             traffic += Traffic.from_list(answer.traffic)
             faults += Faults.from_list(answer.faults)
-        grid = self._grid
-        return traffic, faults + Faults(grid.reconnects, grid.rejected, grid.late)
+        return traffic, faults + self._faults + self._grid.faults()
+
+    def traffic(self) -> Traffic:
+        """Return the traffic between the cloud and the edges over the whole run."""
+        return self._traffic + self._grid.ledger.traffic()
 
     def _move(self, round_: int, base: Base) -> dict[int, Moved]:
+        """Keep the state, then bring the edges to the base; return their answers."""
+        self._next = base
+        self._keep(round_)
+
         def whole() -> Base:
             return replace(
                 base,
@@ -195,10 +226,12 @@ class HierStrategy(Strategy):
                 buffers=to_bytes(self.buffers),
             )
 
-        timeout = self._config.quorum.round_timeout
-        moved = self._rollout.move(round_, base, whole, model_hash(self.base), timeout)
-        self._next = base
-        return moved
+        def redo() -> tuple[int, int, Question]:
+            return round_ - 1, 0, Round()
+
+        rollout = Rollout(self._grid, round_, base, whole, model_hash(self.base), redo)
+        rollout.run(self._config.quorum.round_timeout)
+        return rollout.moved
 
     def _at(self, round_: int) -> algorithms.Step:
         return algorithms.Step(self._config.seed, CLOUD, round_, 0, from_bits(self._next.lr))
@@ -242,5 +275,43 @@ class HierStrategy(Strategy):
             voters={names[node]: report.voters for node, report in reports.items()},
             seconds={names[node]: report.seconds for node, report in reports.items()},
             devices=devices,
-            edges=self._grid.ledger.traffic(),
+            edges=self.traffic(),
         )
+
+    # -- the transaction -------------------------------------------------------------------------
+
+    def _keep(self, round_: int) -> None:
+        if self._checkpoints is None:
+            return
+        arrays = {
+            "base": self.base,
+            "buffers": self.buffers,
+            "residual": self._residual["residual"],
+            "change": np.frombuffer(self._next.change, np.uint8),
+            "edges": np.frombuffer(self._next.edges, np.uint8),
+        }
+        arrays |= {f"state.{name}": array for name, array in self._state.items()}
+        facts: dict[str, Json] = {
+            "last": self.last.to_json() if self.last else None,
+            "traffic": list(self.traffic().to_list()),
+            "faults": list((self._faults + self._grid.faults()).to_list()),
+        }
+        self._checkpoints.write(Checkpoint(self._run, round_, arrays, facts))
+
+    def restore(self, kept: Checkpoint) -> None:
+        """Go on from a checkpoint: the start of a round."""
+        arrays, facts = kept.arrays, cast(dict[str, Any], kept.facts)
+        self.base = arrays["base"].copy()
+        self.buffers = arrays["buffers"].copy()
+        self._residual = {"residual": arrays["residual"].copy()}
+        self._state = {name: arrays[f"state.{name}"].copy() for name in self._state}
+        self._next = Base(
+            lr=0,
+            change=arrays["change"].tobytes(),
+            buffers=to_bytes(self.buffers),
+            edges=arrays["edges"].tobytes(),
+        )
+        self.done = kept.round - 1
+        self.last = RoundResult.from_json(facts["last"]) if facts["last"] else None
+        self._traffic = Traffic.from_list(facts["traffic"])
+        self._faults = Faults.from_list(facts["faults"]) + Faults(restarts=1)

@@ -104,7 +104,7 @@ def run_local(
 
 def node_command(role: str, name: str, sets: Sequence[str], out: Path) -> list[str]:
     """The command line that starts one node of the run in `out`."""
-    place = ["--out", str(out)] if role == "cloud" else []
+    place = ["--out", str(out)] if role == "cloud" else ["--state", str(out / "checkpoints")]
     config = str(out / "config.yaml")
     return [sys.executable, "-m", "hierfl.cli", role, config, "--name", name, *sets, *place]
 
@@ -172,7 +172,7 @@ class Supervisor:
                         return self._let_end()
                     if code == 0:
                         self._later(GOODBYE, Overdue(command))
-                    elif code == 2 or not self._restart:
+                    elif not self._restart or _final(command, code):
                         raise _failure(command, code)
                     else:
                         self._start_again(process, code)
@@ -209,6 +209,11 @@ class Supervisor:
     def _stop_all(self) -> None:
         for role in ROLES:
             stop((p for p in self._running.values() if p.command.role == role), PATIENCE)
+
+
+def _final(command: Command, code: int) -> bool:
+    """Whether starting again would not help: bad configuration, or a cloud that gave up the run."""
+    return code == 2 or (command.role == "cloud" and code == 1)
 
 
 def _failure(command: Command, code: int) -> RunFailed:

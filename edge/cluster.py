@@ -19,7 +19,7 @@ import numpy as np
 from edge.voting import Voting
 from hierfl.algorithms.base import Algorithm, State, Step
 from hierfl.algorithms.schedule import from_bits
-from hierfl.checkpoint import Checkpoint, Checkpoints
+from hierfl.checkpoint import Checkpoint, Checkpoints, Json
 from hierfl.config import Config
 from hierfl.ledger import Faults, Traffic
 from hierfl.link.grid import TreeGrid
@@ -84,6 +84,11 @@ class Cluster:
             self._faults = Faults.from_list(_numbers(last, "faults"))
         else:
             self._checkpoints.clear()
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The round whose base it is at, and 0: where in the round it is, its devices know."""
+        return self._round, 0
 
     # -- the base --------------------------------------------------------------------------------
 
@@ -213,11 +218,11 @@ class Cluster:
                 "buffers": np.frombuffer(self._at.buffers, np.uint8),
             }
             arrays |= {f"state.{name}": array for name, array in self._state.items()}
-            facts = {
+            facts: dict[str, Json] = {
                 "lr": self._at.lr,
                 "layout": self._layout.to_json(),
-                "traffic": self._all_traffic().to_list(),
-                "faults": self._all_faults().to_list(),
+                "traffic": list(self._all_traffic().to_list()),
+                "faults": list(self._all_faults().to_list()),
             }
             self._checkpoints.write(Checkpoint(self._run, self._round, arrays, facts))
 

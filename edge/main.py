@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 
 from edge.client_app import client_app
 from edge.cluster import Cluster
+from hierfl.checkpoint import Checkpoints
 from hierfl.config import Config
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
@@ -17,8 +19,13 @@ from hierfl.link.server import LinkGrid
 from hierfl.plan import digest
 
 
-def run(config: Config, name: str) -> None:
+def run(config: Config, name: str, state: Path) -> None:
     """Serve one edge of a resolved configuration until the run is done.
+
+    Args:
+        config: the configuration.
+        name: the edge's name.
+        state: the folder of its checkpoints.
 
     Raises:
         HierflError: whatever a person can put right.
@@ -40,9 +47,12 @@ def run(config: Config, name: str) -> None:
         plan=plan,
         on_presence=tell_devices,
     ) as grid:
-        cluster = Cluster(name, grid, config, lambda news: client.progress(news))
+        cluster = Cluster(
+            name, grid, config, lambda news: client.progress(news), Checkpoints(state, name)
+        )
 
         def welcome(welcome: pb.Welcome) -> None:
+            cluster.join(welcome.run)
             if not grid.is_open:
                 grid.open(model=welcome.model, run=welcome.run, max_frame=welcome.max_frame)
             tell_devices()
@@ -54,5 +64,6 @@ def run(config: Config, name: str) -> None:
             plan=plan,
             patience=config.quorum.round_timeout,
             on_welcome=welcome,
+            position=lambda: cluster.position,
         )
         client.serve()

@@ -1,7 +1,7 @@
 """One round of a cluster: T steps, each a question to the devices, their ballots, a decision.
 
 The log of decisions is the round's whole state: a device that lacks some is sent those along with
-the next question.
+the next question, and one that lacks the base is sent that first.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,9 +18,10 @@ from flwr.app import Message
 from hierfl.algorithms.base import Algorithm, State, Step
 from hierfl.config import Config
 from hierfl.errors import PayloadError, RunFailed
-from hierfl.link.grid import TreeGrid
-from hierfl.messages import Ballot, Report, Vote, from_content, questions
+from hierfl.link.grid import Replies, TreeGrid
+from hierfl.messages import Ballot, Behind, Report, Vote, answer, questions
 from hierfl.model import from_bytes, to_bytes
+from hierfl.rollout import Rollout
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,10 @@ class Voting:
         algorithm: what ballots and decisions mean.
         state: the edge's state in the algorithm.
         opening: the edge, the round and its learning rate.
-        examples: how many samples each device holds that is at the base, by node id.
+        rollout: has brought devices to the base, and brings those that come later.
 
     Attributes:
+        opening: as above.
         abstained: votes that were not cast.
     """
 
@@ -50,29 +52,35 @@ class Voting:
         algorithm: Algorithm,
         state: State,
         opening: Step,
-        examples: dict[int, int],
+        rollout: Rollout,
     ) -> None:
+        self.opening = opening
         self.abstained = 0
         self._grid = grid
         self._config = config
-        self._opening = opening
-        self._cluster = len(examples), sum(examples.values())
+        self._rollout = rollout
         self._steps = config.algorithm.edge_steps
-        self._examples = examples
-        self._applied = dict.fromkeys(examples, 0)
-        self._count = algorithm.edge_round(state, [examples.get(n, 0) for n in grid.names])
+        self._members = set(grid.names)
+        self._applied = dict.fromkeys(grid.names, 0)
+        self._examples = [0] * len(grid.names)
+        self._note_examples()
+        self._count = algorithm.edge_round(state, self._examples)
         self._decisions: list[bytes] = []
         self._took_part = 0
         self._losses: list[float] = []
         self._fewest = len(grid.names)
-        self._buffers: list[tuple[int, bytes]] = []
+        self._buffers: dict[int, bytes] = {}
 
     def run(self, tell: Callable[[bytes], None]) -> Report:
-        """Take all steps; `tell` is given news for the cloud now and then."""
+        """Take all steps; `tell` is given news for the cloud now and then.
+
+        Raises:
+            RunFailed: if the cluster falls below its quorum for good, or nobody can vote.
+        """
         begin = told = time.monotonic()
         for step in range(1, self._steps + 1):
             voters = self._collect(step)
-            self._decisions.append(self._count.decide(replace(self._opening, step=step)))
+            self._decisions.append(self._count.decide(replace(self.opening, step=step)))
             now = time.monotonic()
             if now - told >= NEWS_S or step == self._steps:
                 tell(self._news(step, voters, step / (now - begin)))
@@ -84,73 +92,107 @@ class Voting:
             voters=self._fewest,
             buffers=self._mean_buffers(),
             seconds=time.monotonic() - begin,
-            traffic=self._grid.ledger.traffic().to_list(),
         )
+
+    def all_but_last(self) -> Vote:
+        """Return the question that takes a device through the whole of this round once more."""
+        return self._vote(0, self._steps)
 
     # -- a step ----------------------------------------------------------------------------------
 
     def _collect(self, step: int) -> int:
         """Ask for the step's ballots and add them as they arrive; return how many there were."""
-        voters = 0
-        for reply in self._grid.stream(
-            self._questions(step), timeout=self._config.quorum.step_timeout
-        ):
+        voters: set[int] = set()
+        replies = self._grid.stream(
+            self._ask(step, self._members), timeout=self._config.quorum.step_timeout
+        )
+        for reply in replies:
             node_id = reply.metadata.src_node_id
+            if reply.has_error():
+                self._lose(node_id, str(reply.error.reason))
+                continue
+            if reply.metadata.message_type == "train.base":
+                self._follow(node_id, self._rollout.take(reply), step, replies)
+                continue
             try:
-                ballot = self._ballot(reply)
-                if ballot is None:
-                    continue
-                if ballot.abstains:
-                    log.warning("%s abstains: %s", self._grid.names[node_id], ballot.abstains)
-                    self.abstained += 1
-                else:
-                    self._count.add(node_id - 1, ballot.ballot)
-                    voters += 1
-                    self._took_part += self._examples[node_id]
-                    self._losses.append(ballot.loss)
-                self._applied[node_id] = step - 1
-                if step == self._steps:
-                    self._buffers.append((node_id, ballot.buffers))
+                self._take(node_id, answer(reply.content, Ballot, Behind), step, replies, voters)
             except PayloadError as error:
                 self._grid.reject(self._grid.names[node_id], f"it sent {error}")
                 self._lose(node_id, str(error))
         if not voters:
             raise RunFailed(
-                f"no device of {self._opening.node} could vote in round {self._opening.round}, "
+                f"no device of {self.opening.node} could vote in round {self.opening.round}, "
                 f"step {step}",
                 "Their logs say why; a gradient that is not finite often means too high an lr.",
             )
-        self._fewest = min(self._fewest, voters)
-        return voters
+        self._fewest = min(self._fewest, len(voters))
+        return len(voters)
 
-    def _questions(self, step: int) -> Iterator[Message]:
+    def _take(
+        self, node_id: int, said: object, step: int, replies: Replies, voters: set[int]
+    ) -> None:
+        """Count a ballot, or send what the device lacks and ask again."""
+        if isinstance(said, Behind):
+            if said.round == self.opening.round:
+                self._applied[node_id] = said.applied
+                replies.ask(self._ask(step, [node_id]))
+            else:
+                self._follow(node_id, self._rollout.start(node_id), step, replies)
+            return
+        assert isinstance(said, Ballot)
+        self._applied[node_id] = step - 1
+        if step == self._steps:
+            self._buffers[node_id] = said.buffers
+        if said.abstains:
+            log.warning("%s abstains: %s", self._grid.names[node_id], said.abstains)
+            self.abstained += 1
+            return
+        self._count.add(node_id - 1, said.ballot)
+        voters.add(node_id)
+        self._took_part += self._examples[node_id - 1]
+        self._losses.append(said.loss)
+
+    def _follow(
+        self, node_id: int, messages: Iterator[Message], step: int, replies: Replies
+    ) -> None:
+        """Bring a device on to the base; once it is there, ask it as the others."""
+        following = list(messages)
+        replies.ask(following)
+        if not following and node_id in self._rollout.moved:
+            self._applied[node_id] = 0
+            self._note_examples()
+            replies.ask(self._ask(step, [node_id]))
+
+    def _ask(self, step: int, node_ids: Iterable[int]) -> Iterator[Message]:
         """Return the step's questions; devices that lack the same decisions share a content."""
         votes: dict[int, Vote] = {}
-        for after in set(self._applied.values()):
-            devices, examples = self._cluster if after == 0 else (0, 0)
-            votes[after] = Vote(after, self._decisions[after : step - 1], examples, devices)
-        asked = {node_id: votes[self._applied[node_id]] for node_id in self._examples}
-        return questions(asked, self._opening.round, step)
+        asked = {}
+        for node_id in node_ids:
+            after = self._applied[node_id]
+            if after not in votes:
+                votes[after] = self._vote(after, step)
+            asked[node_id] = votes[after]
+        return questions(asked, self.opening.round, step)
 
-    def _ballot(self, reply: Message) -> Ballot | None:
-        """Return a reply's ballot; None if the device failed instead.
+    def _vote(self, after: int, step: int) -> Vote:
+        decisions = self._decisions[after : step - 1]
+        if after > 0:
+            return Vote(after, decisions)
+        devices = sum(1 for examples in self._examples if examples)
+        return Vote(0, decisions, sum(self._examples), devices)
 
-        Raises:
-            PayloadError: if it is none.
-        """
-        if reply.has_error():
-            self._lose(reply.metadata.src_node_id, str(reply.error.reason))
-            return None
-        return from_content(Ballot, reply.content)
+    def _note_examples(self) -> None:
+        for node_id, moved in self._rollout.moved.items():
+            self._examples[node_id - 1] = moved.examples
 
     def _lose(self, node_id: int, reason: str) -> None:
         """Go on without a device for the rest of the round, if the quorum allows it."""
         name = self._grid.names[node_id]
         log.error("%s is out of this round: %s", name, reason)
-        self._examples.pop(node_id, None)
-        if len(self._examples) < self._grid.quorum:
+        self._members.discard(node_id)
+        if len(self._members) < self._grid.quorum:
             raise RunFailed(
-                f"{self._opening.node} lost {name} and has {len(self._examples)} of the "
+                f"{self.opening.node} lost {name} and has {len(self._members)} of the "
                 f"{self._grid.quorum} devices that its quorum needs: {reason}"
             )
 
@@ -158,20 +200,21 @@ class Voting:
 
     def _mean_buffers(self) -> bytes:
         """Return the mean of the devices' buffers, weighted by samples, in the devices' order."""
-        parts = sorted((node, data) for node, data in self._buffers if data)
+        parts = [(node_id, data) for node_id, data in sorted(self._buffers.items()) if data]
         if not parts:
             return b""
-        total = sum(self._examples[node] for node, _ in parts)
+        total = sum(self._examples[node_id - 1] for node_id, _ in parts)
         mean = np.zeros(len(parts[0][1]) // 4, np.float32)
-        for node, data in parts:
-            mean += np.float32(self._examples[node] / total) * from_bytes(data, mean.size)
+        for node_id, data in parts:
+            share = np.float32(self._examples[node_id - 1] / total)
+            mean += share * from_bytes(data, mean.size)
         return to_bytes(mean)
 
     def _news(self, step: int, voters: int, rate: float) -> bytes:
         traffic = self._grid.ledger.traffic()
         return json.dumps(
             {
-                "round": self._opening.round,
+                "round": self.opening.round,
                 "step": step,
                 "steps_per_s": rate,
                 "voters": voters,

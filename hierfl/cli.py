@@ -40,6 +40,10 @@ Sets = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the topology; repeatable."),
 ]
 Out = Annotated[Path | None, typer.Option(help="The run folder; by default runs/NAME-TIME.")]
+State = Annotated[
+    Path | None,
+    typer.Option(help="Where the node's checkpoints are; by default .hierfl/NAME-OF-FEDERATION."),
+]
 Name = Annotated[str, typer.Option(help="The node's name in the topology.")]
 
 
@@ -63,13 +67,13 @@ def run(
     topology: Topology = None,
     sets: Sets = [],  # noqa: B006  (typer copies it)
     out: Out = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
+    resume: Annotated[bool, typer.Option(help="Go on with the unfinished run in --out.")] = False,
 ) -> None:
     """Run a whole federation on this machine."""
     if resume:
-        raise ConfigError("--resume", "going on with an earlier run is not there yet")
+        topology = _unfinished(topology, sets, out)
     config = _config(topology, sets)
-    folder = _claim(config, out)
+    folder = _claim(config, out, topology, resume=resume)
     if config.runtime == "memory":
         signal.signal(signal.SIGTERM, _terminate)
         _quiet_flower()
@@ -99,21 +103,32 @@ def cloud(
     config = _node(topology, sets)
     if sys.stderr.isatty():  # there the view says who comes and goes
         logging.getLogger().setLevel(logging.WARNING)
-    _run_here("cloud.main:run", config, _claim(config, out, topology))
+    _run_here("cloud.main:run", config, _claim(config, out, topology, resume=True))
 
 
 @app.command()
-def edge(topology: Required, name: Name, sets: Sets = []) -> None:  # noqa: B006
+def edge(
+    topology: Required,
+    name: Name,
+    sets: Sets = [],  # noqa: B006
+    state: State = None,
+) -> None:
     """Run one edge."""
-    _part("edge.main:run")(_node(topology, sets), name)
+    config = _node(topology, sets)
+    _part("edge.main:run")(config, name, _state(config, state))
 
 
 @app.command()
-def device(topology: Required, name: Name, sets: Sets = []) -> None:  # noqa: B006
+def device(
+    topology: Required,
+    name: Name,
+    sets: Sets = [],  # noqa: B006
+    state: State = None,
+) -> None:
     """Run one device."""
     config = _node(topology, sets)
     _one_thread()
-    _part("clients.main:run")(config, name)
+    _part("clients.main:run")(config, name, _state(config, state))
 
 
 @data_app.command("get")
@@ -178,10 +193,25 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _claim(config: Config, out: Path | None, source: Path | None = None) -> Path:
+def _state(config: Config, state: Path | None) -> Path:
+    return state or Path(".hierfl") / config.name
+
+
+def _claim(config: Config, out: Path | None, source: Path | None, resume: bool) -> Path:
     from hierfl.folder import claim
 
-    return claim(config, out, source)
+    return claim(config, out, source, resume)
+
+
+def _unfinished(topology: Path | None, sets: list[str], out: Path | None) -> Path:
+    """Return the configuration of an unfinished run."""
+    if out is None or topology is not None or sets:
+        raise ConfigError(
+            "--resume", "a run goes on exactly as it was", "Give --resume and --out DIR, no more."
+        )
+    if not (out / "checkpoints").is_dir():
+        raise ConfigError("--resume", f"{out} holds no run to go on with")
+    return out / "config.yaml"
 
 
 def _run_here(reference: str, config: Config, folder: Path) -> None:

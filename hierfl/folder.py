@@ -13,7 +13,9 @@ from hierfl.errors import ConfigError
 RESULTS = ("metrics.jsonl", "summary.json", "model.safetensors", "checkpoints", "report.html")
 
 
-def claim(config: Config, out: Path | None, source: Path | None = None) -> Path:
+def claim(
+    config: Config, out: Path | None, source: Path | None = None, resume: bool = False
+) -> Path:
     """Return the folder for a run, which then exists and holds the configuration.
 
     Args:
@@ -21,6 +23,7 @@ def claim(config: Config, out: Path | None, source: Path | None = None) -> Path:
         out: the folder that was asked for; None: a new one, runs/NAME-TIME.
         source: the file that the configuration was read from; as the folder's own `config.yaml`
             it stays as it is, whatever the command line has changed for this node.
+        resume: whether an unfinished run of the same configuration may be there, to go on with.
 
     Raises:
         ConfigError: the folder holds another run, or cannot be written to.
@@ -30,7 +33,8 @@ def claim(config: Config, out: Path | None, source: Path | None = None) -> Path:
         if out is None:
             place = _new(place)
         place.mkdir(parents=True, exist_ok=True)
-        for name in RESULTS:
+        goes_on = resume and (place / "checkpoints").exists()
+        for name in ("summary.json",) if goes_on else RESULTS:
             if (place / name).exists():
                 raise ConfigError(
                     "--out", f"{place} holds an earlier run's {name}", "Give another folder."

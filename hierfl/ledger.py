@@ -94,12 +94,14 @@ class Faults:
 
     Attributes:
         reconnects: streams that came back after they had broken.
+        restarts: nodes that came back as new processes.
         rejected: peers and frames that were turned away.
         late: replies that came after their step or round had been closed.
         abstained: votes that a device did not cast because its gradient was not finite.
     """
 
     reconnects: int = 0
+    restarts: int = 0
     rejected: int = 0
     late: int = 0
     abstained: int = 0

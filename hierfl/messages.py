@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from flwr.app import ConfigRecord, Message, RecordDict
 
@@ -180,7 +180,7 @@ def answer(content: RecordDict, *kinds: type[Answer]) -> Answer:
     """
     for kind in kinds:
         if kind.__name__ in content:
-            return from_content(kind, content)
+            return cast(Answer, from_content(cast(Any, kind), content))
     raise PayloadError(f"a message that is no {kinds[0].__name__}: {list(content)}")
 
 

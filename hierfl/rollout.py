@@ -87,6 +87,7 @@ class Rollout:
             raise RunFailed(f"{name} sent {error}") from error
         if isinstance(said, Behind):
             return self._behind(node_id, said)
+        assert isinstance(said, Moved)
         if said.hash != self.hash:
             raise RunFailed(
                 f"the model of {name} differs from its parent's at the start of round "
@@ -94,7 +95,6 @@ class Rollout:
                 "All nodes must run the same hierfl; a user's own algorithm must apply a "
                 "decision in exactly rounded operations only.",
             )
-        assert isinstance(said, Moved)
         self.moved[node_id] = said
         return iter(())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
@@ -26,6 +27,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 FIRST_CONTACT_PAUSE_S = 1.0
 """The longest pause before the first welcome: parents that are starting are found soon."""
 
+SAY_AGAIN_S = 10.0
+"""Seconds between two lines in the log that say the same about an absent parent."""
+
 
 class LinkClient:
     """Attaches to a parent and answers its requests until it says that the run is over.
@@ -41,6 +45,7 @@ class LinkClient:
         max_frame: no longer frame is read, in bytes.
         patience: seconds without a parent after which to give up.
         on_welcome: called with the parent's welcome, each time.
+        position: tells where this node is: round, and decisions applied in it.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class LinkClient:
         max_frame: int = LONGEST_FRAME,
         patience: float = 600.0,
         on_welcome: Callable[[pb.Welcome], None] = lambda welcome: None,
+        position: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
         assume_identity(RUN_ID)
         self.context = Context(RUN_ID, 0, {"name": name}, RecordDict(), {})
@@ -65,6 +71,8 @@ class LinkClient:
         self._max_frame = max_frame
         self._patience = patience
         self._on_welcome = on_welcome
+        self._position = position
+        self._instance = uuid.uuid4().hex[:16]
         self._run = ""
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
         # Jitter keeps a cluster from dialling in step; it decides nothing that is computed.
@@ -83,6 +91,7 @@ class LinkClient:
             LinkError: if the parent was away for longer than `patience`, or broke the protocol.
         """
         pause, away_since = FIRST_PAUSE_S, time.monotonic()
+        said, said_at = "", 0.0
         while True:
             welcomed, reason = self._session()
             if reason is None:
@@ -95,7 +104,9 @@ class LinkClient:
                     "Is the parent running, and its address right and reachable from here?",
                 )
             nap = pause * self._jitter.uniform(0.5, 1.0)
-            log.warning("no parent at %s (%s); again in %.1f s", self._address, reason, nap)
+            if reason != said or time.monotonic() - said_at > SAY_AGAIN_S:
+                log.warning("no parent at %s yet: %s", self._address, reason)
+                said, said_at = reason, time.monotonic()
             time.sleep(nap)
             pause = min(2 * pause, LONGEST_PAUSE_S if self._run else FIRST_CONTACT_PAUSE_S)
 
@@ -105,7 +116,14 @@ class LinkClient:
         welcomed = False
         with grpc.insecure_channel(self._address, client_options(self._max_frame)) as channel:
             attach = channel.stream_stream(envelope.METHOD)
-            hello = envelope.hello(self._name, run=self._run, model=self._model, plan=self._plan)
+            hello = envelope.hello(
+                self._name,
+                run=self._run,
+                model=self._model,
+                plan=self._plan,
+                instance=self._instance,
+                position=self._position(),
+            )
             self._outbox.put(hello)
             frames: Iterator[bytes] = attach(iter(self._outbox.get, None))
             try:
@@ -148,6 +166,11 @@ class LinkClient:
         return LinkError(f"the parent at {self._address} sent {what}")
 
     def _welcome(self, welcome: pb.Welcome) -> None:
+        if self._run not in ("", welcome.run):
+            raise RunFailed(
+                f"the parent at {self._address} is in another run now",
+                f"Start {self._name} again to take part in it.",
+            )
         self._run = welcome.run
         self.context.node_id = welcome.node_id
         log.info("attached to %s as node %d", self._address, welcome.node_id)

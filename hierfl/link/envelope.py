@@ -21,9 +21,26 @@ def frame_limit(payload: int) -> int:
     return payload + FRAMING
 
 
-def hello(name: str, *, run: str, model: str, plan: str) -> bytes:
+def hello(
+    name: str,
+    *,
+    run: str,
+    model: str,
+    plan: str,
+    instance: str = "",
+    position: tuple[int, int] = (0, 0),
+) -> bytes:
     """Return a child's first frame."""
-    body = pb.Hello(name=name, protocol=PROTOCOL, run=run, model=model, plan=plan)
+    body = pb.Hello(
+        name=name,
+        protocol=PROTOCOL,
+        run=run,
+        model=model,
+        plan=plan,
+        instance=instance,
+        round=position[0],
+        applied=position[1],
+    )
     return pb.Frame(hello=body).SerializeToString()
 
 

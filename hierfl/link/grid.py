@@ -20,7 +20,7 @@ from typing import NamedTuple
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from hierfl.ledger import Ledger
+from hierfl.ledger import Faults, Ledger
 from hierfl.link import envelope
 from hierfl.link.flower import (
     Run,
@@ -115,6 +115,10 @@ class Replies(Iterator[Message]):
             self._over = True
             self._grid.give_up(self._pending)
 
+    def __del__(self) -> None:
+        """Give up what an exception left open."""
+        self.close()
+
     def _enough(self) -> bool:
         """Whether a quorum has replied to all that it was asked."""
         waiting = set(self._pending.values())
@@ -150,6 +154,7 @@ class TreeGrid(Grid):
         self._max_missed = max_missed
         self._missed: Counter[str] = Counter()
         self.reconnects = 0
+        self.restarts = 0
         self.rejected = 0
         self.late = 0
         self._run: Run | None = None
@@ -270,6 +275,10 @@ class TreeGrid(Grid):
                 self.away.add(child)
         self._forget(pending)
 
+    def faults(self) -> Faults:
+        """Return the faults so far, among them no abstentions: of these a grid knows nothing."""
+        return Faults(self.reconnects, self.restarts, self.rejected, self.late)
+
     def heard_of(self, child: str) -> None:
         """Count on a child again."""
         self._missed.pop(child, None)
@@ -281,6 +290,7 @@ class TreeGrid(Grid):
         """Send away a child that broke the protocol; its open requests get error replies."""
         log.warning("%s is sent away: %s", child, reason)
         self.rejected += 1
+        self.away.add(child)
         self._part(child, reason)
         for message_id, (asked, request) in list(self._asked.items()):
             if asked == child:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\nlink.proto\x12\x0ehierfl.link.v1\"\xb6\x01\n\x05\x46rame\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.hierfl.link.v1.HelloH\x00\x12*\n\x07welcome\x18\x02 \x01(\x0b\x32\x17.hierfl.link.v1.WelcomeH\x00\x12\x11\n\x07message\x18\x03 \x01(\x0cH\x00\x12\x12\n\x08progress\x18\x04 \x01(\x0cH\x00\x12*\n\x07goodbye\x18\x05 \x01(\x0b\x32\x17.hierfl.link.v1.GoodbyeH\x00\x42\x06\n\x04kind\"Q\n\x05Hello\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08protocol\x18\x02 \x01(\r\x12\x0b\n\x03run\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x0c\n\x04plan\x18\x05 \x01(\t\"I\n\x07Welcome\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\x04\x12\r\n\x05model\x18\x03 \x01(\t\x12\x11\n\tmax_frame\x18\x04 \x01(\r\"\x8b\x01\n\x07Goodbye\x12*\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1c.hierfl.link.v1.Goodbye.Code\x12\x0e\n\x06reason\x18\x02 \x01(\t\"D\n\x04\x43ode\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x08\n\x04\x44ONE\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\x12\x08\n\x04\x42USY\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\x32\x42\n\x04Link\x12:\n\x06\x41ttach\x12\x15.hierfl.link.v1.Frame\x1a\x15.hierfl.link.v1.Frame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\nlink.proto\x12\x0ehierfl.link.v1\"\xb6\x01\n\x05\x46rame\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.hierfl.link.v1.HelloH\x00\x12*\n\x07welcome\x18\x02 \x01(\x0b\x32\x17.hierfl.link.v1.WelcomeH\x00\x12\x11\n\x07message\x18\x03 \x01(\x0cH\x00\x12\x12\n\x08progress\x18\x04 \x01(\x0cH\x00\x12*\n\x07goodbye\x18\x05 \x01(\x0b\x32\x17.hierfl.link.v1.GoodbyeH\x00\x42\x06\n\x04kind\"\x83\x01\n\x05Hello\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08protocol\x18\x02 \x01(\r\x12\x0b\n\x03run\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x0c\n\x04plan\x18\x05 \x01(\t\x12\x10\n\x08instance\x18\x06 \x01(\t\x12\r\n\x05round\x18\x07 \x01(\r\x12\x0f\n\x07\x61pplied\x18\x08 \x01(\r\"I\n\x07Welcome\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\x04\x12\r\n\x05model\x18\x03 \x01(\t\x12\x11\n\tmax_frame\x18\x04 \x01(\r\"\x8b\x01\n\x07Goodbye\x12*\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1c.hierfl.link.v1.Goodbye.Code\x12\x0e\n\x06reason\x18\x02 \x01(\t\"D\n\x04\x43ode\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x08\n\x04\x44ONE\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\x12\x08\n\x04\x42USY\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\x32\x42\n\x04Link\x12:\n\x06\x41ttach\x12\x15.hierfl.link.v1.Frame\x1a\x15.hierfl.link.v1.Frame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,14 +33,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FRAME']._serialized_start=31
   _globals['_FRAME']._serialized_end=213
-  _globals['_HELLO']._serialized_start=215
-  _globals['_HELLO']._serialized_end=296
-  _globals['_WELCOME']._serialized_start=298
-  _globals['_WELCOME']._serialized_end=371
-  _globals['_GOODBYE']._serialized_start=374
-  _globals['_GOODBYE']._serialized_end=513
-  _globals['_GOODBYE_CODE']._serialized_start=445
-  _globals['_GOODBYE_CODE']._serialized_end=513
-  _globals['_LINK']._serialized_start=515
-  _globals['_LINK']._serialized_end=581
+  _globals['_HELLO']._serialized_start=216
+  _globals['_HELLO']._serialized_end=347
+  _globals['_WELCOME']._serialized_start=349
+  _globals['_WELCOME']._serialized_end=422
+  _globals['_GOODBYE']._serialized_start=425
+  _globals['_GOODBYE']._serialized_end=564
+  _globals['_GOODBYE_CODE']._serialized_start=496
+  _globals['_GOODBYE_CODE']._serialized_end=564
+  _globals['_LINK']._serialized_start=566
+  _globals['_LINK']._serialized_end=632
 # @@protoc_insertion_point(module_scope)

@@ -21,18 +21,24 @@ class Frame(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., message: _Optional[bytes] = ..., progress: _Optional[bytes] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("name", "protocol", "run", "model", "plan")
+    __slots__ = ("name", "protocol", "run", "model", "plan", "instance", "round", "applied")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
     name: str
     protocol: int
     run: str
     model: str
     plan: str
-    def __init__(self, name: _Optional[str] = ..., protocol: _Optional[int] = ..., run: _Optional[str] = ..., model: _Optional[str] = ..., plan: _Optional[str] = ...) -> None: ...
+    instance: str
+    round: int
+    applied: int
+    def __init__(self, name: _Optional[str] = ..., protocol: _Optional[int] = ..., run: _Optional[str] = ..., model: _Optional[str] = ..., plan: _Optional[str] = ..., instance: _Optional[str] = ..., round: _Optional[int] = ..., applied: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("run", "node_id", "model", "max_frame")

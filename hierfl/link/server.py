@@ -85,7 +85,7 @@ class LinkGrid(TreeGrid):
         self._on_progress = on_progress
         self._on_presence = on_presence
         self._seats = {name: _Seat(name, node_id) for node_id, name in self.names.items()}
-        self._met: set[str] = set()
+        self._met: dict[str, str] = {}
         self._presence = threading.Condition()
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread | None = None
@@ -122,12 +122,20 @@ class LinkGrid(TreeGrid):
             self._thread = None
             raise
 
-    def close(self, error: str | None = None) -> None:
-        """Say goodbye to the children (the run is done, or failed with `error`) and stop."""
+    def close(self, error: str | None = None, *, interrupted: bool = False) -> None:
+        """Say goodbye to the children and stop: the run is done, or failed with `error`.
+
+        Where this node is only interrupted, they are told to come back.
+        """
         if self._thread is None:
             return
-        code = pb.Goodbye.DONE if error is None else pb.Goodbye.FAILED
-        self._farewell.set_result((code, error or "the run is done"))
+        if interrupted:
+            farewell = pb.Goodbye.BUSY, "the parent was stopped"
+        elif error is None:
+            farewell = pb.Goodbye.DONE, "the run is done"
+        else:
+            farewell = pb.Goodbye.FAILED, error
+        self._farewell.set_result(farewell)
         self._thread.join()
         self._thread = None
 
@@ -135,7 +143,10 @@ class LinkGrid(TreeGrid):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.close(None if error is None else str(error) or type(error).__name__)
+        if isinstance(error, KeyboardInterrupt):
+            self.close(interrupted=True)
+        else:
+            self.close(None if error is None else str(error) or type(error).__name__)
 
     @property
     def is_open(self) -> bool:
@@ -194,14 +205,15 @@ class LinkGrid(TreeGrid):
     async def _attach(self, _: object, context: _Context) -> None:
         """Serve one stream from its hello to its goodbye."""
         try:
-            seat = self._admit(await _hello(context))
+            hello = await _hello(context)
+            seat = self._admit(hello)
         except _Refusal as refusal:
             self.rejected += refusal.code != pb.Goodbye.BUSY  # who is told to wait is let in later
             log.warning("turned away %s: %s", context.peer(), refusal)
             with suppress(*_BROKEN):
                 await context.write(envelope.goodbye(refusal.code, str(refusal)))
             return
-        outbox = self._sit(seat)
+        outbox = self._sit(seat, hello)
         reader = asyncio.create_task(self._listen(seat, outbox, context))
         try:
             while (frame := await outbox.get()) is not None:
@@ -268,7 +280,7 @@ class LinkGrid(TreeGrid):
             raise _Refusal(f"{hello.name} is attached already", pb.Goodbye.BUSY)
         return seat
 
-    def _sit(self, seat: _Seat) -> _Outbox:
+    def _sit(self, seat: _Seat, hello: pb.Hello) -> _Outbox:
         outbox: _Outbox = asyncio.Queue()
         outbox.put_nowait(
             envelope.welcome(
@@ -281,9 +293,12 @@ class LinkGrid(TreeGrid):
         if seat.requests:
             outbox.put_nowait(seat.requests[0][1])
         if seat.name in self._met:
-            self.reconnects += 1
-        self._met.add(seat.name)
+            again = self._met[seat.name] == hello.instance
+            self.reconnects += again
+            self.restarts += not again
+        self._met[seat.name] = hello.instance
         self.heard_of(seat.name)
+        log.info("%s is at round %d, decision %d", seat.name, hello.round, hello.applied)
         self._set_presence(seat, outbox)
         return outbox
 

@@ -122,7 +122,7 @@ def test_bytes_are_what_the_algorithm_says() -> None:
     assert edges.down.payload == 2 * (whole + rounds * down)
     for count in (devices.up, devices.down, edges.up, edges.down):
         assert count.messages - count.payload <= 300 * count.frames
-    assert faults.to_list() == [0, 0, 0, 0]
+    assert not any(faults.to_list())
 
 
 def test_a_gradient_that_is_not_finite_is_no_vote_and_changes_no_state() -> None:

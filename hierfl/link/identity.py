@@ -1,0 +1,191 @@
+"""Who a node is: its certificate and key, and the certificate of the CA that all nodes trust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from hierfl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cryptography.x509 import Certificate
+
+CA = "ca"
+"""What the CA's files are called; no node can have this name."""
+
+KEY = "security.certs"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What one node shows its peers, and by what it knows them.
+
+    Attributes:
+        name: the node's name, as its certificate states it.
+        ca: the CA's certificate, PEM.
+        certificate: the node's certificate, PEM.
+        key: the node's private key, PEM.
+    """
+
+    name: str
+    ca: bytes
+    certificate: bytes
+    key: bytes
+
+    @classmethod
+    def read(cls, folder: Path, name: str, now: datetime | None = None) -> Identity:
+        """Read ca.crt, NAME.crt and NAME.key, and see that they can serve.
+
+        Args:
+            folder: where they are.
+            name: the node.
+            now: the time at which they must be valid; None: this machine's.
+
+        Raises:
+            ConfigError: if one is absent or unreadable, they do not belong together, or one is
+                not valid now.
+        """
+        mine = cls(
+            name,
+            ca=_read(folder / f"{CA}.crt"),
+            certificate=_read(folder / f"{name}.crt"),
+            key=_read(folder / f"{name}.key"),
+        )
+        _check(mine, folder, now or datetime.now(UTC))
+        return mine
+
+    def towards(self, parent: str) -> Towards:
+        """Return what this node needs to dial its parent of that name."""
+        return Towards(self, parent)
+
+    def to_children(self, on_handshake: Callable[[], None]) -> grpc.ServerCredentials:
+        """Return what a server needs that admits nobody without a certificate of the same CA.
+
+        Args:
+            on_handshake: called at the start of each connection's handshake, in gRPC's thread.
+        """
+        pair = (self.key, self.certificate)
+        return grpc.dynamic_ssl_server_credentials(
+            grpc.ssl_server_certificate_configuration([pair], root_certificates=self.ca),
+            on_handshake,  # it returns None: the certificate stays
+            require_client_authentication=True,
+        )
+
+
+@dataclass(frozen=True)
+class Towards:
+    """A child's identity on its way to one parent.
+
+    The parent must show a certificate for its own name, whatever the address at which it is
+    found: addresses change, and whoever holds one need not be who is wanted.
+    """
+
+    identity: Identity
+    parent: str
+
+    def channel(self, address: str, options: list[tuple[str, Any]]) -> grpc.Channel:
+        """Return a channel to the parent."""
+        mine = self.identity
+        credentials = grpc.ssl_channel_credentials(mine.ca, mine.key, mine.certificate)
+        named = ("grpc.ssl_target_name_override", self.parent)
+        return grpc.secure_channel(address, credentials, [*options, named])
+
+    def mistrust(self, details: str) -> str | None:
+        """Return what is wrong with who answered, None if that is not what broke the stream.
+
+        Args:
+            details: of the error with which gRPC gave up.
+        """
+        for sign, meaning in _MISTRUST.items():
+            if sign in details:
+                return meaning.format(parent=self.parent)
+        return None
+
+
+_MISTRUST = {
+    "Hostname Verification Check failed": "who answers there is not {parent}",
+    "certificate has expired": "the certificate of {parent} has expired",
+    "certificate is not yet valid": "the certificate of {parent} is not valid yet: "
+    "is the clock right on both machines?",
+    "unsupported certificate purpose": "who answers there has no certificate of a parent",
+    "CERTIFICATE_VERIFY_FAILED": "who answers there has no certificate of this federation's CA",
+    "WRONG_VERSION_NUMBER": "who answers there speaks no TLS: is security.certs set at {parent}?",
+}
+"""BoringSSL's and gRPC's words, the more general ones last; a test holds each against gRPC."""
+
+
+def certified_name(auth: Mapping[str, Any]) -> str | None:
+    """Return the name in a peer's certificate, given a gRPC context's `auth_context()`."""
+    names = auth.get("x509_common_name", ())
+    return names[0].decode(errors="replace") if len(names) == 1 else None
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        hint = "Make it with `hierfl certs TOPOLOGY --out DIR`, and copy it to this machine."
+        raise ConfigError(KEY, f"there is no {file}", hint) from None
+    except OSError as error:
+        raise ConfigError(KEY, f"{file} cannot be read: {error.strerror}") from None
+
+
+def _check(mine: Identity, folder: Path, now: datetime) -> None:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    own, ca = folder / f"{mine.name}.crt", folder / f"{CA}.crt"
+    certificate, issuer = _parse(mine.certificate, own), _parse(mine.ca, ca)
+    try:
+        key = load_pem_private_key(mine.key, password=None)
+    except (ValueError, TypeError) as error:
+        raise _wrong(f"{own.with_suffix('.key')} holds no private key: {error}") from None
+    if key.public_key() != certificate.public_key():
+        raise _wrong(f"{own.with_suffix('.key')} is not the key of {own}")
+    if (stated := common_name(certificate)) != mine.name:
+        raise _wrong(f"{own} is the certificate of {stated!r}")
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        raise _wrong(f"{own} is not of the CA in {ca}") from None
+    for file, one in ((own, certificate), (ca, issuer)):
+        _check_time(file, one, now)
+
+
+def _check_time(file: Path, certificate: Certificate, now: datetime) -> None:
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now > end:
+        again = "--renew" if file.stem != CA else "and an empty --out"
+        hint = f"Make a new one with `hierfl certs TOPOLOGY --out DIR` {again}."
+        raise ConfigError(KEY, f"{file} has expired on {end:%Y-%m-%d}", hint)
+    if now < start:
+        hint = f"Is this machine's clock right? It says {now:%Y-%m-%d %H:%M} UTC."
+        raise ConfigError(KEY, f"{file} is not valid before {start:%Y-%m-%d %H:%M} UTC", hint)
+
+
+def _parse(data: bytes, file: Path) -> Certificate:
+    from cryptography.x509 import load_pem_x509_certificate
+
+    try:
+        return load_pem_x509_certificate(data)
+    except ValueError as error:
+        raise _wrong(f"{file} holds no certificate: {error}") from None
+
+
+def common_name(certificate: Certificate) -> str:
+    """Return the name that a certificate states; "" if it states none, or several."""
+    from cryptography.x509 import NameOID
+
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if len(names) == 1 else ""
+
+
+def _wrong(message: str) -> ConfigError:
+    return ConfigError(KEY, message, "Copy ca.crt, NAME.crt and NAME.key from one and the same DIR"
+                       " of `hierfl certs TOPOLOGY --out DIR`.")  # fmt: skip

@@ -1,0 +1,31 @@
+"""`hierfl run --out DIR` with one sabotaged node: `sabotaged_run.py DIR NODE POINT [--set ...]`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.local import node_command, run_local
+from hierfl.config import load_config
+from hierfl.plan import resolve
+
+
+def main(out: Path, node: str, point: str, sets: list[str]) -> int:
+    """Run to the end and return the exit code."""
+    config = resolve(load_config(None, sets))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.yaml").write_text(config.to_yaml())
+
+    def build(role: str, name: str, addresses: Sequence[str]) -> list[str]:
+        python, _, _, *arguments = node_command(role, name, addresses, out)
+        if name != node:
+            return [python, "-m", "hierfl.cli", *arguments]
+        saboteur = str(Path(__file__).with_name("saboteur.py"))
+        return [python, saboteur, point, str(out / "sabotaged"), *arguments]
+
+    return run_local(config, out=out, build=build)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]))

@@ -1,0 +1,101 @@
+"""Whoever is killed, at whatever moment: what comes out is what would have come out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.system.harness import (
+    ENVIRONMENT,
+    LIMIT_S,
+    hierfl,
+    line_with,
+    metrics,
+    nodes,
+    started,
+    summary,
+    wait_gone,
+)
+
+pytestmark = pytest.mark.system
+
+SETS = [
+    "data.dataset=digits", "algorithm.edge_steps=4", "algorithm.rounds=4", "restart=always",
+    "edges.0.devices=2", "edges.1.devices=1",
+]  # fmt: skip
+ARGUMENTS = [part for text in SETS for part in ("--set", text)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The hash of the run in which nothing happens."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    done = hierfl("run", *ARGUMENTS, "--set", "runtime=memory", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    return str(summary(out)["model_sha256"])
+
+
+# A device takes 4 steps a round, an edge too; calls are counted from the start of the process.
+TABLE = {
+    ("device", "before hello"): ("east-1", "hierfl.link.envelope:hello@1:before"),
+    ("device", "within a step"): ("east-1", "clients.device:Device._ballot@6:before"),
+    ("device", "with its vote unsent"): ("west-0", "clients.device:Device._ballot@7:after"),
+    ("device", "while it writes"): ("east-0", "pathlib:Path.rename@3:before"),
+    ("device", "between rounds"): ("west-0", "clients.device:Device.move@3:before"),
+    ("device", "at the new base"): ("west-0", "clients.device:Device.move@3:after"),
+    ("edge", "before hello"): ("east", "hierfl.link.envelope:hello@1:before"),
+    ("edge", "within a step"): ("east", "edge.voting:Voting._take@11:after"),
+    ("edge", "between majority and tally"): ("east", "hierfl.numerics.tally:Tally.add@7:before"),
+    ("edge", "after its last decision"): ("west", "edge.voting:Voting.run@2:after"),
+    ("edge", "while it writes"): ("west", "pathlib:Path.rename@3:before"),
+    ("edge", "between rounds"): ("east", "edge.cluster:Cluster.move@3:before"),
+    ("edge", "before its devices are at the base"): ("east", "hierfl.rollout:Rollout.run@3:before"),
+    ("cloud", "before hello"): ("cloud", "hierfl.link.server:LinkGrid.open@1:after"),
+    ("cloud", "within a step"): ("cloud", "cloud.strategy:HierStrategy.configure_train@2:after"),
+    ("cloud", "with all reports"): ("cloud", "cloud.strategy:HierStrategy.aggregate_train@2:before"),
+    ("cloud", "while it writes"): ("cloud", "pathlib:Path.rename@3:before"),
+    ("cloud", "between rounds"): ("cloud", "hierfl.rollout:Rollout.run@3:before"),
+    ("cloud", "at the end"): ("cloud", "cloud.strategy:HierStrategy.finish@1:before"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: "-".join(case).replace(" ", "_"))
+def test_a_kill_at_any_moment_changes_no_bit(
+    case: tuple[str, str], undisturbed: str, tmp_path: Path
+) -> None:
+    node, point = TABLE[case]
+    script = Path(__file__).with_name("sabotaged_run.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), node, point, *SETS],
+        capture_output=True, text=True, timeout=LIMIT_S, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "sabotaged").exists(), "the moment never came"
+    assert summary(tmp_path)["model_sha256"] == undisturbed
+    assert [line["round"] for line in metrics(tmp_path)] == [1, 2, 3, 4]
+    if case[1] != "before hello":
+        assert summary(tmp_path)["faults"]["restarts"] == 1
+    assert not nodes(tmp_path)
+
+
+def test_a_whole_tree_that_was_killed_goes_on(undisturbed: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with started("run", *ARGUMENTS, "--out", str(out)) as run:
+        line_with(run, "round 2/")
+        left = nodes(out)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        run.kill()
+        wait_gone(list(left))
+    assert not (out / "summary.json").exists()
+    refused = hierfl("run", *ARGUMENTS, "--out", str(out))
+    assert refused.returncode == 2 and "earlier run" in refused.stderr
+    done = hierfl("run", "--resume", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert summary(out)["model_sha256"] == undisturbed
+    assert [line["round"] for line in metrics(out)] == [1, 2, 3, 4]
