@@ -75,12 +75,12 @@ class Device:
         """
         at = self._opening.round
         unfinished = self._restored and self._voted < self._config.algorithm.edge_steps
+        if (round_ == at and not self._voted) or (round_ <= at and self._go_back(round_)):
+            return self._moved()
         if base.model:
             self._base = from_bytes(base.model, self._model.layout.d)
         elif round_ == at + 1 and at > 0 and not unfinished:
             self._base += self._downlink.decode(base.change)
-        elif (round_ == at and not self._voted) or self._go_back(round_):
-            return self._moved()
         else:
             return Behind(*self.position)
         if base.buffers:

@@ -12,6 +12,7 @@ from hierfl.learning.datasets import load_dataset
 from hierfl.learning.setup import make_trainer
 from hierfl.link.client import LinkClient
 from hierfl.plan import digest, longest_frame
+from hierfl.security import identity
 
 
 def run(config: Config, name: str, state: Path) -> None:
@@ -26,6 +27,7 @@ def run(config: Config, name: str, state: Path) -> None:
         HierflError: whatever a person can put right.
     """
     edge = config.edge(config.parent_of(name))
+    credentials = identity(config, name)
     # The data set goes with the call that cuts out the device's share of it.
     trainer = make_trainer(config, name, load_dataset(config.data.dataset, config.data.root))
     model = trainer.model
@@ -38,6 +40,8 @@ def run(config: Config, name: str, state: Path) -> None:
         plan=digest(config),
         max_frame=longest_frame(model.layout, model.buffer_layout.d),
         patience=config.quorum.round_timeout,
+        heartbeat=config.quorum.heartbeat,
+        credentials=credentials.towards(edge.name) if credentials else None,
         on_welcome=lambda welcome: device.join(welcome.run),
         position=lambda: device.position,
     ).serve()

@@ -17,6 +17,7 @@ from hierfl.learning.setup import make_model
 from hierfl.link.grid import RUN_ID
 from hierfl.link.server import LinkGrid
 from hierfl.plan import digest, longest_frame
+from hierfl.security import identity
 
 
 def run(config: Config, out: Path, view: View) -> None:
@@ -27,6 +28,7 @@ def run(config: Config, out: Path, view: View) -> None:
     Raises:
         HierflError: whatever a person can put right.
     """
+    credentials = identity(config, CLOUD)
     data = load_dataset(config.data.dataset, config.data.root)
     model = make_model(config, data)
     checkpoints = Checkpoints(out / "checkpoints", CLOUD)
@@ -36,7 +38,10 @@ def run(config: Config, out: Path, view: View) -> None:
         config.cloud.address,
         list(config.tree()),
         quorum=config.quorum.edges,
+        max_missed=config.quorum.max_missed,
         plan=digest(config),
+        heartbeat=config.quorum.heartbeat,
+        credentials=credentials,
         on_progress=view.progress,
         on_presence=view.presence,
     ) as grid:

@@ -101,7 +101,10 @@ class Cluster:
             CheckpointError: if the new state cannot be kept.
         """
         unfinished = self._restored and self._report is None
-        if base.model:
+        if round_ == self._round or (round_ < self._round and self._go_back(round_)):
+            if self._report is not None:
+                return self._moved()  # the devices have been there, and have finished the round
+        elif base.model:
             self._take_whole(base)
             self._begin(round_, base)
         elif round_ == self._round + 1 and self._round > 0 and not unfinished:
@@ -109,10 +112,8 @@ class Cluster:
             if base.edges:
                 self._algorithm.receive(self._state, base.edges)
             self._begin(round_, base)
-        elif round_ != self._round and not self._go_back(round_):
+        else:
             return Behind(self._round)
-        elif self._report is not None:
-            return self._moved()  # the devices have been there, and have finished the round
         self._rollout = rollout = self._new_rollout()
         rollout.run(self._config.quorum.step_timeout)
         if rollout.stuck and self._go_back(round_ - 1):

@@ -12,11 +12,12 @@ from pathlib import Path
 from edge.client_app import client_app
 from edge.cluster import Cluster
 from hierfl.checkpoint import Checkpoints
-from hierfl.config import Config
+from hierfl.config import CLOUD, Config
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
 from hierfl.link.server import LinkGrid
 from hierfl.plan import digest
+from hierfl.security import identity
 
 
 def run(config: Config, name: str, state: Path) -> None:
@@ -31,7 +32,8 @@ def run(config: Config, name: str, state: Path) -> None:
         HierflError: whatever a person can put right.
     """
     edge = config.edge(name)
-    plan = digest(config)
+    plan, heartbeat = digest(config), config.quorum.heartbeat
+    credentials = identity(config, name)
     telling = threading.Lock()
 
     def tell_devices(child: str = "", attached: bool = False) -> None:
@@ -44,7 +46,10 @@ def run(config: Config, name: str, state: Path) -> None:
         edge.address,
         edge.devices,
         quorum=config.quorum.devices,
+        max_missed=config.quorum.max_missed,
         plan=plan,
+        heartbeat=heartbeat,
+        credentials=credentials,
         on_presence=tell_devices,
     ) as grid:
         cluster = Cluster(
@@ -63,6 +68,8 @@ def run(config: Config, name: str, state: Path) -> None:
             client_app(cluster),
             plan=plan,
             patience=config.quorum.round_timeout,
+            heartbeat=heartbeat,
+            credentials=credentials.towards(CLOUD) if credentials else None,
             on_welcome=welcome,
             position=lambda: cluster.position,
         )

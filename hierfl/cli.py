@@ -73,6 +73,8 @@ def run(
     if resume:
         topology = _unfinished(topology, sets, out)
     config = _config(topology, sets)
+    if config.runtime == "process":
+        _check_identities(config)
     folder = _claim(config, out, topology, resume=resume)
     if config.runtime == "memory":
         signal.signal(signal.SIGTERM, _terminate)
@@ -90,6 +92,31 @@ def validate(topology: Required, sets: Sets = []) -> None:  # noqa: B006
     from hierfl.describe import show
 
     show(config, sys.stdout)
+
+
+@app.command()
+def certs(
+    topology: Required,
+    out: Annotated[Path, typer.Option(help="The folder of the certificates.")],
+    sets: Sets = [],  # noqa: B006
+    days: Annotated[
+        int, typer.Option(min=1, max=3650, help="How long a node's certificate is valid.")
+    ] = 365,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Replace the nodes' certificates; keys and CA stay.")
+    ] = False,
+) -> None:
+    """Make a CA and a certificate for each node, for `security.certs`."""
+    from hierfl.certs import make_certificates
+    from hierfl.config import load_config
+
+    made = make_certificates(load_config(topology, sets), out, days=days, renew=renew)
+    width = max(len(one.name) for one in made)
+    for one in made:
+        state = "made" if one.new else "kept"
+        print(f"{one.name:{width}}  {state}, valid until {one.until:%Y-%m-%d}")
+    print(f"Each node needs from {out} ca.crt, NAME.crt and NAME.key, in the folder security.certs.")
+    print("Keys are secret: copy them with scp, say. ca.key stays here, it makes nodes.")
 
 
 @app.command()
@@ -156,6 +183,16 @@ def _config(topology: Path | None, sets: list[str]) -> Config:
     from hierfl.plan import resolve
 
     return resolve(load_config(topology, sets))
+
+
+def _check_identities(config: Config) -> None:
+    """See that all nodes, which will be on this machine, can show who they are."""
+    from hierfl.config import CLOUD
+    from hierfl.security import identity
+
+    for edge, devices in config.tree().items():
+        for name in (CLOUD, edge, *devices):
+            identity(config, name)
 
 
 def _node(topology: Path, sets: list[str]) -> Config:

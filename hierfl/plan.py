@@ -13,13 +13,15 @@ from hierfl.errors import ConfigError
 from hierfl.link.envelope import frame_limit
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.quantize import Codec, make_codec
+from hierfl.security import refuse_exposure
 
 
 def resolve(config: Config) -> Config:
     """Fill in what the configuration leaves to the algorithm: learning rate and codecs.
 
     Raises:
-        ConfigError: if there is no such algorithm, or a codec does not go with it.
+        ConfigError: if there is no such algorithm, a codec does not go with it, or processes
+            would talk in plain text beyond this machine.
     """
     chosen = algorithm_class(config.algorithm.name)
     lr = chosen.lr.get(config.model, chosen.lr["default"])
@@ -40,6 +42,8 @@ def resolve(config: Config) -> Config:
         }
     )
     make_downlink(resolved, Layout(("any",), ((8,),)))
+    if config.runtime == "process":
+        refuse_exposure(config)
     return resolved
 
 

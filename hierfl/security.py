@@ -44,16 +44,6 @@ def identity(config: Config, name: str) -> Identity | None:
     return None if certs is None else Identity.read(certs, name)
 
 
-def check_identities(config: Config, names: list[str]) -> None:
-    """See that several nodes' certificates, all on this machine, can serve.
-
-    Raises:
-        ConfigError: as `identity`.
-    """
-    for name in names:
-        identity(config, name)
-
-
 def _is_loopback(address: str) -> bool:
     host = address.rpartition(":")[0].strip("[]")
     try:

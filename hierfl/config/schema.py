@@ -141,12 +141,19 @@ class Uplink(Part):
 
 
 class Quorum(Part):
-    """The share of children whose answer closes a step or a round, and how long to wait."""
+    """The share of children whose answer closes a step or a round, and how long to wait.
+
+    A child that misses the end of `max_missed` steps or rounds running is away: beyond the quorum
+    nobody waits for it until it is heard of again. A peer that has vanished without closing its
+    connection is given up within `heartbeat` seconds.
+    """
 
     devices: Share = 1.0
     edges: Share = 1.0
     step_timeout: Seconds = 30.0
     round_timeout: Seconds = 600.0
+    max_missed: Annotated[Int, Field(ge=1)] = 5
+    heartbeat: Annotated[Float, Field(ge=0.1, le=3600)] = 10.0
 
 
 class Security(Part):

@@ -19,7 +19,8 @@ from hierfl.link import link_pb2 as pb
 from hierfl.link.child import Child
 from hierfl.link.flower import assume_identity
 from hierfl.link.grid import RUN_ID
-from hierfl.link.transport import LONGEST_FRAME, client_options
+from hierfl.link.identity import Towards
+from hierfl.link.transport import HEARTBEAT_S, LONGEST_FRAME, client_options
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ class LinkClient:
         plan: fingerprint of this node's configuration.
         max_frame: no longer frame is read, in bytes.
         patience: seconds without a parent after which to give up.
+        heartbeat: seconds within which a parent that has vanished is given up.
+        credentials: this node's identity on its way to the parent; None: plain text.
         on_welcome: called with the parent's welcome, each time.
         position: tells where this node is: round, and decisions applied in it.
     """
@@ -58,6 +61,8 @@ class LinkClient:
         plan: str = "",
         max_frame: int = LONGEST_FRAME,
         patience: float = 600.0,
+        heartbeat: float = HEARTBEAT_S,
+        credentials: Towards | None = None,
         on_welcome: Callable[[pb.Welcome], None] = lambda welcome: None,
         position: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
@@ -70,6 +75,8 @@ class LinkClient:
         self._plan = plan
         self._max_frame = max_frame
         self._patience = patience
+        self._heartbeat = heartbeat
+        self._credentials = credentials
         self._on_welcome = on_welcome
         self._position = position
         self._instance = uuid.uuid4().hex[:16]
@@ -88,7 +95,8 @@ class LinkClient:
         Raises:
             PeerRefused: if the parent does not admit this node.
             RunFailed: if the parent says that the run has failed.
-            LinkError: if the parent was away for longer than `patience`, or broke the protocol.
+            LinkError: if the parent was away for longer than `patience`, broke the protocol, or
+                is not who it should be.
         """
         pause, away_since = FIRST_PAUSE_S, time.monotonic()
         said, said_at = "", 0.0
@@ -114,7 +122,7 @@ class LinkClient:
         """Serve one stream; return whether there was a welcome, and why it ended (None: done)."""
         self._outbox = SimpleQueue()
         welcomed = False
-        with grpc.insecure_channel(self._address, client_options(self._max_frame)) as channel:
+        with self._channel() as channel:
             attach = channel.stream_stream(envelope.METHOD)
             hello = envelope.hello(
                 self._name,
@@ -146,9 +154,30 @@ class LinkClient:
                         f"a frame between {self._name} and its parent at {self._address} is "
                         f"longer than the link allows: {error.details()}"
                     ) from error
-                return welcomed, error.details() or error.code().name
+                return welcomed, self._explained(error.details() or error.code().name)
             finally:
                 self._outbox.put(None)
+
+    def _channel(self) -> grpc.Channel:
+        options = client_options(self._max_frame, self._heartbeat)
+        if self._credentials is None:
+            return grpc.insecure_channel(self._address, options)
+        return self._credentials.channel(self._address, options)
+
+    def _explained(self, details: str) -> str:
+        """Return why to dial again, or raise LinkError if that is useless.
+
+        Whoever answers at a first contact without being the parent is there by a mistake in the
+        configuration. One that answers later may pass: the parent was there before.
+        """
+        mistrust = self._credentials and self._credentials.mistrust(details)
+        if mistrust and not self._run:
+            raise LinkError(
+                f"{self._name} does not trust {self._address}: {mistrust}",
+                "Is the address right? All nodes' certificates must come from one and the same\n"
+                "`hierfl certs TOPOLOGY --out DIR`, and be renewed when they expire.",
+            )
+        return mistrust or details
 
     def _parse(self, data: bytes) -> pb.Frame:
         try:

@@ -23,7 +23,9 @@ import grpc.aio
 from hierfl.errors import ConfigError, LinkError
 from hierfl.link import envelope
 from hierfl.link import link_pb2 as pb
+from hierfl.link.door import Door
 from hierfl.link.grid import MAX_MISSED, Arrival, Broken, TreeGrid
+from hierfl.link.identity import Identity, certified_name
 from hierfl.link.transport import HEARTBEAT_S, LONGEST_FRAME, server_options
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,8 @@ class LinkGrid(TreeGrid):
         quorum: see `TreeGrid`.
         max_missed: see `TreeGrid`.
         plan: fingerprint of the configuration; a child that states another is refused.
+        heartbeat: seconds within which a child that has vanished is given up.
+        credentials: this node's identity, and children must show theirs; None: plain text.
         on_progress: called with (child, news) from the event loop's thread.
         on_presence: called with (child, attached) from the event loop's thread.
     """
@@ -73,12 +77,17 @@ class LinkGrid(TreeGrid):
         quorum: float = 0.0,
         max_missed: int = MAX_MISSED,
         plan: str = "",
+        heartbeat: float = HEARTBEAT_S,
+        credentials: Identity | None = None,
         on_progress: Callable[[str, bytes], None] = lambda child, news: None,
         on_presence: Callable[[str, bool], None] = lambda child, attached: None,
     ) -> None:
         super().__init__(children, quorum, max_missed)
         self._address = address
         self._plan = plan
+        self._heartbeat = heartbeat
+        self._credentials = credentials
+        self._door: Door | None = None
         self._model = ""
         self._run_name = ""
         self._max_frame = 0
@@ -185,12 +194,12 @@ class LinkGrid(TreeGrid):
         self._loop = asyncio.get_running_loop()
         handler = grpc.stream_stream_rpc_method_handler(self._attach)
         service, method = envelope.METHOD.strip("/").split("/")
-        server = grpc.aio.server(options=server_options(self._max_frame))
+        server = grpc.aio.server(options=server_options(self._max_frame, self._heartbeat))
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service, {method: handler}),)
         )
         try:
-            port = server.add_insecure_port(self._address)
+            port = self._bind(server)
             await server.start()
         except Exception as error:  # grpc raises RuntimeError, with the reason in its own log
             bound.set_exception(_cannot_listen(self._address, error))
@@ -202,10 +211,26 @@ class LinkGrid(TreeGrid):
                 _dismiss(seat.outbox, code, reason)
         await server.stop(grace=2.0)
 
+    def _bind(self, server: grpc.aio.Server) -> int:
+        """Return the port at which the server will listen."""
+        if self._credentials is None:
+            return server.add_insecure_port(self._address)
+        self._door = door = Door(self._unheard, self._heartbeat)
+        credentials = self._credentials.to_children(door.knock)
+        door.port = server.add_secure_port(self._address, credentials)
+        return door.port
+
+    def _unheard(self, peer: str) -> None:
+        """A connection has come to nothing before there was a stream."""
+        self.rejected += 1
+        log.warning(
+            "turned away %s: it did not come through TLS with a valid certificate of this CA", peer
+        )
+
     async def _attach(self, _: object, context: _Context) -> None:
         """Serve one stream from its hello to its goodbye."""
         try:
-            hello = await _hello(context)
+            hello = await self._hello(context)
             seat = self._admit(hello)
         except _Refusal as refusal:
             self.rejected += refusal.code != pb.Goodbye.BUSY  # who is told to wait is let in later
@@ -223,6 +248,33 @@ class LinkGrid(TreeGrid):
         finally:
             reader.cancel()
             self._leave(seat, outbox)
+
+    async def _hello(self, context: _Context) -> pb.Hello:
+        """Return the hello that opens a stream, or raise _Refusal."""
+        if self._door is not None:
+            self._door.enter(context.peer())
+        try:
+            data: Any = await asyncio.wait_for(context.read(), self._heartbeat)
+        except TimeoutError:
+            raise _Refusal("it did not say hello in time") from None
+        except _BROKEN:
+            raise _Refusal("the stream broke before its hello") from None
+        if data is grpc.aio.EOF:
+            raise _Refusal("the stream ended before its hello")
+        try:
+            frame = envelope.parse(data)
+        except LinkError as error:
+            raise _Refusal(f"it sent {error}") from error
+        if frame.WhichOneof("kind") != "hello":
+            raise _Refusal("the first frame is no hello")
+        if self._credentials is not None:
+            certified = certified_name(context.auth_context())
+            if certified != frame.hello.name:
+                raise _Refusal(
+                    f"it says it is {_short(frame.hello.name)}, and its certificate says "
+                    f"{_short(certified or '')}"
+                )
+        return frame.hello
 
     async def _listen(self, seat: _Seat, outbox: _Outbox, context: _Context) -> None:
         """Take the child's frames until its stream ends."""
@@ -361,25 +413,6 @@ def _dismiss(outbox: _Outbox, code: pb.Goodbye.Code, reason: str) -> None:
 def _short(name: str) -> str:
     """Return how a name is shown that has not been checked yet."""
     return repr(name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "...")
-
-
-async def _hello(context: _Context) -> pb.Hello:
-    """Return the hello that opens a stream, or raise _Refusal."""
-    try:
-        data: Any = await asyncio.wait_for(context.read(), HEARTBEAT_S)
-    except TimeoutError:
-        raise _Refusal("it did not say hello in time") from None
-    except _BROKEN:
-        raise _Refusal("the stream broke before its hello") from None
-    if data is grpc.aio.EOF:
-        raise _Refusal("the stream ended before its hello")
-    try:
-        frame = envelope.parse(data)
-    except LinkError as error:
-        raise _Refusal(f"it sent {error}") from error
-    if frame.WhichOneof("kind") != "hello":
-        raise _Refusal("the first frame is no hello")
-    return frame.hello
 
 
 def _cannot_listen(address: str, error: Exception) -> ConfigError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 HEARTBEAT_S = 10.0
-"""A peer that says nothing for so long is asked for a sign of life, and then given up."""
+"""A peer that has vanished without closing its connection is given up within so many seconds."""
 
 LONGEST_FRAME = 1 << 30
 """Bytes in a frame where no model says how many there may be."""
@@ -11,31 +11,37 @@ LONGEST_FRAME = 1 << 30
 _Options = list[tuple[str, int]]
 
 
-def _common(max_frame: int) -> _Options:
-    beat = int(HEARTBEAT_S * 1000)
+def _common(max_frame: int, heartbeat: float) -> _Options:
+    half = int(heartbeat * 500)  # ms of silence before a sign of life is asked for, then waited for
     return [
         ("grpc.max_receive_message_length", max_frame),
         ("grpc.max_send_message_length", -1),
-        ("grpc.keepalive_time_ms", beat),
-        ("grpc.keepalive_timeout_ms", beat),
+        ("grpc.keepalive_time_ms", half),
+        ("grpc.keepalive_timeout_ms", half),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
     ]
 
 
-def client_options(max_frame: int) -> _Options:
+def client_options(max_frame: int, heartbeat: float) -> _Options:
     """Return the options of a child's channel.
 
     gRPC's own redialling is left out of it: the child decides when to dial again.
     """
-    return [*_common(max_frame), ("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
-
-
-def server_options(max_frame: int) -> _Options:
-    """Return the options of a parent's server: two servers never share a port."""
     return [
-        *_common(max_frame),
+        *_common(max_frame, heartbeat),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_retries", 0),
+    ]
+
+
+def server_options(max_frame: int, heartbeat: float) -> _Options:
+    """Return the options of a parent's server: two servers never share a port."""
+    quarter = int(heartbeat * 250)  # children ask half as often
+    return [
+        *_common(max_frame, heartbeat),
         ("grpc.so_reuseport", 0),
-        ("grpc.http2.min_ping_interval_without_data_ms", int(HEARTBEAT_S * 500)),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", int(HEARTBEAT_S * 500)),
+        ("grpc.server_handshake_timeout_ms", int(heartbeat * 1000)),
+        ("grpc.http2.min_ping_interval_without_data_ms", quarter),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", quarter),
     ]

@@ -14,15 +14,20 @@ import grpc
 
 from hierfl.link import envelope
 from hierfl.link import link_pb2 as pb
+from hierfl.link.identity import Towards
 from tests.link.trees import LIMIT_S
 
 
 class RawChild:
     """A gRPC client that sends bytes and reads frames."""
 
-    def __init__(self, address: str, *first: bytes) -> None:
+    def __init__(self, address: str, *first: bytes, credentials: Towards | None = None) -> None:
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
-        self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address, options)
+        else:
+            self._channel = credentials.channel(address, options)
         attach = self._channel.stream_stream(envelope.METHOD)
         self._call: Any = attach(iter(self._outbox.get, None), timeout=LIMIT_S)
         for data in first:
@@ -102,11 +107,16 @@ class Wire:
     """A TCP connection's middle: it passes bytes on to a target, until it is cut.
 
     What dials `address` does not notice which target it reaches.
+
+    Attributes:
+        heard: what has come from those that dialled.
     """
 
     def __init__(self, target: str) -> None:
         self.target = target
+        self.heard = bytearray()
         self._open: list[socket.socket] = []
+        self._silent: list[socket.socket] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
@@ -119,6 +129,11 @@ class Wire:
             for end in self._open:
                 _shut(end)
             self._open.clear()
+
+    def vanish(self) -> None:
+        """Let nothing more through on the connections there are, and close none of them."""
+        with self._lock:
+            self._silent += self._open
 
     def _accept(self) -> None:
         while True:
@@ -135,10 +150,23 @@ class Wire:
             with self._lock:
                 self._open += [near, far]
             for source, sink in ((near, far), (far, near)):
-                thread = threading.Thread(target=_pump, args=(source, sink), name="wire")
+                heard = self.heard if source is near else bytearray()
+                thread = threading.Thread(
+                    target=self._pump, args=(source, sink, heard), name="wire"
+                )
                 thread.daemon = True
                 self._threads.append(thread)
                 thread.start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, heard: bytearray) -> None:
+        with source, sink:
+            with suppress(OSError):
+                while data := source.recv(1 << 16):
+                    heard += data
+                    if source not in self._silent:
+                        sink.sendall(data)
+            # Closing alone would not do: the other pump may be reading from the same socket.
+            _shut(sink)
 
     def __enter__(self) -> Wire:
         return self
@@ -150,15 +178,6 @@ class Wire:
         self.cut()
         for thread in self._threads:
             thread.join(LIMIT_S)
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with source, sink:
-        with suppress(OSError):
-            while data := source.recv(1 << 16):
-                sink.sendall(data)
-        # Closing alone would not do: the other pump may be reading from the same socket.
-        _shut(sink)
 
 
 def _shut(end: socket.socket) -> None:

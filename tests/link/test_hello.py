@@ -10,7 +10,6 @@ import grpc
 import pytest
 
 import hierfl.link.client
-import hierfl.link.server
 from hierfl.errors import PeerRefused
 from hierfl.link import envelope
 from hierfl.link import link_pb2 as pb
@@ -134,7 +133,7 @@ def test_a_stream_that_ends_before_its_hello(grid: LinkGrid, address: str) -> No
 def test_a_silent_peer_is_sent_away(
     grid: LinkGrid, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hierfl.link.server, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(grid, "_heartbeat", 0.05)
     with RawChild(address) as child:
         assert child.dismissed().reason == "it did not say hello in time"
 

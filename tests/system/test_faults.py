@@ -57,7 +57,9 @@ TABLE = {
     ("edge", "before its devices are at the base"): ("east", "hierfl.rollout:Rollout.run@3:before"),
     ("cloud", "before hello"): ("cloud", "hierfl.link.server:LinkGrid.open@1:after"),
     ("cloud", "within a step"): ("cloud", "cloud.strategy:HierStrategy.configure_train@2:after"),
-    ("cloud", "with all reports"): ("cloud", "cloud.strategy:HierStrategy.aggregate_train@2:before"),
+    ("cloud", "with its reports"): (
+        "cloud", "cloud.strategy:HierStrategy.aggregate_train@2:before",
+    ),
     ("cloud", "while it writes"): ("cloud", "pathlib:Path.rename@3:before"),
     ("cloud", "between rounds"): ("cloud", "hierfl.rollout:Rollout.run@3:before"),
     ("cloud", "at the end"): ("cloud", "cloud.strategy:HierStrategy.finish@1:before"),

@@ -72,7 +72,8 @@ def test_the_defaults():
           options: {}
         downlink: {codec: null, bits: null, fraction: null}
         uplink: {codec: null}
-        quorum: {devices: 1.0, edges: 1.0, step_timeout: 30.0, round_timeout: 600.0}
+        quorum: {devices: 1.0, edges: 1.0, step_timeout: 30.0, round_timeout: 600.0,
+                 heartbeat: 10.0}
         security: {certs: null, insecure: false}
         cloud: {address: "127.0.0.1:0"}
         edges:
@@ -251,6 +252,7 @@ def test_the_last_set_wins_and_beats_the_file(write):
         ("quorum.devices=0", "quorum.devices", "greater than 0, got 0"),
         ("quorum.edges=1.1", "quorum.edges", "less than or equal to 1, got 1.1"),
         ("quorum.step_timeout=0", "quorum.step_timeout", "greater than 0"),
+        ("quorum.heartbeat=0", "quorum.heartbeat", "greater than or equal to 0.1, got 0"),
         ("downlink.bits=9", "downlink.bits", "less than or equal to 8, got 9"),
         ("downlink={codec: sign, bits: 4}", "downlink.bits", "belongs to codec: qsgd"),
         ("downlink={codec: qsgd, fraction: 0.1}", "downlink.fraction", "belongs to codec: topk"),

@@ -59,9 +59,11 @@ FLOORS = {
     "algorithms": floor("errors loader numerics", others="numpy"),
     "learning": floor("errors config loader numerics", others="numpy torch torchvision sklearn"),
     "ledger": floor("errors", others=""),
-    "link": floor("errors ledger", others="flwr grpc google"),
+    "link": floor("errors ledger", others="flwr grpc google cryptography"),
+    "security": floor("errors config link", others=""),
+    "certs": floor("errors config link", others="cryptography"),
     "messages": floor("errors link", others="flwr"),
-    "plan": floor("errors config loader numerics algorithms model link", others=""),
+    "plan": floor("errors config loader numerics algorithms model link security", others=""),
     "rollout": floor("errors ledger messages model link", others="flwr"),
     "checkpoint": floor("errors config numerics model ledger", others="numpy safetensors"),
     "units": floor(others=""),
@@ -71,7 +73,7 @@ FLOORS = {
     "describe": floor("errors config numerics learning plan units forecast", others="rich"),
     "cli": floor(
         "errors lifeline config loader numerics model algorithms learning ledger messages link"
-        " plan rollout checkpoint report units folder forecast describe"
+        " security certs plan rollout checkpoint report units folder forecast describe"
     ),
 }
 

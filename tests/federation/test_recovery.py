@@ -1,0 +1,150 @@
+"""Crashes in a federation in memory: any nodes, after any number of messages, in any combination.
+
+A crash here loses everything but the checkpoints: the node is built anew, and the message that it
+was working on is delivered again, as the link does when a child comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from flwr.app import Context, RecordDict
+from flwr.clientapp import ClientApp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clients.client_app import client_app as device_app
+from clients.device import Device
+from cloud.strategy import HierStrategy
+from edge.client_app import client_app as edge_app
+from edge.cluster import Cluster
+from hierfl.checkpoint import Checkpoints
+from hierfl.config import load_config
+from hierfl.link.child import Child
+from hierfl.link.memory import MemoryGrid
+from hierfl.model import model_hash
+from hierfl.plan import resolve
+from tests.federation.toy import LAYOUT, ToyTrainer
+
+RUN = "run"
+TREE = {"east": ("east-0", "east-1"), "west": ("west-0",)}
+SETS = ["algorithm.edge_steps=3", "algorithm.rounds=3", "edges.0.devices=2", "edges.1.devices=1"]
+
+
+class Crash(BaseException):
+    """The process is gone: nothing in it may catch this."""
+
+
+class Node(Child):
+    """A child that is built anew after a crash.
+
+    Args:
+        build: returns the node's app, fresh from its checkpoints.
+        crashes: message number to how: "before" the work on it, or "after" it, before the reply.
+    """
+
+    def __init__(self, build: Callable[[], ClientApp], crashes: dict[int, str]) -> None:
+        self._build = build
+        self._crashes = crashes
+        self._seen = 0
+        self.restarts = 0
+        super().__init__(build(), _context())
+
+    def answer(self, data: bytes) -> bytes:
+        while True:
+            self._seen += 1
+            how = self._crashes.pop(self._seen, None)
+            try:
+                if how == "before":
+                    raise Crash
+                reply = super().answer(data)
+                if how == "after":
+                    raise Crash
+                return reply
+            except Crash:
+                self.crash()
+
+    def crash(self) -> None:
+        """Lose everything that is not on disk."""
+        self.restarts += 1
+        super().__init__(self._build(), _context())
+
+
+class DeviceNode(Node):
+    """A device whose crash may take its edge with it: the machine went down."""
+
+    machine: Callable[[], None] | None = None
+
+    def crash(self) -> None:
+        super().crash()
+        if self.machine is not None:
+            raise Crash
+
+
+def run(
+    crashes: dict[str, dict[int, str]], machine: bool, sets: list[str], folder: Path
+) -> tuple[str, int]:
+    """Run a federation; return the last base's hash and the number of restarts."""
+    config = resolve(load_config(None, [*SETS, *sets]))
+    nodes: list[Node] = []
+    edges = {}
+    for edge, members in TREE.items():
+        devices = {}
+        for name in members:
+            def build(name: str = name) -> ClientApp:
+                trainer = ToyTrainer(0.1 * len(name), 10 + len(name), LAYOUT)
+                device = Device(name, config, trainer, Checkpoints(folder, name))  # type: ignore[arg-type]
+                device.join(RUN)
+                return device_app(device)
+
+            devices[name] = DeviceNode(build, crashes.get(name, {}))
+            devices[name].machine = (lambda: None) if machine else None
+
+        def build_edge(edge: str = edge, devices: dict[str, DeviceNode] = devices) -> ClientApp:
+            grid = MemoryGrid(devices, config.quorum.devices)
+            cluster = Cluster(edge, grid, config, lambda news: None, Checkpoints(folder, edge))
+            cluster.join(RUN)
+            return edge_app(cluster)
+
+        edges[edge] = Node(build_edge, crashes.get(edge, {}))
+        nodes += [*devices.values(), edges[edge]]
+    grid = MemoryGrid(edges, config.quorum.edges)
+    base = np.linspace(-1, 1, LAYOUT.d, dtype=np.float32)
+    strategy = HierStrategy(config, grid, LAYOUT, base, np.zeros(0, np.float32))
+    strategy.start(grid, strategy.arrays(), num_rounds=config.algorithm.rounds)
+    strategy.finish()
+    return model_hash(strategy.base), sum(node.restarts for node in nodes)
+
+
+NAMES = [*TREE, *(name for members in TREE.values() for name in members)]
+MOMENTS = st.dictionaries(st.integers(1, 16), st.sampled_from(["before", "after"]), max_size=3)
+
+
+@pytest.mark.parametrize("sets", [[], ["algorithm.tie=keep"], ["algorithm.name=hier-sgd"]])
+@pytest.mark.parametrize("machine", [False, True], ids=["process", "machine"])
+def test_crashes_change_no_bit(sets: list[str], machine: bool) -> None:
+    with TemporaryDirectory() as folder:
+        expected, _ = run({}, False, sets, Path(folder))
+
+    survived = 0
+
+    @settings(max_examples=60, derandomize=True)
+    @given(st.dictionaries(st.sampled_from(NAMES), MOMENTS, min_size=1, max_size=3))
+    def check(crashes: dict[str, dict[int, str]]) -> None:
+        nonlocal survived
+        with TemporaryDirectory() as folder:
+            copies = {name: dict(moments) for name, moments in crashes.items()}
+            base, restarts = run(copies, machine, sets, Path(folder))
+        assert base == expected
+        survived += restarts
+
+    check()
+    assert survived > 30
+
+
+def _context() -> Context:
+    return Context(1, 0, {}, RecordDict(), {})
