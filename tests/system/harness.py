@@ -24,6 +24,10 @@ ENVIRONMENT = {
     "COLUMNS": "160",
 }
 
+TINY = ["--set", "data.dataset=tests.system.tiny:load", "--set", "model=mlp",
+        "--set", "algorithm.edge_steps=4"]  # fmt: skip
+"""A data set and a model that cost next to nothing, and short rounds."""
+
 DIGITS = ["--set", "data.dataset=digits", "--set", "algorithm.edge_steps=4"]
 """A data set that is always there, and short rounds."""
 

@@ -1,4 +1,4 @@
-"""`hierfl run --out DIR` with one sabotaged node: `sabotaged_run.py DIR NODE POINT [--set ...]`."""
+"""`hierfl run` with a saboteur: `sabotaged_run.py OUT NODE POINT VICTIM KEY=VALUE...`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hierfl.config import load_config
 from hierfl.plan import resolve
 
 
-def main(out: Path, node: str, point: str, sets: list[str]) -> int:
+def main(out: Path, node: str, point: str, victim: str, sets: list[str]) -> int:
     """Run to the end and return the exit code."""
     config = resolve(load_config(None, sets))
     out.mkdir(parents=True, exist_ok=True)
@@ -22,10 +22,10 @@ def main(out: Path, node: str, point: str, sets: list[str]) -> int:
         if name != node:
             return [python, "-m", "hierfl.cli", *arguments]
         saboteur = str(Path(__file__).with_name("saboteur.py"))
-        return [python, saboteur, point, str(out / "sabotaged"), *arguments]
+        return [python, saboteur, point, str(out), victim, *arguments]
 
     return run_local(config, out=out, build=build)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]))
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:5], sets=sys.argv[5:]))

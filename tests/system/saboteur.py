@@ -1,8 +1,8 @@
-"""A node that dies once, at a chosen moment: `saboteur.py POINT MARKER ARGUMENTS...`.
+"""A node that kills once, at a chosen moment: `saboteur.py POINT OUT VICTIM ARGUMENTS...`.
 
-POINT is MODULE:NAME@N:before or :after: the process kills itself with SIGKILL at the Nth call of
-that function, before it or after it, unless the file MARKER is there, which it makes. ARGUMENTS
-are those of `hierfl`.
+POINT is MODULE:NAME@N:before or :after: at the Nth call of that function, before it or after it,
+this process sends SIGKILL to the node VICTIM, which may be itself, of the run in OUT, unless the
+file OUT/sabotaged is there, which it makes. ARGUMENTS are those of `hierfl`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 
-def arm(point: str, marker: Path) -> None:
+def arm(point: str, out: Path, victim: str) -> None:
     """Replace the function by one that kills."""
     place, _, moment = point.partition("@")
     number, _, when = moment.partition(":")
@@ -41,16 +41,28 @@ def arm(point: str, marker: Path) -> None:
         return result
 
     def die() -> None:
+        marker = out / "sabotaged"
         if not marker.exists():
             marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(pid_of(victim, out), signal.SIGKILL)
 
     setattr(owner, name, deadly)
+
+
+def pid_of(victim: str, out: Path) -> int:
+    """Return the process of a node of the run in `out`."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            words = (entry / "cmdline").read_bytes().decode().split("\0")
+            if str(out / "config.yaml") in words and ["--name", victim] in [
+                words[i : i + 2] for i in range(len(words))
+            ]:
+                return int(entry.name)
+    raise AssertionError(f"{victim} is not running")
 
 
 if __name__ == "__main__":
     from hierfl.cli import main
 
-    if not Path(sys.argv[2]).exists():
-        arm(sys.argv[1], Path(sys.argv[2]))
-    main(sys.argv[3:])
+    arm(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+    main(sys.argv[4:])

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.system.harness import DIGITS, LIMIT_S, line_with, nodes, started
+from tests.system.harness import LIMIT_S, TINY, line_with, nodes, started
 
 pytestmark = pytest.mark.system
 
-SETS = [*DIGITS, "--set", "algorithm.rounds=100000", "--set", "algorithm.schedule=constant",
+SETS = [*TINY, "--set", "algorithm.rounds=100000", "--set", "algorithm.schedule=constant",
         "--set", "edges.0.devices=3", "--set", "edges.1.devices=1",
         "--set", "quorum.devices=0.6", "--set", "quorum.step_timeout=0.2",
         "--set", "quorum.max_missed=3"]  # fmt: skip

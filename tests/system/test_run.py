@@ -17,6 +17,7 @@ from deploy.ports import Ports
 from tests.system.harness import (
     DIGITS,
     LIMIT_S,
+    TINY,
     hierfl,
     line_with,
     metrics,
@@ -101,7 +102,7 @@ def _accuracy(config: dict[str, str], tensors: dict[str, np.ndarray]) -> float:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_however_the_launcher_ends_no_process_is_left(how: signal.Signals, tmp_path: Path) -> None:
-    with started("run", *DIGITS, *LONG, "--out", str(tmp_path)) as run:
+    with started("run", *TINY, *LONG, "--out", str(tmp_path)) as run:
         line_with(run, "accuracy")
         left = nodes(tmp_path)
         assert len(left) == 6
@@ -115,7 +116,7 @@ def test_however_the_launcher_ends_no_process_is_left(how: signal.Signals, tmp_p
 
 @pytest.mark.parametrize("name", ["west-1", "east", "cloud"])
 def test_a_node_that_dies_ends_the_run_and_is_named(name: str, tmp_path: Path) -> None:
-    with started("run", *DIGITS, *LONG, "--out", str(tmp_path)) as run:
+    with started("run", *TINY, *LONG, "--out", str(tmp_path)) as run:
         line_with(run, "accuracy")
         left = nodes(tmp_path)
         victim = next(pid for pid, text in left.items() if f"--name {name} " in f"{text} ")
@@ -128,7 +129,7 @@ def test_a_node_that_dies_ends_the_run_and_is_named(name: str, tmp_path: Path) -
 
 
 def test_roles_started_by_hand_on_fixed_ports_do_the_same(tmp_path: Path) -> None:
-    rounds = [*DIGITS, "--set", "algorithm.rounds=2"]
+    rounds = [*TINY, "--set", "algorithm.rounds=2"]
     with Ports() as ports:
         sets = [*rounds, "--set", f"cloud.address={ports.fix('', '127.0.0.1:0')}",
                 "--set", f"edges.0.address={ports.fix('', '127.0.0.1:0')}",
