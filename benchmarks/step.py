@@ -10,25 +10,27 @@ sends as many bytes to as many children over `grpc.aio` and waits for as many ba
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import grpc
 import grpc.aio
 import numpy as np
 from flwr.app import Message
 
-from edge.voting import Voting
-from hierfl.algorithms.base import Settings, Step
-from hierfl.algorithms.hier_signsgd import HierSignSGD
+from edge.cluster import Cluster
+from hierfl.algorithms.schedule import to_bits
 from hierfl.config import load_config
 from hierfl.link.client import LinkClient
+from hierfl.link.grid import Replies
 from hierfl.link.server import LinkGrid
-from hierfl.messages import Ballot, Vote, from_content, reply
+from hierfl.messages import Ballot, Base, Moved, Vote, from_content, reply
 from hierfl.numerics.layout import Layout
+from hierfl.plan import resolve
 
 PARAMETERS, STEPS, WARM_UP = 100_000, 300, 50
 SIZE = PARAMETERS // 8
@@ -44,7 +46,7 @@ class TimedGrid(LinkGrid):
 
     def stream(
         self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterator[Message]:
+    ) -> Replies:
         """See `TreeGrid.stream`."""
         self.begins.append(time.perf_counter())
         return super().stream(messages, timeout=timeout)
@@ -53,17 +55,19 @@ class TimedGrid(LinkGrid):
 def edge(devices: int) -> list[float]:
     """Return the seconds of each step of a real edge."""
     names = [f"device-{i}" for i in range(devices)]
-    config = load_config(None, [f"algorithm.edge_steps={STEPS}"])
+    config = resolve(load_config(None, [f"algorithm.edge_steps={STEPS}"]))
     layout = Layout(("w",), ((PARAMETERS,),))
-    algorithm = HierSignSGD(layout, Settings(steps=STEPS))
-    opening = Step(1, "edge", 1, 0, np.float32(0.001))
+    base = Base(
+        lr=to_bits(np.float32(0.001)), model=bytes(4 * PARAMETERS), layout=layout.to_json()
+    )
     with TimedGrid("127.0.0.1:0", names) as grid:
         address = grid.open()
         children = [start("device", address, name) for name in names]
         grid.wait_for_children()
-        examples = dict.fromkeys(grid.names, 100)
-        voting = Voting(grid, config, algorithm, {}, opening, examples)
-        voting.run(lambda news: None)
+        cluster = Cluster("edge", grid, config, lambda news: None)
+        cluster.move(1, base)
+        grid.begins.clear()
+        cluster.run(1)
     for child in children:
         child.wait(10)
     return [b - a for a, b in zip(grid.begins, grid.begins[1:], strict=False)]
@@ -76,6 +80,11 @@ def device(address: str, name: str) -> None:
 
     app = ClientApp()
     ballot = np.random.default_rng(len(name)).bytes(SIZE)
+
+    @app.train("base")
+    def base(message: Message, context: Context) -> Message:
+        model = from_content(Base, message.content).model
+        return reply(message, Moved(hashlib.sha256(model).hexdigest(), 100))
 
     @app.train("vote")
     def vote(message: Message, context: Context) -> Message:

@@ -124,7 +124,9 @@ NAMES = [*TREE, *(name for members in TREE.values() for name in members)]
 MOMENTS = st.dictionaries(st.integers(1, 16), st.sampled_from(["before", "after"]), max_size=3)
 
 
-@pytest.mark.parametrize("sets", [[], ["algorithm.tie=keep"], ["algorithm.name=hier-sgd"]])
+@pytest.mark.parametrize(
+    "sets", [[], ["algorithm.tie=keep"], ["algorithm.name=hier-sgd"], ["algorithm.name=ef-lion"]]
+)
 @pytest.mark.parametrize("machine", [False, True], ids=["process", "machine"])
 def test_crashes_change_no_bit(sets: list[str], machine: bool) -> None:
     with TemporaryDirectory() as folder:

@@ -1,0 +1,167 @@
+"""EF-Lion: error-feedback signs up, a drift-corrected Lion decision at the edge.
+
+Device k, with residual e:      e += (K n_k / n_q) g_k;   on a round's first step it fixes S(|e|);
+                                ballot b = sign(e);       e -= S b
+Edge q, with m, C_q, C:         u = mean_k S_k b_k;       u' = u + C - C_q
+                                v = sign(0.9 m + 0.1 u'), the decision;   m <- 0.95 m + 0.05 u'
+at its round's end:             the tally of v, and  delta = Q4(mean u - C_q);   C_q += delta
+Cloud:                          change = -lr sum_q p_q tally_q;   edges add Q4(mean_q C_q - C) to C
+
+The scales S travel once a round. The Lion step is Chen et al. 2023 (arXiv 2302.06675), the
+correction that of SCAFFOLD (arXiv 1910.06378) between edges, with every link quantized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
+from hierfl.errors import PayloadError
+from hierfl.numerics import signs, tally
+from hierfl.numerics.layout import Layout
+from hierfl.numerics.quantize.nearest import Nearest
+from hierfl.numerics.scales import Scales
+
+BLEND, SLOW = np.float32(0.9), np.float32(0.95)
+LARGEST_SCALE = np.float32(4.0)
+"""Scales are clipped at so many times the cluster's median: nobody shouts the others down."""
+
+
+class EFLion(Algorithm):
+    """A ballot is ceil(d/8) bytes, after the scales in a round's first; a decision ceil(d/8).
+
+    A report is the exact tally and, behind it, the 4-bit change of the edge's control variate.
+    `algorithm.momentum` and `algorithm.tie` mean nothing here.
+    """
+
+    lr: ClassVar[Mapping[str, float]] = {"default": 0.0015}
+
+    def __init__(self, layout: Layout, settings: Settings) -> None:
+        super().__init__(layout, settings)
+        self.scales = Scales(layout)
+        self.control = Nearest(layout, bits=4)
+
+    # -- device ----------------------------------------------------------------------------------
+
+    def device_state(self) -> State:
+        """Return the residual e and the round's scales, float32[d] each."""
+        d = self.layout.d
+        return {"residual": np.zeros(d, np.float32), "scales": np.zeros(d, np.float32)}
+
+    def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
+        """Return the signs of the residual, after the scales on a round's first step."""
+        residual = state["residual"]
+        residual += np.float32(at.weight) * gradient
+        head = b""
+        if at.step == 1:
+            head = self.scales.encode(np.abs(residual))
+            state["scales"][:] = self.scales.decode(head)
+        bits = signs.pack(residual)
+        residual -= state["scales"] * signs.unpack(bits, self.layout.d)
+        return head + bits.tobytes()
+
+    def apply(self, weights: np.ndarray, decision: bytes, at: Step) -> None:
+        """Move every coordinate by lr against the decision's sign."""
+        signs.descend(weights, decision, at.lr)
+
+    # -- edge ------------------------------------------------------------------------------------
+
+    def edge_state(self) -> State:
+        """Return the momentum m, the edge's control variate C_q and the global C."""
+        d = self.layout.d
+        return {name: np.zeros(d, np.float32) for name in ("momentum", "own", "common")}
+
+    def edge_round(self, state: State, examples: Sequence[int]) -> EdgeRound:
+        """Open a round."""
+        return _Round(self, state)
+
+    def receive(self, state: State, part: bytes) -> None:
+        """Move C as the cloud says."""
+        state["common"] += self.control.decode(part)
+
+    # -- cloud -----------------------------------------------------------------------------------
+
+    def cloud_state(self) -> State:
+        """Return the mean of the edges' control variates as the edges have it."""
+        return {"common": np.zeros(self.layout.d, np.float32), "mean": np.zeros(self.layout.d)}
+
+    def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
+        """Average the tallies; send the edges what moves C to the mean of the C_q."""
+        d, steps = self.layout.d, self.settings.steps
+        size = tally.tally_size(d, steps, held=False)
+        total = np.zeros(d)
+        for report in reports:
+            total += report.share * tally.decode(report.payload[:size], d, steps)
+            state["mean"] += report.share * self.control.decode(report.payload[size:])
+        gap = (state["mean"] - state["common"]).astype(np.float32)
+        part = self.control.encode(gap, at.draw("control"))
+        state["common"] += self.control.decode(part)
+        return Change((-float(at.lr) * total).astype(np.float32), part)
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Return the usual length of a ballot, a decision and a report, in bytes."""
+        d, size = self.layout.d, signs.packed_size(self.layout.d)
+        report = tally.tally_size(d, self.settings.steps, held=False) + self.control.sizes()[1]
+        return size, size, report
+
+
+class _Round(EdgeRound):
+    """One round at one edge: scaled signs are summed in the devices' order."""
+
+    def __init__(self, algorithm: EFLion, state: State) -> None:
+        self._algorithm = algorithm
+        self._state = state
+        self._scales: dict[int, np.ndarray] = {}
+        self._clipped: dict[int, np.ndarray] = {}
+        self._ballots: dict[int, np.ndarray] = {}
+        self._sum = np.zeros(algorithm.layout.d, np.float32)
+        self._tally = tally.Tally(algorithm.layout.d)
+
+    def add(self, device: int, ballot: bytes) -> None:
+        """Keep a ballot, and the scales that come with a device's first."""
+        scales, d = self._algorithm.scales, self._algorithm.layout.d
+        size = signs.packed_size(d)
+        if len(ballot) == scales.size + size:
+            self._scales[device] = scales.decode(ballot[: scales.size])
+            self._clipped.clear()
+            ballot = ballot[scales.size :]
+        elif device not in self._scales:
+            raise PayloadError("a first ballot without scales")
+        self._ballots[device] = signs.check(ballot, d)
+
+    def decide(self, at: Step) -> bytes:
+        """Return the sign of the Lion blend of the corrected mean."""
+        state, d = self._state, self._algorithm.layout.d
+        mean = np.zeros(d, np.float32)
+        for device in sorted(self._ballots):
+            mean += self._scale(device) * signs.unpack(self._ballots[device], d)
+        mean /= np.float32(len(self._ballots))
+        self._ballots.clear()
+        self._sum += mean
+        mean += state["common"]
+        mean -= state["own"]
+        momentum = state["momentum"]
+        bits = signs.pack(BLEND * momentum + (1 - BLEND) * mean)
+        momentum *= SLOW
+        momentum += (1 - SLOW) * mean
+        self._tally.add(bits)
+        return bits.tobytes()
+
+    def _scale(self, device: int) -> np.ndarray:
+        """Return a device's scales, clipped at four times the cluster's median."""
+        if device not in self._clipped:
+            median = np.median(np.stack([self._scales[k] for k in sorted(self._scales)]), axis=0)
+            limit = LARGEST_SCALE * median.astype(np.float32)
+            self._clipped = {k: np.minimum(s, limit) for k, s in self._scales.items()}
+        return self._clipped[device]
+
+    def report(self) -> bytes:
+        """Return the tally and the change of C_q, and change C_q."""
+        state, algorithm = self._state, self._algorithm
+        mean = self._sum / np.float32(self._tally.steps)
+        delta = algorithm.control.encode(mean - state["own"], np.random.default_rng(0))
+        state["own"] += algorithm.control.decode(delta)
+        return self._tally.encode() + delta
