@@ -16,8 +16,8 @@ from hierfl.checkpoint import Checkpoint, Checkpoints
 from hierfl.config import Config
 from hierfl.errors import PayloadError
 from hierfl.learning.trainer import Trainer
-from hierfl.messages import Ballot, Base, Behind, Moved, Vote
-from hierfl.model import from_bytes, model_hash, to_bytes
+from hierfl.messages import Ballot, Base, Behind, Moved, Vote, expect
+from hierfl.model import from_bytes, model_hash, to_bytes, whole_from_bytes
 from hierfl.plan import make_algorithm, make_downlink
 
 
@@ -46,7 +46,7 @@ class Device:
         self._run = ""
         self._applied = 0
         self._voted = 0
-        self._restored = False
+        self._in_step = False  # whether this process has voted in one step after the other
 
     def join(self, run: str) -> None:
         """Take part in a run: from the last checkpoint, if there is one of this run."""
@@ -73,20 +73,21 @@ class Device:
             PayloadError: if the base is malformed.
             CheckpointError: if the new state cannot be kept.
         """
+        expect(round_, self._config.algorithm.rounds + 1)
+        lr = from_bits(base.lr)
         at = self._opening.round
-        unfinished = self._restored and self._voted < self._config.algorithm.edge_steps
+        unfinished = not self._in_step and self._voted < self._config.algorithm.edge_steps
         if (round_ == at and not self._voted) or (round_ <= at and self._go_back(round_)):
             return self._moved()
+        buffers = from_bytes(base.buffers, self._model.buffer_layout.d)
         if base.model:
-            self._base = from_bytes(base.model, self._model.layout.d)
+            self._base = whole_from_bytes(base.model, self._model.layout.d)
         elif round_ == at + 1 and at > 0 and not unfinished:
             self._base += self._downlink.decode(base.change)
         else:
             return Behind(*self.position)
-        if base.buffers:
-            self._model.set_buffers(from_bytes(base.buffers, self._model.buffer_layout.d))
-        self._begin(round_, from_bits(base.lr))
-        self._restored = False
+        self._model.set_buffers(buffers)
+        self._begin(round_, lr)
         self._keep()
         return self._moved()
 
@@ -110,19 +111,24 @@ class Device:
         Raises:
             PayloadError: if a decision is malformed, or some are left out.
         """
+        settings = self._config.algorithm
+        expect(round_, settings.rounds, step, settings.edge_steps)
+        if vote.after + len(vote.decisions) != step - 1:
+            raise PayloadError(f"{len(vote.decisions)} decisions for step {step}")
+        if vote.after == 0 and not (vote.examples and vote.devices):
+            raise PayloadError("a question that names no devices or samples")
         if round_ != self._opening.round:
             return Behind(*self.position)
         if step <= self._voted and not self._go_back(round_):
             return Behind(0)
         if vote.after > self._applied:
             return Behind(*self.position)
-        if vote.after + len(vote.decisions) != step - 1:
-            raise PayloadError(f"{len(vote.decisions)} decisions for step {step}")
         if vote.after == 0:
-            weight = vote.devices * self._trainer.examples / max(vote.examples, 1)
+            weight = vote.devices * self._trainer.examples / vote.examples
             self._opening = replace(self._opening, weight=weight)
+        self._in_step |= self._voted == step - 1
         for done in range(self._applied, step - 1):
-            if self._restored and self._voted == done:
+            if not self._in_step and self._voted == done:
                 self._ballot(done + 1)
             at = replace(self._opening, step=done + 1)
             self._algorithm.apply(self._model.weights, vote.decisions[done - vote.after], at)
@@ -132,17 +138,15 @@ class Device:
     def _ballot(self, step: int) -> Ballot:
         """Return the ballot for a step at the weights as they are.
 
-        A gradient that is not finite is no vote: the device abstains, and its state stays as if
-        the step had not been.
+        A gradient, or a loss, that is not finite is no vote: the device abstains, and its state
+        stays as if the step had not been.
         """
         self._voted = step
         at = replace(self._opening, step=step)
         loss = self._trainer.gradient(at.draw("minibatch"))
-        gradient = self._model.gradient
-        # One pass; a sum of squares that overflows is looked at again, value by value.
-        if not np.isfinite(np.dot(gradient, gradient)) and not np.isfinite(gradient).all():
+        if not (np.isfinite(loss) and _finite(self._model.gradient)):
             return Ballot(abstains=f"its gradient of round {at.round}, step {step} is not finite")
-        ballot = self._algorithm.ballot(self._state, gradient, at)
+        ballot = self._algorithm.ballot(self._state, self._model.gradient, at)
         last = step == self._config.algorithm.edge_steps
         return Ballot(ballot, loss, buffers=to_bytes(self._model.buffers()) if last else b"")
 
@@ -172,4 +176,9 @@ class Device:
         lr = kept.facts["lr"]
         assert isinstance(lr, int)
         self._begin(kept.round, from_bits(lr))
-        self._restored = True
+        self._in_step = False
+
+
+def _finite(values: np.ndarray) -> bool:
+    # One pass; a sum of squares that overflows is looked at again, value by value.
+    return bool(np.isfinite(np.dot(values, values)) or np.isfinite(values).all())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from cloud.strategy import RoundResult
 from cloud.view import View
@@ -58,12 +61,11 @@ class Record:
         self._last: dict[str, Any] = {}
         self._earlier = 0.0
         self._begin = time.monotonic()
-        try:
-            if not (out / "config.yaml").exists():
-                (out / "config.yaml").write_text(config.to_yaml())
-            self._metrics: IO[str] = (out / "metrics.jsonl").open("a+")
-        except OSError as error:
-            raise HierflError(f"cannot write into {out}: {error.strerror}") from error
+        self._metrics = out / "metrics.jsonl"
+        if not (out / "config.yaml").exists():
+            _replace(out / "config.yaml", config.to_yaml().encode())
+        with _writing(self._metrics):
+            self._metrics.touch()
 
     def go_on(self, last: RoundResult | None) -> RoundResult | None:
         """Keep the lines up to the last round that is done, and drop those that will be redone.
@@ -73,13 +75,21 @@ class Record:
 
         Returns:
             The result whose line is still missing, because its evaluation is, or None.
+
+        Raises:
+            HierflError: if that fails.
         """
         done = last.round if last else 0
-        self._metrics.seek(0)
-        lines = [line for line in map(_parsed, self._metrics) if line and line["round"] <= done]
-        self._metrics.truncate(0)
-        self._metrics.writelines(json.dumps(line) + "\n" for line in lines)
-        self._metrics.flush()
+        lines: list[dict[str, Any]] = []
+        place = end = 0
+        with _writing(self._metrics):
+            for text in self._metrics.read_bytes().splitlines(keepends=True):
+                place += len(text)
+                line = _parsed(text)
+                if line and line["round"] <= done:
+                    lines.append(line)
+                    end = place
+            os.truncate(self._metrics, end)  # what is kept is not written again: it cannot be lost
         if lines:
             self._last = lines[-1]
             self._earlier = self._last["wall_s"]
@@ -100,7 +110,11 @@ class Record:
             self._results[result.round] = result, time.monotonic() - self._begin
 
     def evaluation(self, round_: int, evaluation: Evaluation) -> None:
-        """Write a round's line."""
+        """Write a round's line.
+
+        Raises:
+            HierflError: if that fails.
+        """
         with self._lock:
             result, wall = self._results.pop(round_)
         line = {
@@ -115,12 +129,16 @@ class Record:
             "quorum": result.voters,
         }
         self._last = line
-        self._metrics.write(json.dumps(line) + "\n")
-        self._metrics.flush()
+        with _writing(self._metrics), self._metrics.open("ab") as file:
+            file.write(json.dumps(line).encode() + b"\n")
         self._view.round(line)
 
     def finish(self, final: Final) -> dict[str, Any]:
-        """Write the model and the summary, and return the summary."""
+        """Write the model and the summary, and return the summary.
+
+        Raises:
+            HierflError: if that fails.
+        """
         wall = time.monotonic() - self._begin
         steps = self._config.algorithm.rounds * self._config.algorithm.edge_steps
         tree = self._config.tree()
@@ -142,26 +160,52 @@ class Record:
             "faults": asdict(final.faults),
         }
         tensors = self._layout.views(final.base) | self._buffer_layout.views(final.buffers)
-        save_file(
-            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
-            self._out / "model.safetensors",
-        )
-        (self._out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        model = save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()})
+        _replace(self._out / "model.safetensors", model)
+        _replace(self._out / "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
         self._view.finish(summary)
         return summary
 
-    def close(self) -> None:
-        """Close the files."""
-        self._metrics.close()
 
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    """Return a line of metrics.jsonl; None if it was cut off."""
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with a file into a HierflError."""
     try:
-        data: dict[str, Any] = json.loads(line)
+        yield
+    except OSError as error:
+        raise HierflError(
+            f"cannot write {path}: {error.strerror}",
+            "Make room or mend the folder; `hierfl run --resume --out DIR` then goes on from the "
+            "last good checkpoint.",
+        ) from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file: whole, or not at all.
+
+    Raises:
+        HierflError: if that fails.
+    """
+    beside = path.with_name(f"{path.name}.part")
+    with _writing(path):
+        try:
+            beside.write_bytes(data)
+            os.replace(beside, path)
+        except OSError:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """Return a line of metrics.jsonl; None if it was cut off."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        data: dict[str, Any] | None = json.loads(line)
     except ValueError:
         return None
-    return data
+    return data if isinstance(data, dict) and "round" in data else None
 
 
 def by_link(devices: Traffic, edges: Traffic, what: str) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +44,8 @@ def server_app(
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         assert isinstance(grid, TreeGrid)
-        with (
-            closing(Record(config, model, out, view)) as record,
-            Evaluator(model, test, record.evaluation) as evaluator,
-        ):
+        record = Record(config, model, out, view)
+        with Evaluator(model, test, record.evaluation) as evaluator:
             strategy = HierStrategy(
                 config,
                 grid,

@@ -7,6 +7,7 @@ change of the global model, and encodes it for the downlink. Flower's `Strategy.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
@@ -24,13 +25,16 @@ from hierfl.config import CLOUD, Config
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.ledger import Faults, Traffic
 from hierfl.link.grid import TreeGrid
-from hierfl.messages import Base, Moved, Question, Report, Round, from_content, questions
-from hierfl.model import from_bytes, model_hash, to_bytes
+from hierfl.messages import Base, Behind, Question, Report, Round, answer, questions
+from hierfl.model import as_finite, from_bytes, model_hash, to_bytes
 from hierfl.numerics.layout import Layout
 from hierfl.plan import make_algorithm, make_downlink
-from hierfl.rollout import Rollout
+from hierfl.rollout import MOST_DETOURS, Rollout
 
 log = logging.getLogger(__name__)
+
+MOST_EXAMPLES = 1 << 63
+"""How many samples an edge may claim that its devices hold: what a message can say."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ class HierStrategy(Strategy):
         self._state = self._algorithm.cloud_state()
         self._residual = downlink.initial_state(layout.d)
         self._next = Base(lr=0)
+        self._rollout: Rollout
 
     # -- Flower's Strategy -----------------------------------------------------------------------
 
@@ -140,31 +145,24 @@ class HierStrategy(Strategy):
         settings, round_ = self._config.algorithm, self.done + server_round
         assert settings.lr is not None, "the configuration is not resolved"
         lr = learning_rate(settings.schedule, settings.lr, round_, settings.rounds)
-        moved = self._move(round_, replace(self._next, lr=to_bits(lr)))
+        rollout = self._rollout = self._move(round_, replace(self._next, lr=to_bits(lr)))
         if server_round == 1:
             self._on_start()
-        return list(questions(dict.fromkeys(sorted(moved), Round()), round_))
+        return list(questions(dict.fromkeys(sorted(rollout.moved), Round()), round_))
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord, MetricRecord]:
         """Turn the edges' reports into the next base.
 
+        An edge that failed or sent no valid report is lost, as in `Rollout`.
+
         Raises:
-            RunFailed: if an edge failed or sent no valid report.
+            RunFailed: if those that are left are no quorum.
         """
         reports = dict(sorted(self._reports(replies).items()))
         at = self._at(self.done + server_round)
-        total = sum(report.examples for report in reports.values())
-        shares = [report.examples / total for report in reports.values()]
-        change = self._algorithm.change(
-            self._state,
-            [
-                algorithms.Report(share, report.report)
-                for share, report in zip(shares, reports.values(), strict=True)
-            ],
-            at,
-        )
+        shares, change = self._change(reports, at)
         payload, decoded = downlink.send(
             self._codec, self._residual, change.model, at.draw("downlink")
         )
@@ -201,19 +199,19 @@ class HierStrategy(Strategy):
 
     def finish(self) -> tuple[Traffic, Faults]:
         """Send the edges to the last base; return the devices' traffic and all faults."""
-        moved = self._move(self._config.algorithm.rounds + 1, self._next)
+        last = self._move(self._config.algorithm.rounds + 1, self._next)
         traffic, faults = Traffic.from_list([]), Faults()
-        for answer in moved.values():
-            traffic += Traffic.from_list(answer.traffic)
-            faults += Faults.from_list(answer.faults)
+        for moved in last.moved.values():
+            traffic += Traffic.from_list(moved.traffic)
+            faults += Faults.from_list(moved.faults)
         return traffic, faults + self._faults + self._grid.faults()
 
     def traffic(self) -> Traffic:
         """Return the traffic between the cloud and the edges over the whole run."""
         return self._traffic + self._grid.ledger.traffic()
 
-    def _move(self, round_: int, base: Base) -> dict[int, Moved]:
-        """Keep the state, then bring the edges to the base; return their answers."""
+    def _move(self, round_: int, base: Base) -> Rollout:
+        """Keep the state, then bring the edges to the base."""
         self._next = base
         self._keep(round_)
 
@@ -229,29 +227,90 @@ class HierStrategy(Strategy):
         def redo() -> tuple[int, int, Question]:
             return round_ - 1, 0, Round()
 
-        rollout = Rollout(self._grid, round_, base, whole, model_hash(self.base), redo)
+        rollout = Rollout(
+            self._grid,
+            round_,
+            base,
+            whole,
+            model_hash(self.base),
+            redo,
+            most_examples=MOST_EXAMPLES,
+        )
         rollout.run(self._config.quorum.round_timeout)
-        return rollout.moved
+        return rollout
 
     def _at(self, round_: int) -> algorithms.Step:
         return algorithms.Step(self._config.seed, CLOUD, round_, 0, from_bits(self._next.lr))
 
     def _reports(self, replies: Iterable[Message]) -> dict[int, Report]:
-        """Return the reports by node id."""
-        reports = {}
-        for reply in replies:
-            node_id = reply.metadata.src_node_id
-            name = self._grid.names[node_id]
-            if reply.has_error():
-                raise RunFailed(f"{name}: {reply.error.reason}")
+        """Return the reports by node id.
+
+        An edge that has lost the base of the round is brought there, and runs the round again.
+        """
+        rollout, reports = self._rollout, {}
+        behind: Counter[int] = Counter()
+        while True:
+            asked: list[int] = []
+            for reply in replies:
+                node_id = reply.metadata.src_node_id
+                if reply.has_error():
+                    rollout.lose(node_id, str(reply.error.reason))
+                    continue
+                try:
+                    said = answer(reply.content, Report, Behind)
+                    if isinstance(said, Report):
+                        reports[node_id] = self._checked(said)
+                        continue
+                    behind[node_id] += 1
+                    if behind[node_id] > MOST_DETOURS:
+                        raise PayloadError(f"{MOST_DETOURS} times that it cannot follow")
+                    asked.append(node_id)
+                except PayloadError as error:
+                    rollout.refuse(node_id, error)
+            if not asked:
+                return reports
+            timeout = self._config.quorum.round_timeout
+            rollout.bring(asked, timeout)
+            again = {node_id: Round() for node_id in asked if node_id in rollout.members}
+            replies = self._grid.send_and_receive(questions(again, rollout.round), timeout=timeout)
+
+    def _checked(self, report: Report) -> Report:
+        if not (report.examples and report.voters):
+            raise PayloadError("a report in which nobody took part")
+        Traffic.from_list(report.traffic)
+        if not as_finite(from_bytes(report.buffers, self.buffers.size), self.buffers):
+            raise PayloadError("buffers that are not finite")
+        return report
+
+    def _change(
+        self, reports: dict[int, Report], at: algorithms.Step
+    ) -> tuple[list[float], algorithms.Change]:
+        """Return the edges' shares and the change; drop from the reports what are none."""
+        while True:
+            total = sum(report.examples for report in reports.values())
+            shares = [report.examples / total for report in reports.values()]
+            parts = [
+                algorithms.Report(share, report.report)
+                for share, report in zip(shares, reports.values(), strict=True)
+            ]
             try:
-                report = from_content(Report, reply.content)
-                if report.examples < 1:
-                    raise PayloadError("a report in which nobody took part")
+                return shares, self._algorithm.change(self._state, parts, at)
             except PayloadError as error:
-                raise RunFailed(f"{name} sent {error}") from error
-            reports[node_id] = report
-        return reports
+                node_id = self._sender(reports, at)
+                if node_id is None:
+                    raise RunFailed(f"the reports of round {at.round}: {error}") from error
+                del reports[node_id]
+                self._rollout.refuse(node_id, error)
+
+    def _sender(self, reports: dict[int, Report], at: algorithms.Step) -> int | None:
+        """Return who sent a report that the algorithm cannot read even alone."""
+        for node_id, report in reports.items():
+            state = {name: array.copy() for name, array in self._state.items()}
+            try:
+                self._algorithm.change(state, [algorithms.Report(1.0, report.report)], at)
+            except PayloadError:
+                return node_id
+        return None
 
     def _average_buffers(self, shares: list[float], parts: list[bytes]) -> None:
         """Average the edges' buffers, float32[b] each, in the edges' order."""

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -14,7 +14,7 @@ from time import monotonic
 from types import FrameType
 
 from deploy.ports import Ports
-from deploy.processes import Command, Ended, NodeProcess, describe, stop, tail
+from deploy.processes import Command, Ended, NodeProcess, describe, open_log, stop, tail
 from hierfl.config import Config
 from hierfl.errors import HierflError, RunFailed, render
 
@@ -76,7 +76,6 @@ def run_local(
         ConfigError: an address with port 0 cannot be had on this machine.
     """
     logs = out / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
 
     def default(role: str, name: str, sets: Sequence[str]) -> list[str]:
         return [*node_command(role, name, sets, out), *topology_args]
@@ -197,8 +196,8 @@ class Supervisor:
             self._backoff.pop(command.name, None)
         delay = self._backoff.get(command.name, first)
         self._backoff[command.name] = min(2 * delay, longest)
-        with command.log.open("a") as log:
-            log.write(f"--- ended with {describe(code)}; starts again in {delay:g} s\n")
+        with open_log(command.log) as log, suppress(OSError):  # a full disk is no reason to stop
+            log.write(f"--- ended with {describe(code)}; starts again in {delay:g} s\n".encode())
         self._later(delay, Due(command))
 
     def _later(self, delay: float, event: Due | Overdue) -> None:

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import IO
 
 from hierfl import lifeline
+from hierfl.errors import RunFailed
 
 NODE_ENVIRONMENT = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -59,12 +61,15 @@ class NodeProcess:
     Args:
         command: what to start.
         ended: where an `Ended` is put when the process has ended.
+
+    Raises:
+        RunFailed: the log cannot be written.
     """
 
     def __init__(self, command: Command, ended: SimpleQueue[object]) -> None:
         self.command = command
         self.since = time.monotonic()
-        with command.log.open("ab") as log:
+        with open_log(command.log) as log:
             self._process = subprocess.Popen(
                 command.arguments,
                 stdin=subprocess.PIPE,
@@ -112,6 +117,19 @@ def describe(code: int) -> str:
         return f"signal {signal.Signals(-code).name}"
     except ValueError:
         return f"signal {-code}"
+
+
+def open_log(log: Path) -> IO[bytes]:
+    """Opens a log, to add to it.
+
+    Raises:
+        RunFailed: it cannot be written.
+    """
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("ab", buffering=0)
+    except OSError as error:
+        raise RunFailed(f"cannot write {log}: {error.strerror}") from error
 
 
 def tail(log: Path, lines: int = 12, width: int = 160) -> str:

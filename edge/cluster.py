@@ -21,16 +21,21 @@ from hierfl.algorithms.base import Algorithm, State, Step
 from hierfl.algorithms.schedule import from_bits
 from hierfl.checkpoint import Checkpoint, Checkpoints, Json
 from hierfl.config import Config
+from hierfl.errors import PayloadError, RunFailed
 from hierfl.ledger import Faults, Traffic
 from hierfl.link.grid import TreeGrid
-from hierfl.messages import Base, Behind, Moved, Question, Report
-from hierfl.model import from_bytes, model_hash, to_bytes
+from hierfl.messages import Base, Behind, Moved, Question, Report, expect
+from hierfl.model import from_bytes, model_hash, to_bytes, whole_from_bytes
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.quantize import Codec
 from hierfl.plan import make_algorithm, make_downlink
 from hierfl.rollout import Rollout
 
 log = logging.getLogger(__name__)
+
+MOST_EXAMPLES = 1 << 31
+"""How many samples a device may claim to hold: as many devices and steps as a round can have add
+up to less than 2^63."""
 
 
 class Cluster:
@@ -100,6 +105,9 @@ class Cluster:
             RunFailed: if a device fails or holds other bits.
             CheckpointError: if the new state cannot be kept.
         """
+        expect(round_, self._config.algorithm.rounds + 1)
+        from_bits(base.lr)
+        from_bytes(base.buffers, len(base.buffers) // 4)
         unfinished = self._restored and self._report is None
         if round_ == self._round or (round_ < self._round and self._go_back(round_)):
             if self._report is not None:
@@ -108,30 +116,27 @@ class Cluster:
             self._take_whole(base)
             self._begin(round_, base)
         elif round_ == self._round + 1 and self._round > 0 and not unfinished:
-            self._base += self._downlink.decode(base.change)
+            change = self._downlink.decode(base.change)
             if base.edges:
                 self._algorithm.receive(self._state, base.edges)
+            self._base += change
             self._begin(round_, base)
         else:
             return Behind(self._round)
-        self._rollout = rollout = self._new_rollout()
-        rollout.run(self._config.quorum.step_timeout)
-        if rollout.stuck and self._go_back(round_ - 1):
-            # Some devices lost what they had done in the round before, and so did this edge:
-            # that round is redone, by all.
-            self.move(round_ - 1, self._at)
-            self.run(round_ - 1)
-            return self.move(round_, base)
-        if rollout.stuck:
-            rollout.run_whole(self._config.quorum.step_timeout)
+        self._roll_out()
         return self._moved()
 
     def _take_whole(self, base: Base) -> None:
-        self._set_layout(Layout.from_json(base.layout))
-        self._base = from_bytes(base.model, self._layout.d)
+        layout = Layout.from_json(base.layout)
+        weights = whole_from_bytes(base.model, layout.d)  # before memory is taken for such a model
+        self._set_layout(layout)
+        self._base = weights
 
     def _set_layout(self, layout: Layout) -> None:
-        if not hasattr(self, "_layout"):
+        if hasattr(self, "_layout"):
+            if layout != self._layout:
+                raise PayloadError("a model of another layout than this run's")
+        else:
             self._layout = layout
             self._algorithm = make_algorithm(self._config, layout)
             self._downlink = make_downlink(self._config, layout)
@@ -153,10 +158,41 @@ class Cluster:
             faults=self._all_faults().to_list(),
         )
 
+    def _roll_out(self) -> None:
+        """Bring the devices to the base."""
+        rollout = self._new_rollout()
+        if rollout.stuck and self._repeat_last_round():
+            rollout = self._new_rollout()
+        if rollout.stuck:
+            rollout.run_whole(self._config.quorum.step_timeout)
+        self._rollout = rollout
+
     def _new_rollout(self) -> Rollout:
-        return Rollout(
-            self._grid, self._round, self._at, self._whole, model_hash(self._base), self._redo
+        rollout = Rollout(
+            self._grid,
+            self._round,
+            self._at,
+            self._whole,
+            model_hash(self._base),
+            self._redo,
+            most_examples=MOST_EXAMPLES,
         )
+        rollout.run(self._config.quorum.step_timeout)
+        return rollout
+
+    def _repeat_last_round(self) -> bool:
+        """Redo the round before, with all devices, and come back; return whether it can be had.
+
+        Some devices have lost what they had done in that round, and so has this edge.
+        """
+        round_ = self._round
+        if not self._go_back(round_ - 1):
+            return False
+        self._roll_out()
+        self.run(round_ - 1)
+        if not self._go_back(round_):
+            raise RunFailed(f"the checkpoint of round {round_} is gone")
+        return True
 
     def _whole(self) -> Base:
         layout = self._layout.to_json()
@@ -179,9 +215,12 @@ class Cluster:
         Raises:
             RunFailed: if the cluster falls below its quorum for good.
         """
-        if round_ != self._round or (self._rollout is None and self._go_there() is None):
+        expect(round_, self._config.algorithm.rounds)
+        if round_ != self._round:
             return Behind(self._round)
         if self._report is None:
+            if self._rollout is None:  # the round is redone after a restart
+                self._roll_out()
             assert self._rollout is not None
             opening = Step(self._config.seed, self._name, round_, 0, from_bits(self._at.lr))
             voting = Voting(
@@ -192,14 +231,6 @@ class Cluster:
             self._report = replace(report, traffic=self._all_traffic().to_list())
             self._finished = voting
         return self._report
-
-    def _go_there(self) -> Rollout | None:
-        """Bring the devices to the base of a round that is redone after a restart."""
-        if self._round == 0:
-            return None
-        self._rollout = self._new_rollout()
-        self._rollout.run(self._config.quorum.step_timeout)
-        return self._rollout
 
     # -- counts ----------------------------------------------------------------------------------
 

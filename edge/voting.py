@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -17,11 +18,11 @@ from flwr.app import Message
 
 from hierfl.algorithms.base import Algorithm, State, Step
 from hierfl.config import Config
-from hierfl.errors import PayloadError, RunFailed
+from hierfl.errors import PayloadError, RunFailed, shortened
 from hierfl.link.grid import Replies, TreeGrid
-from hierfl.messages import Ballot, Behind, Report, Vote, answer, questions
-from hierfl.model import from_bytes, to_bytes
-from hierfl.rollout import Rollout
+from hierfl.messages import Ballot, Behind, Report, Vote, answer, position, questions
+from hierfl.model import F32, as_finite, from_bytes, to_bytes
+from hierfl.rollout import MOST_DETOURS, Rollout
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,6 @@ class Voting:
         self._config = config
         self._rollout = rollout
         self._steps = config.algorithm.edge_steps
-        self._members = set(grid.names)
         self._applied = dict.fromkeys(grid.names, 0)
         self._examples = [0] * len(grid.names)
         self._note_examples()
@@ -69,7 +69,8 @@ class Voting:
         self._took_part = 0
         self._losses: list[float] = []
         self._fewest = len(grid.names)
-        self._buffers: dict[int, bytes] = {}
+        self._buffers_before = np.frombuffer(rollout.base.buffers, F32)
+        self._buffers: dict[int, np.ndarray] = {}
 
     def run(self, tell: Callable[[bytes], None]) -> Report:
         """Take all steps; `tell` is given news for the cloud now and then.
@@ -103,22 +104,27 @@ class Voting:
     def _collect(self, step: int) -> int:
         """Ask for the step's ballots and add them as they arrive; return how many there were."""
         voters: set[int] = set()
+        detours: Counter[int] = Counter()
         replies = self._grid.stream(
-            self._ask(step, self._members), timeout=self._config.quorum.step_timeout
+            self._ask(step, self._rollout.members), timeout=self._config.quorum.step_timeout
         )
         for reply in replies:
             node_id = reply.metadata.src_node_id
             if reply.has_error():
-                self._lose(node_id, str(reply.error.reason))
-                continue
-            if reply.metadata.message_type == "train.base":
-                self._follow(node_id, self._rollout.take(reply), step, replies)
+                self._rollout.lose(node_id, str(reply.error.reason))
                 continue
             try:
-                self._take(node_id, answer(reply.content, Ballot, Behind), step, replies, voters)
+                if position(reply) != (self.opening.round, step):
+                    self._follow(node_id, self._rollout.take(reply), step, replies)
+                    continue
+                said = answer(reply.content, Ballot, Behind)
+                if isinstance(said, Behind):
+                    detours[node_id] += 1
+                    self._guide(node_id, said, step, replies, detours[node_id])
+                elif isinstance(said, Ballot) and self._take(node_id, said, step):
+                    voters.add(node_id)
             except PayloadError as error:
-                self._grid.reject(self._grid.names[node_id], f"it sent {error}")
-                self._lose(node_id, str(error))
+                self._rollout.refuse(node_id, error)
         if not voters:
             raise RunFailed(
                 f"no device of {self.opening.node} could vote in round {self.opening.round}, "
@@ -128,35 +134,43 @@ class Voting:
         self._fewest = min(self._fewest, len(voters))
         return len(voters)
 
-    def _take(
-        self, node_id: int, said: object, step: int, replies: Replies, voters: set[int]
+    def _guide(
+        self, node_id: int, said: Behind, step: int, replies: Replies, detours: int
     ) -> None:
-        """Count a ballot, or send what the device lacks and ask again."""
-        if isinstance(said, Behind):
-            if said.round == self.opening.round:
-                self._applied[node_id] = said.applied
-                replies.ask(self._ask(step, [node_id]))
-            else:
-                self._follow(node_id, self._rollout.start(node_id), step, replies)
-            return
-        assert isinstance(said, Ballot)
-        self._applied[node_id] = step - 1
-        if step == self._steps:
-            self._buffers[node_id] = said.buffers
+        """Send what a device lacks, and ask again."""
+        if detours > MOST_DETOURS:
+            raise PayloadError(f"{MOST_DETOURS} times in one step that it cannot follow")
+        if said.round != self.opening.round:
+            self._follow(node_id, self._rollout.start(node_id), step, replies)
+        elif said.applied < step:
+            self._applied[node_id] = said.applied
+            replies.ask(self._ask(step, [node_id]))
+        else:
+            raise PayloadError(f"that it is at decision {said.applied} in step {step}")
+
+    def _take(self, node_id: int, said: Ballot, step: int) -> bool:
+        """Count a ballot; return whether it was a vote."""
+        name, last = self._grid.names[node_id], step == self._steps and not said.abstains
+        buffers = from_bytes(said.buffers, self._buffers_before.size if last else 0)
         if said.abstains:
-            log.warning("%s abstains: %s", self._grid.names[node_id], said.abstains)
+            log.warning("%s abstains: %s", name, shortened(said.abstains))
             self.abstained += 1
-            return
-        self._count.add(node_id - 1, said.ballot)
-        voters.add(node_id)
-        self._took_part += self._examples[node_id - 1]
-        self._losses.append(said.loss)
+        else:
+            self._count.add(node_id - 1, said.ballot)
+            self._took_part += self._examples[node_id - 1]
+            self._losses.append(said.loss)
+            if last and as_finite(buffers, self._buffers_before):
+                self._buffers[node_id] = buffers
+            elif last:
+                log.warning("%s has buffers that are not finite: they are left out", name)
+        self._applied[node_id] = step - 1
+        return not said.abstains
 
     def _follow(
         self, node_id: int, messages: Iterator[Message], step: int, replies: Replies
     ) -> None:
         """Bring a device on to the base; once it is there, ask it as the others."""
-        following = list(messages)
+        following = [*messages, *self._rollout.unstick()]
         replies.ask(following)
         if not following and node_id in self._rollout.moved:
             self._applied[node_id] = 0
@@ -185,29 +199,16 @@ class Voting:
         for node_id, moved in self._rollout.moved.items():
             self._examples[node_id - 1] = moved.examples
 
-    def _lose(self, node_id: int, reason: str) -> None:
-        """Go on without a device for the rest of the round, if the quorum allows it."""
-        name = self._grid.names[node_id]
-        log.error("%s is out of this round: %s", name, reason)
-        self._members.discard(node_id)
-        if len(self._members) < self._grid.quorum:
-            raise RunFailed(
-                f"{self.opening.node} lost {name} and has {len(self._members)} of the "
-                f"{self._grid.quorum} devices that its quorum needs: {reason}"
-            )
-
     # -- at the end ------------------------------------------------------------------------------
 
     def _mean_buffers(self) -> bytes:
         """Return the mean of the devices' buffers, weighted by samples, in the devices' order."""
-        parts = [(node_id, data) for node_id, data in sorted(self._buffers.items()) if data]
-        if not parts:
-            return b""
-        total = sum(self._examples[node_id - 1] for node_id, _ in parts)
-        mean = np.zeros(len(parts[0][1]) // 4, np.float32)
-        for node_id, data in parts:
-            share = np.float32(self._examples[node_id - 1] / total)
-            mean += share * from_bytes(data, mean.size)
+        total = sum(self._examples[node_id - 1] for node_id in self._buffers)
+        if not total:
+            return self._rollout.base.buffers
+        mean = np.zeros_like(self._buffers_before)
+        for node_id, buffers in sorted(self._buffers.items()):
+            mean += np.float32(self._examples[node_id - 1] / total) * buffers
         return to_bytes(mean)
 
     def _news(self, step: int, voters: int, rate: float) -> bytes:

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +68,7 @@ class Checkpoints:
             CheckpointError: if that fails; the ones before it are as they were.
         """
         data = to_bytes(checkpoint)
-        path = self._path(checkpoint.round)
-        beside = path.with_suffix(".part")
+        path, beside = self._path(checkpoint.round), self._beside
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with beside.open("wb") as file:
@@ -89,9 +88,11 @@ class Checkpoints:
                 f"cannot write {path}: {error.strerror}",
                 "Make room or mend the folder and start again: the last good checkpoint is kept.",
             ) from error
-        for round_ in self.rounds():
-            if round_ > checkpoint.round or round_ <= checkpoint.round - KEPT:
-                self._path(round_).unlink(missing_ok=True)
+        self._remove(
+            self._path(round_)
+            for round_ in self.rounds()
+            if round_ > checkpoint.round or round_ <= checkpoint.round - KEPT
+        )
 
     def read(self, round_: int) -> Checkpoint | None:
         """Return the checkpoint of a round, or None if there is no whole one.
@@ -100,7 +101,10 @@ class Checkpoints:
         """
         path = self._path(round_)
         try:
-            return from_bytes(path.read_bytes())
+            checkpoint = from_bytes(path.read_bytes())
+            if checkpoint.round != round_:
+                raise CheckpointError(f"it is of round {checkpoint.round}")
+            return checkpoint
         except FileNotFoundError:
             return None
         except (OSError, CheckpointError) as error:
@@ -124,9 +128,24 @@ class Checkpoints:
         return sorted(int(match[1]) for name in names if (match := pattern.fullmatch(name)))
 
     def clear(self) -> None:
-        """Remove them all."""
-        for round_ in self.rounds():
-            self._path(round_).unlink(missing_ok=True)
+        """Remove them all.
+
+        Raises:
+            CheckpointError: if that fails.
+        """
+        self._remove([*map(self._path, self.rounds()), self._beside])
+
+    def _remove(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise CheckpointError(f"cannot remove {path}: {error.strerror}") from error
+
+    @property
+    def _beside(self) -> Path:
+        """Where a checkpoint is written; what was cut off there is overwritten by the next."""
+        return self._folder / f"{self._name}.part"
 
     def _path(self, round_: int) -> Path:
         return self._folder / f"{self._name}.{round_}.state"
@@ -137,7 +156,7 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
     head = json.dumps(
         {"run": checkpoint.run, "round": checkpoint.round, "facts": dict(checkpoint.facts)}
     )
-    arrays = {name: np.ascontiguousarray(array) for name, array in checkpoint.arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in checkpoint.arrays.items()}
     text = head.encode()
     body = len(text).to_bytes(8, "little") + text + save(arrays)
     return _MAGIC + hashlib.sha256(body).digest() + body
@@ -156,6 +175,9 @@ def from_bytes(data: bytes) -> Checkpoint:
     try:
         size = int.from_bytes(body[:8], "little")
         head = json.loads(body[8 : 8 + size])
-        return Checkpoint(head["run"], head["round"], load(body[8 + size :]), head["facts"])
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        run, round_, facts = head["run"], head["round"], head["facts"]
+        if not (type(run) is str and type(round_) is int and type(facts) is dict):
+            raise TypeError("its head is of other types")
+        return Checkpoint(run, round_, load(body[8 + size :]), facts)
+    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"it is damaged: {error}") from error

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
@@ -107,16 +107,11 @@ def certs(
     ] = False,
 ) -> None:
     """Make a CA and a certificate for each node, for `security.certs`."""
-    from hierfl.certs import make_certificates
+    from hierfl.certs import make_certificates, report
     from hierfl.config import load_config
 
     made = make_certificates(load_config(topology, sets), out, days=days, renew=renew)
-    width = max(len(one.name) for one in made)
-    for one in made:
-        state = "made" if one.new else "kept"
-        print(f"{one.name:{width}}  {state}, valid until {one.until:%Y-%m-%d}")
-    print(f"Each node needs from {out} ca.crt, NAME.crt and NAME.key, in the folder security.certs.")
-    print("Keys are secret: copy them with scp, say. ca.key stays here, it makes nodes.")
+    print("\n".join(report(made, out)))
 
 
 @app.command()
@@ -284,8 +279,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if lifeline.supervised():
         # Taking torch and gRPC down piece by piece takes a second, for which a launcher waits.
         logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
@@ -313,7 +309,8 @@ def _usage_error(error: click.UsageError) -> ConfigError:
 
 def _report(error: HierflError) -> int:
     if error.message:
-        print(render(error), file=sys.stderr)
+        with suppress(OSError):  # standard error may be a log on a disk that is full
+            print(render(error), file=sys.stderr, flush=True)
     return error.exit_code
 
 

@@ -59,6 +59,15 @@ class RunFailed(HierflError):
 
 SCREEN_LINES = 40
 
+LONGEST_WORDS = 1000
+"""Characters of a peer's own words that are logged and passed on."""
+
+
+def shortened(words: str) -> str:
+    """What a peer says, which may be anything, in a length fit for a log."""
+    return words if len(words) <= LONGEST_WORDS else words[:LONGEST_WORDS] + "..."
+
+
 
 def render(error: HierflError) -> str:
     """The text of `error` for a terminal: what happened, then what to do; one screen at most."""

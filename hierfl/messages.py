@@ -3,6 +3,9 @@
 Each is a frozen dataclass that travels as one ConfigRecord, whatever the transport. Fields that
 have their default value stay at home. What is of type bytes is payload, everything else framing.
 
+All numbers are within bounds: integers count something and are not negative, and what is a float
+here (a loss, a duration) fits a float32.
+
 The round and the step that a message belongs to are its group: "ROUND.STEP" in the metadata of the
 question, from where Flower copies it into the reply.
 """
@@ -16,7 +19,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from flwr.app import ConfigRecord, Message, RecordDict
 
-from hierfl.errors import PayloadError
+from hierfl.errors import PayloadError, shortened
 from hierfl.link.flower import config_content
 
 
@@ -167,6 +170,16 @@ def position(message: Message) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def expect(round_: int, rounds: int, step: int = 1, steps: int = 1) -> None:
+    """Check that a question is about one of the rounds 1 to `rounds` and the steps 1 to `steps`.
+
+    Raises:
+        PayloadError: if it is not.
+    """
+    if not (1 <= round_ <= rounds and 1 <= step <= steps):
+        raise PayloadError(f"a question on round {round_} of {rounds}, step {step} of {steps}")
+
+
 def reply(message: Message, content: Answer) -> Message:
     """Return the reply to a message."""
     return Message(to_content(content), reply_to=message)
@@ -181,7 +194,7 @@ def answer(content: RecordDict, *kinds: type[Answer]) -> Answer:
     for kind in kinds:
         if kind.__name__ in content:
             return cast(Answer, from_content(cast(Any, kind), content))
-    raise PayloadError(f"a message that is no {kinds[0].__name__}: {list(content)}")
+    raise _other_kind(kinds[0], content)
 
 
 def to_content(content: Content) -> RecordDict:
@@ -198,16 +211,20 @@ def from_content(kind: type[C], content: RecordDict) -> C:
     """Return the content of the given kind that a RecordDict holds; see `answer` for a choice.
 
     Raises:
-        PayloadError: if a field is missing, unknown or of another type.
+        PayloadError: if there is anything else, or a field is missing, unknown, of another type or
+            out of bounds.
     """
     record = content.get(kind.__name__)
-    if not isinstance(record, ConfigRecord):
-        raise PayloadError(f"a message that is no {kind.__name__}: {list(content)}")
+    if not isinstance(record, ConfigRecord) or len(content) != 1:
+        raise _other_kind(kind, content)
     types = _TYPES[kind]
     values: dict[str, Any] = dict(record.items())
     for name, value in values.items():
         if name not in types or not _fits(value, types[name]):
-            raise PayloadError(f"{kind.__name__} with {name} of type {type(value).__name__}")
+            what = f"{kind.__name__} with {name} of type {type(value).__name__}"
+            raise PayloadError(shortened(what))
+        if not _within_bounds(value):
+            raise PayloadError(f"{kind.__name__} with {name} out of bounds")
     for name, default in _DEFAULTS[kind].items():
         if default is MISSING and name not in values:
             raise PayloadError(f"{kind.__name__} without {name}")
@@ -220,6 +237,21 @@ def _fits(value: object, wanted: Any) -> bool:
     return type(value) is wanted
 
 
+def _within_bounds(value: object) -> bool:
+    match value:
+        case int():
+            return value >= 0
+        case float():
+            return abs(value) <= _LARGEST  # which NaN is not
+        case list():
+            return all(map(_within_bounds, value))
+    return True
+
+
+def _other_kind(kind: type, content: RecordDict) -> PayloadError:
+    return PayloadError(shortened(f"a message that is no {kind.__name__}: {list(content)}"))
+
+
 _QUESTIONS: dict[type, str] = {Base: "train.base", Round: "train.round", Vote: "train.vote"}
 _KINDS: tuple[type[Content], ...] = (Base, Moved, Round, Vote, Ballot, Report, Behind)
 _TYPES = {kind: get_type_hints(kind) for kind in _KINDS}
@@ -230,4 +262,5 @@ _DEFAULTS: dict[type, dict[str, Any]] = {
     }
     for kind in _KINDS
 }
+_LARGEST = (2 - 2.0**-23) * 2.0**127
 _GROUP = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")

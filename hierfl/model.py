@@ -27,6 +27,26 @@ def from_bytes(data: bytes, size: int) -> np.ndarray:
     return np.frombuffer(data, F32).astype(np.float32)
 
 
+def whole_from_bytes(data: bytes, size: int) -> np.ndarray:
+    """Return a whole model, as `from_bytes`.
+
+    Raises:
+        PayloadError: if there are more or fewer bytes, or a value is not finite.
+    """
+    values = from_bytes(data, size)
+    if not np.isfinite(values).all():
+        raise PayloadError("a model with values that are not finite")
+    return values
+
+
+def as_finite(buffers: np.ndarray, before: np.ndarray) -> bool:
+    """Return whether buffers are finite wherever they were before.
+
+    Whatever a model keeps in its buffers, a mask of infinities for one, is none of our business.
+    """
+    return bool((np.isfinite(buffers) | ~np.isfinite(before)).all())
+
+
 def model_hash(base: np.ndarray) -> str:
     """Return the SHA-256, in hex, of a base's little-endian float32 vector."""
     return hashlib.sha256(base.astype(F32, copy=False).data).hexdigest()

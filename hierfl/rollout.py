@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from flwr.app import Message
 
-from hierfl.errors import PayloadError, RunFailed
-from hierfl.link.grid import TreeGrid
+from hierfl.errors import PayloadError, RunFailed, shortened
+from hierfl.ledger import Faults, Traffic
+from hierfl.link.grid import Replies, TreeGrid
 from hierfl.messages import Base, Behind, Moved, Question, answer, questions
 
 log = logging.getLogger(__name__)
+
+MOST_DETOURS = 20
+"""How often a child may say that it cannot follow, on its way to one base or one step."""
 
 
 @dataclass
@@ -22,6 +27,9 @@ class Rollout:
     A child that is at the base before follows with the change alone; one that lost its state in
     the round before redoes that round first; any other takes the whole model.
 
+    A child that fails is out of the round, one that breaks the protocol or holds other bits is
+    sent away; the others go on, as long as they are a quorum.
+
     Args:
         grid: the children.
         round: the round that starts from the base.
@@ -30,8 +38,10 @@ class Rollout:
         hash: the base's `model_hash`.
         redo: returns (round, step, question) that makes a child redo the round before, or None
             if this parent cannot help it.
+        most_examples: how many samples a child may claim to hold.
 
     Attributes:
+        members: the node ids of the children that take part in the round.
         moved: the answers of the children that are at the base, by node id.
         stuck: the children that must redo the round before and cannot.
     """
@@ -42,28 +52,38 @@ class Rollout:
     whole: Callable[[], Base]
     hash: str
     redo: Callable[[], tuple[int, int, Question] | None]
+    most_examples: int
+    members: set[int] = field(init=False)
     moved: dict[int, Moved] = field(default_factory=dict)
     stuck: set[int] = field(default_factory=set)
-    _entire: set[int] = field(default_factory=set)
+    _detours: Counter[int] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.members = set(self.grid.names)
 
     def run(self, timeout: float) -> None:
         """Bring all children there, or, after `timeout` seconds, a quorum.
 
         Raises:
-            RunFailed: if a child fails, or holds other bits.
+            RunFailed: if so many children are lost that the quorum cannot be reached.
         """
-        replies = self.grid.stream(self._first(self.grid.names), timeout=timeout)
-        for reply in replies:
-            replies.ask(self.take(reply))
+        self.bring(self.grid.names, timeout)
+
+    def bring(self, node_ids: Iterable[int], timeout: float) -> None:
+        """Bring some children there; see `run`."""
+        self._take_all(self.grid.stream(self._first(node_ids), timeout=timeout))
 
     def run_whole(self, timeout: float) -> None:
-        """Send the whole model to those that are stuck; what they had computed is lost."""
+        """Send the whole model to those that are stuck."""
+        self._take_all(self.grid.stream(self.unstick(), timeout=timeout))
+
+    def unstick(self) -> Iterator[Message]:
+        """Return the whole model for those that are stuck; what they had computed is lost."""
         for node_id in self.stuck:
             log.warning("%s starts from the whole model", self.grid.names[node_id])
-        replies = self.grid.stream(self._send_whole(*self.stuck), timeout=timeout)
+        messages = self._send_whole(*self.stuck)
         self.stuck.clear()
-        for reply in replies:
-            replies.ask(self.take(reply))
+        return messages
 
     def start(self, node_id: int) -> Iterator[Message]:
         """Return the first message for one child."""
@@ -73,36 +93,79 @@ class Rollout:
         """Take a child's reply to a message of this rollout; return what to send it next.
 
         Raises:
-            RunFailed: if the child failed, or holds other bits.
+            PayloadError: if it is none, or the child holds other bits.
         """
         node_id = reply.metadata.src_node_id
-        name = self.grid.names[node_id]
-        if reply.has_error():
-            raise RunFailed(f"{name}: {reply.error.reason}")
         if reply.metadata.message_type != "train.base":  # the round before is redone
+            self._count(node_id)
             return self._first([node_id])
-        try:
-            said = answer(reply.content, Moved, Behind)
-        except PayloadError as error:
-            raise RunFailed(f"{name} sent {error}") from error
+        said = answer(reply.content, Moved, Behind)
         if isinstance(said, Behind):
+            self._count(node_id)
             return self._behind(node_id, said)
         assert isinstance(said, Moved)
+        self._check(said)
+        self.moved[node_id] = said
+        self._detours.pop(node_id, None)
+        return iter(())
+
+    def lose(self, node_id: int, reason: str, hint: str | None = None) -> None:
+        """Go on without a child for the rest of the round.
+
+        Raises:
+            RunFailed: if those that are left are no quorum.
+        """
+        name, reason, quorum = self.grid.names[node_id], shortened(reason), self.grid.quorum
+        log.error("%s is out of round %d: %s", name, self.round, reason)
+        self.members.discard(node_id)
+        self.moved.pop(node_id, None)
+        left = len(self.members)
+        if left < quorum:
+            share = f" ({left} are left, the quorum is {quorum})" if quorum < self._all else ""
+            raise RunFailed(f"{name}: {reason}{share}", hint)
+
+    def refuse(self, node_id: int, error: PayloadError) -> None:
+        """Send a child away for good that broke the protocol; see `lose`."""
+        name = self.grid.names[node_id]
+        self.grid.reject(name, f"it sent {error}")
+        self.lose(node_id, f"it sent {error}", error.hint)
+
+    @property
+    def _all(self) -> int:
+        return len(self.grid.names)
+
+    def _take_all(self, replies: Replies) -> None:
+        for reply in replies:
+            node_id = reply.metadata.src_node_id
+            if reply.has_error():
+                self.lose(node_id, str(reply.error.reason))
+                continue
+            try:
+                replies.ask(self.take(reply))
+            except PayloadError as error:
+                self.refuse(node_id, error)
+
+    def _check(self, said: Moved) -> None:
+        if not 1 <= said.examples <= self.most_examples:
+            raise PayloadError(f"a number of samples of {said.examples}")
+        Traffic.from_list(said.traffic)
+        Faults.from_list(said.faults)
         if said.hash != self.hash:
-            raise RunFailed(
-                f"the model of {name} differs from its parent's at the start of round "
-                f"{self.round}: {said.hash[:12]} is not {self.hash[:12]}",
+            raise PayloadError(
+                f"a model that differs from its parent's at the start of round {self.round}: "
+                f"{said.hash[:12]} is not {self.hash[:12]}",
                 "All nodes must run the same hierfl; a user's own algorithm must apply a "
                 "decision in exactly rounded operations only.",
             )
-        self.moved[node_id] = said
-        return iter(())
+
+    def _count(self, node_id: int) -> None:
+        self._detours[node_id] += 1
+        if self._detours[node_id] > MOST_DETOURS:
+            raise PayloadError(f"{MOST_DETOURS} times that it cannot follow")
 
     def _behind(self, node_id: int, said: Behind) -> Iterator[Message]:
         name = self.grid.names[node_id]
         log.info("%s is behind: at round %d, not %d", name, said.round, self.round)
-        if node_id in self._entire:
-            raise RunFailed(f"{name} cannot take the whole model")
         if said.round == self.round - 1 and said.round > 0:
             if (task := self.redo()) is None:
                 self.stuck.add(node_id)
@@ -116,6 +179,5 @@ class Rollout:
         return questions(dict.fromkeys(node_ids, content), self.round)
 
     def _send_whole(self, *node_ids: int) -> Iterator[Message]:
-        self._entire.update(node_ids)
         content = self.whole()
         return questions(dict.fromkeys(node_ids, content), self.round)

@@ -194,7 +194,8 @@ class Algorithm(ABC):
         """Turn a round's reports, in the edges' order, into the change of the global model.
 
         Raises:
-            PayloadError: if some bytes are no report of this algorithm.
+            PayloadError: if some bytes are no report of this algorithm. The state is then as it
+                was.
         """
 
     # -- sizes, for the plan of bytes and the limits of the link ----------------------------------

@@ -92,10 +92,11 @@ class EFLion(Algorithm):
         """Average the tallies; send the edges what moves C to the mean of the C_q."""
         d, steps = self.layout.d, self.settings.steps
         size = tally.tally_size(d, steps, held=False)
-        total = np.zeros(d)
+        total, moves = np.zeros(d), np.zeros(d)
         for report in reports:
             total += report.share * tally.decode(report.payload[:size], d, steps)
-            state["mean"] += report.share * self.control.decode(report.payload[size:])
+            moves += report.share * self.control.decode(report.payload[size:])
+        state["mean"] += moves
         gap = (state["mean"] - state["common"]).astype(np.float32)
         part = self.control.encode(gap, at.draw("control"))
         state["common"] += self.control.decode(part)
@@ -116,6 +117,7 @@ class _Round(EdgeRound):
         self._state = state
         self._scales: dict[int, np.ndarray] = {}
         self._clipped: dict[int, np.ndarray] = {}
+        self._typical = np.zeros(0, np.float32)
         self._ballots: dict[int, np.ndarray] = {}
         self._sum = np.zeros(algorithm.layout.d, np.float32)
         self._tally = tally.Tally(algorithm.layout.d)
@@ -123,14 +125,14 @@ class _Round(EdgeRound):
     def add(self, device: int, ballot: bytes) -> None:
         """Keep a ballot, and the scales that come with a device's first."""
         scales, d = self._algorithm.scales, self._algorithm.layout.d
-        size = signs.packed_size(d)
-        if len(ballot) == scales.size + size:
-            self._scales[device] = scales.decode(ballot[: scales.size])
+        head = len(ballot) - signs.packed_size(d)
+        bits = signs.check(ballot[max(head, 0) :], d)
+        if head:
+            self._scales[device] = scales.decode(ballot[:head])
             self._clipped.clear()
-            ballot = ballot[scales.size :]
-        elif device not in self._scales:
+        elif not self._scales:
             raise PayloadError("a first ballot without scales")
-        self._ballots[device] = signs.check(ballot, d)
+        self._ballots[device] = bits
 
     def decide(self, at: Step) -> bytes:
         """Return the sign of the Lion blend of the corrected mean."""
@@ -151,12 +153,16 @@ class _Round(EdgeRound):
         return bits.tobytes()
 
     def _scale(self, device: int) -> np.ndarray:
-        """Return a device's scales, clipped at four times the cluster's median."""
-        if device not in self._clipped:
+        """Return a device's scales, clipped at four times the cluster's median.
+
+        One whose first ballot came too late to count has those of the median.
+        """
+        if not self._clipped:
             median = np.median(np.stack([self._scales[k] for k in sorted(self._scales)]), axis=0)
-            limit = LARGEST_SCALE * median.astype(np.float32)
+            self._typical = median.astype(np.float32)
+            limit = LARGEST_SCALE * self._typical
             self._clipped = {k: np.minimum(s, limit) for k, s in self._scales.items()}
-        return self._clipped[device]
+        return self._clipped.get(device, self._typical)
 
     def report(self) -> bytes:
         """Return the tally and the change of C_q, and change C_q."""

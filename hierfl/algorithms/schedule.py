@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from hierfl.errors import PayloadError
+
 
 def learning_rate(schedule: str, lr: float, round_: int, rounds: int) -> np.float32:
     """Return the learning rate of a round.
@@ -30,5 +32,15 @@ def to_bits(lr: np.float32) -> int:
 
 
 def from_bits(bits: int) -> np.float32:
-    """Undo `to_bits`."""
+    """Undo `to_bits`.
+
+    Raises:
+        PayloadError: if these are not the bits of a finite rate, 0 or above.
+    """
+    if not 0 <= bits < _INFINITY:
+        raise PayloadError(f"a learning rate of the bits {bits}")
     return np.uint32(bits).view(np.float32)
+
+
+_INFINITY = 0x7F800000
+"""Below it, as unsigned integers, are the bits of all finite float32 without a sign."""

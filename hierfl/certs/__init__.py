@@ -4,6 +4,6 @@ A certificate says who a node is (its name in the topology) and what it may be: 
 parent, a device only a child, an edge both. Nothing here is needed while a federation runs.
 """
 
-from hierfl.certs.make import CA_DAYS, DAYS, Certified, make_certificates
+from hierfl.certs.make import CA_DAYS, DAYS, Certified, make_certificates, report
 
-__all__ = ["CA_DAYS", "DAYS", "Certified", "make_certificates"]
+__all__ = ["CA_DAYS", "DAYS", "Certified", "make_certificates", "report"]

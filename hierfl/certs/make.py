@@ -96,6 +96,25 @@ def make_certificates(
         raise ConfigError("--out", f"{error.filename or folder}: {error.strerror}") from None
 
 
+def report(made: list[Certified], folder: Path) -> list[str]:
+    """Return what to tell a person about the certificates in a folder, in lines."""
+    now, width = datetime.now(UTC), max(len(one.name) for one in made)
+    lines = []
+    for one in made:
+        life = "valid until" if one.until > now else "expired on"
+        lines.append(
+            f"{one.name:{width}}  {'made' if one.new else 'kept'}, {life} {one.until:%Y-%m-%d}"
+        )
+    if any(one.until <= now for one in made[1:]):
+        lines.append("To make anew what has expired, add --renew; keys stay, so that only")
+        lines.append("the NAME.crt must be copied again.")
+    lines += [
+        f"Each node needs ca.crt, NAME.crt and NAME.key of {folder}, where its security.certs is.",
+        "A key is secret: copy it over ssh, say. ca.key stays here: who has it can be any node.",
+    ]
+    return lines
+
+
 class _Maker:
     """Makes what is missing in a folder.
 
@@ -152,7 +171,9 @@ class _Maker:
             certificate.verify_directly_issued_by(self._ca)
         except (ValueError, TypeError, InvalidSignature):
             hint = "Use --renew to replace it, or an empty --out."
-            raise ConfigError("--out", f"{file} is not of the CA in {self._ca_file}", hint) from None
+            raise ConfigError(
+                "--out", f"{file} is not of the CA in {self._ca_file}", hint
+            ) from None
 
 
 def _nodes(config: Config) -> Iterator[_Node]:

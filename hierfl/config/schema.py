@@ -161,6 +161,16 @@ class Security(Part):
     insecure: Bool = False
 
 
+class Faults(Part):
+    """Devices that lie, for tests of what a federation survives.
+
+    Those in `sign_flip` vote for the opposite of what they found, those in `random_vote` for noise.
+    """
+
+    sign_flip: tuple[Name, ...] = ()
+    random_vote: tuple[Name, ...] = ()
+
+
 class Cloud(Part):
     address: Address = "127.0.0.1:0"
 
@@ -196,6 +206,7 @@ class Config(Part):
     uplink: Uplink = Uplink()
     quorum: Quorum = Quorum()
     security: Security = Security()
+    faults: Faults = Faults()
     cloud: Cloud = Cloud()
     edges: Annotated[tuple[Edge, ...], AfterValidator(_not_empty)]
 
@@ -206,6 +217,19 @@ class Config(Part):
         fixed = [(place, address) for place, address in addresses if not address.endswith(":0")]
         _refuse_twins("address", fixed)
         _refuse_twins("name", self._places())
+        return self
+
+    @model_validator(mode="after")
+    def _liars_are_devices(self) -> Config:
+        known = [device for edge in self.edges for device in edge.devices]
+        named = [(f"faults.sign_flip.{i}", name) for i, name in enumerate(self.faults.sign_flip)]
+        named += [
+            (f"faults.random_vote.{i}", name) for i, name in enumerate(self.faults.random_vote)
+        ]
+        for place, name in named:
+            if name not in known:
+                raise wrong(f"{place}: no device is named {name!r}{_nearest(name, known)}")
+        _refuse_twins("device", named)
         return self
 
     def _places(self) -> Iterator[tuple[str, str]]:
@@ -254,6 +278,11 @@ def _refuse_twins(what: str, placed: Any) -> None:
         if value in seen:
             raise wrong(f"{place} and {seen[value]} have the same {what} {value!r}")
         seen[value] = place
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _no_such(what: str, name: str, known: list[str]) -> ConfigError:

@@ -6,6 +6,7 @@ import torch
 
 from hierfl.config import Config
 from hierfl.learning.flat import FlatModel
+from hierfl.learning.lies import RandomVote, SignFlip
 from hierfl.learning.models import build_model
 from hierfl.learning.partition import partition
 from hierfl.learning.split import Data
@@ -25,6 +26,8 @@ def make_model(config: Config, data: Data) -> FlatModel:
 def make_trainer(config: Config, name: str, data: Data) -> Trainer:
     """Return the trainer of the device called `name`, with a copy of its samples.
 
+    One that `faults` names gets a trainer that lies.
+
     Raises:
         ConfigError: if the partition leaves a device without samples.
     """
@@ -33,4 +36,9 @@ def make_trainer(config: Config, name: str, data: Data) -> Trainer:
     labels = data.train.labels.numpy()
     shards = partition(labels, config.tree(), chosen.kind, seed=config.seed, **options)
     split = data.train.take(torch.from_numpy(shards[name]))
-    return Trainer(make_model(config, data), split, config.algorithm.batch_size)
+    kind = Trainer
+    if name in config.faults.sign_flip:
+        kind = SignFlip
+    elif name in config.faults.random_vote:
+        kind = RandomVote
+    return kind(make_model(config, data), split, config.algorithm.batch_size)

@@ -34,9 +34,11 @@ class Child:
         An exception of the app becomes an error reply, as on Flower's own engine.
 
         Raises:
-            ValueError: if `data` is no Flower message.
+            ValueError: if `data` is no Flower message with a content.
         """
         request = message_from_bytes(data)
+        if not request.has_content():
+            raise ValueError("a request without a content")
         message_id = request.metadata.message_id
         if self._last is None or self._last[0] != message_id:
             payload, frame = self._run(request)

@@ -109,7 +109,8 @@ class LinkClient:
             if time.monotonic() - away_since > self._patience:
                 raise LinkError(
                     f"{self._name} has no parent at {self._address}: {reason}",
-                    "Is the parent running, and its address right and reachable from here?",
+                    "Is the parent running, its address right and reachable from here, and "
+                    "security.certs set at both or neither?",
                 )
             nap = pause * self._jitter.uniform(0.5, 1.0)
             if reason != said or time.monotonic() - said_at > SAY_AGAIN_S:

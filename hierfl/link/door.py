@@ -12,6 +12,8 @@ import asyncio
 import os
 import socket
 import stat
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
@@ -19,6 +21,9 @@ from urllib.parse import unquote
 
 LOOK_S = 0.1
 """Seconds between two looks at whether a peer is still there."""
+
+MANY = 50
+"""While so many knock at once they are counted by these looks alone: a crowd is not worth more."""
 
 
 class Door:
@@ -37,33 +42,51 @@ class Door:
         self._turned_away = turned_away
         self._limit = limit
         self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
         self._inside: set[str] = set()
-        self._watched: dict[str, asyncio.Task[None]] = {}
+        self._due: dict[str, float] = {}
+        self._watcher: asyncio.Task[None] | None = None
 
     def knock(self) -> None:
         """Take notice of a handshake's start; in whichever thread."""
-        here = _peers(self.port)
+        with self._lock:
+            if len(self._due) < MANY:
+                self._notice(_peers(self.port))
         with suppress(RuntimeError):  # the loop has ended meanwhile
-            self._loop.call_soon_threadsafe(self._look, here)
+            self._loop.call_soon_threadsafe(self._wake)
 
     def enter(self, peer: str) -> None:
         """Take notice of a stream, which a peer whose handshake succeeded has opened."""
-        self._inside.add(unquote(peer))
+        with self._lock:
+            self._inside.add(unquote(peer))
+            self._due.pop(unquote(peer), None)
 
-    def _look(self, here: set[str]) -> None:
+    def _notice(self, here: set[str]) -> None:
         self._inside &= here
-        for peer in here - self._inside - self._watched.keys():
-            self._watched[peer] = asyncio.create_task(self._watch(peer))
+        for peer in here - self._inside - self._due.keys():
+            self._due[peer] = time.monotonic() + self._limit
 
-    async def _watch(self, peer: str) -> None:
-        end = self._loop.time() + self._limit
-        while self._loop.time() < end and peer in _peers(self.port):
+    def _wake(self) -> None:
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while self._due:
             await asyncio.sleep(LOOK_S)
-            if peer in self._inside:
-                break
-        else:
-            self._turned_away(peer)
-        del self._watched[peer]
+            for peer in self._judged():
+                self._turned_away(peer)
+        self._watcher = None
+
+    def _judged(self) -> list[str]:
+        """Return those that are gone, or whose time is over; the others stay due."""
+        with self._lock:
+            here, now = _peers(self.port), time.monotonic()
+            self._notice(here)
+            judged = [peer for peer, due in self._due.items() if peer not in here or now >= due]
+            for peer in judged:
+                del self._due[peer]
+            self._inside |= here.intersection(judged)  # they need no second verdict
+            return judged
 
 
 def _peers(port: int) -> set[str]:

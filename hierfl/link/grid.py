@@ -20,6 +20,7 @@ from typing import NamedTuple
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from hierfl.errors import shortened
 from hierfl.ledger import Faults, Ledger
 from hierfl.link import envelope
 from hierfl.link.flower import (
@@ -153,6 +154,7 @@ class TreeGrid(Grid):
         self.ledger = Ledger()
         self._max_missed = max_missed
         self._missed: Counter[str] = Counter()
+        self._banned: dict[str, str] = {}
         self.reconnects = 0
         self.restarts = 0
         self.rejected = 0
@@ -207,7 +209,8 @@ class TreeGrid(Grid):
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Send messages, and return their identifiers.
 
-        A content that several messages share is serialized once.
+        A content that several messages share is serialized once. Who was sent away is sent nothing;
+        the reply is an error.
 
         Raises:
             ValueError: if a message is addressed to no child of this parent.
@@ -217,11 +220,16 @@ class TreeGrid(Grid):
             if message.metadata.dst_node_id not in self.names:
                 raise ValueError(f"no child has the node id {message.metadata.dst_node_id}")
         batch: list[tuple[str, str, bytes]] = []
+        message_ids: list[str] = []
         shared: dict[int, tuple[RecordDict, bytes, int]] = {}
         for message in messages:
             child = self.names[message.metadata.dst_node_id]
             message_id = f"{self._instance}-{next(self._serial)}"
             stamp(message, message_id)
+            if child in self._banned:
+                self.arrived[message_id] = error_reply(message, self._banned[child])
+                message_ids.append(message_id)
+                continue
             content = message.content
             if id(content) not in shared:
                 # The content itself is kept, so that its id names nothing else meanwhile.
@@ -232,8 +240,9 @@ class TreeGrid(Grid):
             self._asked[message_id] = child, message
             self.ledger.add(child, "down", payload=payload, message=len(frame))
             batch.append((child, message_id, frame))
+            message_ids.append(message_id)
         self._send(batch)
-        return [message_id for _, message_id, _ in batch]
+        return message_ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Return the replies that have arrived to the given messages, without waiting."""
@@ -287,15 +296,17 @@ class TreeGrid(Grid):
             self.away.discard(child)
 
     def reject(self, child: str, reason: str) -> None:
-        """Send away a child that broke the protocol; its open requests get error replies."""
+        """Send away a child that broke the protocol; its requests get error replies."""
+        reason = shortened(reason)
         log.warning("%s is sent away: %s", child, reason)
         self.rejected += 1
         self.away.add(child)
+        self._banned[child] = f"{child} was sent away: {reason}"
         self._part(child, reason)
         for message_id, (asked, request) in list(self._asked.items()):
             if asked == child:
                 del self._asked[message_id]
-                self.arrived[message_id] = error_reply(request, f"{child} was sent away: {reason}")
+                self.arrived[message_id] = error_reply(request, self._banned[child])
 
     # -- replies ---------------------------------------------------------------------------------
 
@@ -306,6 +317,8 @@ class TreeGrid(Grid):
             item = self._inbox.get(left > 0, None if left == math.inf else left)
         except Empty:
             return False
+        if item.child in self._banned:
+            return True  # it had more to say
         if isinstance(item, Broken):
             self.reject(item.child, item.reason)
             return True
@@ -318,9 +331,12 @@ class TreeGrid(Grid):
             self.reject(item.child, "it answered in the name of another node")
             return True
         request_id = reply.metadata.reply_to_message_id
-        asked, _ = self._asked.get(request_id, (None, None))
+        asked, request = self._asked.get(request_id, (None, None))
         if asked not in (None, item.child):
             self.reject(item.child, f"it answered a request to {asked}")
+            return True
+        if request is not None and _subject(reply) != _subject(request):
+            self.reject(item.child, f"it answered {_subject(request)} with {_subject(reply)}")
             return True
         self.heard_of(item.child)
         payload = envelope.payload_bytes(reply.content) if reply.has_content() else 0
@@ -332,3 +348,8 @@ class TreeGrid(Grid):
             del self._asked[request_id]
             self.arrived[request_id] = reply
         return True
+
+
+def _subject(message: Message) -> str:
+    """Return what a message is about, which a reply has in common with its request."""
+    return f"{message.metadata.message_type} {message.metadata.group_id}"

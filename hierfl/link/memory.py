@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from hierfl.errors import LinkError
 from hierfl.link import envelope
 from hierfl.link.child import Child
-from hierfl.link.grid import Arrival, TreeGrid
+from hierfl.link.grid import Arrival, Broken, TreeGrid
 
 
 class MemoryGrid(TreeGrid):
@@ -36,7 +37,12 @@ class MemoryGrid(TreeGrid):
         for name, _, frame in batch:
             if name in self._children:
                 reply = self._children[name].answer(envelope.parse(frame).message)
-                self._inbox.put(Arrival(name, envelope.parse(reply).message, len(reply)))
+                try:
+                    message = envelope.parse(reply).message
+                except LinkError as error:
+                    self._inbox.put(Broken(name, f"it sent {error}"))
+                else:
+                    self._inbox.put(Arrival(name, message, len(reply)))
 
     def _forget(self, message_ids: Iterable[str]) -> None:
         """Nothing is ever under way here: a request is answered before `_send` returns."""

@@ -213,18 +213,22 @@ class LinkGrid(TreeGrid):
 
     def _bind(self, server: grpc.aio.Server) -> int:
         """Return the port at which the server will listen."""
+        port: int
         if self._credentials is None:
-            return server.add_insecure_port(self._address)
-        self._door = door = Door(self._unheard, self._heartbeat)
-        credentials = self._credentials.to_children(door.knock)
-        door.port = server.add_secure_port(self._address, credentials)
-        return door.port
+            port = server.add_insecure_port(self._address)
+        else:
+            self._door = Door(self._unheard, self._heartbeat)
+            credentials = self._credentials.to_children(self._door.knock)
+            self._door.port = port = server.add_secure_port(self._address, credentials)
+        return port
 
     def _unheard(self, peer: str) -> None:
         """A connection has come to nothing before there was a stream."""
         self.rejected += 1
         log.warning(
-            "turned away %s: it did not come through TLS with a valid certificate of this CA", peer
+            "turned away %s: it said nothing, or nothing in TLS with a certificate of this CA that "
+            "is valid now",
+            peer,
         )
 
     async def _attach(self, _: object, context: _Context) -> None:

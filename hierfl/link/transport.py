@@ -18,6 +18,7 @@ def _common(max_frame: int, heartbeat: float) -> _Options:
         ("grpc.max_send_message_length", -1),
         ("grpc.keepalive_time_ms", half),
         ("grpc.keepalive_timeout_ms", half),
+        ("grpc.http2.ping_timeout_ms", half),  # without it gRPC waits a minute, whatever is above
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
     ]

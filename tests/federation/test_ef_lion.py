@@ -82,3 +82,15 @@ def test_scales_are_finite_and_keep_row_means(x: np.ndarray) -> None:
     kept = decoded[:35].reshape(5, 7).mean(axis=1)
     seen = rows > 2.0**-29
     np.testing.assert_allclose(kept[seen], rows[seen], rtol=0.05)
+
+
+def test_a_device_whose_first_ballot_came_too_late_has_the_median_s_scales() -> None:
+    algorithm = EFLion(LAYOUT, Settings(steps=2))
+    round_ = algorithm.edge_round(algorithm.edge_state(), [1, 1, 1])
+    bits = signs.pack(np.ones(LAYOUT.d, np.float32)).tobytes()
+    for device in (0, 1):
+        round_.add(device, algorithm.scales.encode(np.full(LAYOUT.d, 0.01, np.float32)) + bits)
+    round_.decide(Step(1, "edge", 1, 1, np.float32(0)))
+    round_.add(2, bits)
+    round_.decide(Step(1, "edge", 1, 2, np.float32(0)))
+    np.testing.assert_allclose(round_._sum, 2 * 0.01, rtol=0.1)  # type: ignore[attr-defined]

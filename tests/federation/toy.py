@@ -73,6 +73,7 @@ class Toy:
         trainers: by device.
         devices: by name.
         results: one a round.
+        grids: by edge.
     """
 
     config: Config
@@ -82,6 +83,7 @@ class Toy:
     strategy: HierStrategy
     results: list[RoundResult]
     news: list[bytes] = field(default_factory=list)
+    grids: dict[str, MemoryGrid] = field(default_factory=dict)
 
     def run(self) -> tuple[Traffic, Faults]:
         """Run all rounds."""
@@ -114,18 +116,17 @@ def toy(
     devices = {name: Device(name, config, trainers[name]) for name in names}  # type: ignore[arg-type]
     results: list[RoundResult] = []
     news: list[bytes] = []
-    edges = {}
+    edges, grids = {}, {}
     for edge, members in config.tree().items():
         children = {name: Child(device_app(devices[name]), _context()) for name in members}
-        cluster = Cluster(
-            edge, MemoryGrid(children, config.quorum.devices), config, news.append
-        )
+        grids[edge] = MemoryGrid(children, config.quorum.devices)
+        cluster = Cluster(edge, grids[edge], config, news.append)
         edges[edge] = Child(edge_app(cluster), _context())
     grid = MemoryGrid(edges, config.quorum.edges)
     base = np.linspace(-1, 1, layout.d, dtype=np.float32)
     first = np.zeros(buffers, np.float32)
     strategy = HierStrategy(config, grid, layout, base, first, results.append)
-    return Toy(config, trainers, devices, grid, strategy, results, news)
+    return Toy(config, trainers, devices, grid, strategy, results, news, grids)
 
 
 def _context() -> Context:

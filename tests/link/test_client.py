@@ -51,6 +51,8 @@ def test_a_client_says_hello_first_and_knows_its_run_at_the_next() -> None:
         client = LinkClient(parent.address, "a", echo_app("a"), model="m", plan="p")
         assert Leaf(client, "a").join() is None
     body = pb.Hello(name="a", protocol=envelope.PROTOCOL, model="m", plan="p")
+    body.instance = hellos[0].hello.instance
+    assert len(body.instance) == 16
     assert hellos[0] == pb.Frame(hello=body)
     body.run = "run-7"
     assert hellos[1] == pb.Frame(hello=body)

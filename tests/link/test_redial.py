@@ -10,7 +10,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 import hierfl.link.client
-from hierfl.link import link_pb2 as pb
+from hierfl.errors import RunFailed
 from hierfl.link.client import LinkClient
 from hierfl.link.server import LinkGrid
 from tests.link.raw import Wire
@@ -150,17 +150,25 @@ def test_many_cuts(grid: LinkGrid, wire: Wire, leaf: Leaf, app: Slow) -> None:
 
 def test_a_parent_that_is_started_again(wire: Wire, grid: LinkGrid, leaf: Leaf) -> None:
     grid.send_and_receive([say("the first welcome has been read when this is", 1)])
-    welcomes: list[pb.Welcome] = []
-    leaf.client._on_welcome = welcomes.append
     with LinkGrid("127.0.0.1:0", ["z", "a"]) as second:
-        wire.target = second.open(run="another run")
+        wire.target = second.open(run=leaf.client._run)
         wire.cut()
         with second._presence:
             assert second._presence.wait_for(lambda: 2 in second.get_node_ids(), LIMIT_S)
         (reply,) = second.send_and_receive([say("", 2, "query.node")])
         assert text(reply) == "2"
-        assert second.reconnects == 0
-        assert [w.run for w in welcomes] == ["another run"]
+        assert second.reconnects == second.restarts == 0
+
+
+def test_a_parent_in_another_run_is_none(wire: Wire, grid: LinkGrid, app: ClientApp) -> None:
+    leaf = Leaf(LinkClient(wire.address, "a", app), "a")
+    assert not grid.wait_for_children(LIMIT_S)
+    grid.send_and_receive([say("the first welcome has been read when this is", 1)])
+    with LinkGrid("127.0.0.1:0", ["z", "a"]) as second:
+        wire.target = second.open(run="another run")
+        wire.cut()
+        error = leaf.join()
+    assert isinstance(error, RunFailed) and "in another run now" in str(error)
 
 
 def test_a_port_that_has_just_been_used_can_be_used_again(app: Slow) -> None:

@@ -73,8 +73,9 @@ def test_the_defaults():
         downlink: {codec: null, bits: null, fraction: null}
         uplink: {codec: null}
         quorum: {devices: 1.0, edges: 1.0, step_timeout: 30.0, round_timeout: 600.0,
-                 heartbeat: 10.0}
+                 max_missed: 5, heartbeat: 10.0}
         security: {certs: null, insecure: false}
+        faults: {sign_flip: [], random_vote: []}
         cloud: {address: "127.0.0.1:0"}
         edges:
           - {name: east, address: "127.0.0.1:0", devices: [east-0, east-1, east-2]}

@@ -239,6 +239,7 @@ def test_the_command_line_of_a_node(tmp_path):
     start = [sys.executable, "-m", "hierfl.cli"]
     assert node_command("device", "a-0", sets, tmp_path) == [
         *start, "device", config, "--name", "a-0", *sets,
+        "--state", str(tmp_path / "checkpoints"),
     ]  # fmt: skip
     assert node_command("cloud", "cloud", sets, tmp_path) == [
         *start, "cloud", config, "--name", "cloud", *sets, "--out", str(tmp_path),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -9,121 +11,100 @@ from flwr.clientapp import ClientApp
 from hierfl.errors import RunFailed
 from hierfl.link.child import Child
 from hierfl.link.memory import MemoryGrid
-from hierfl.messages import Ballot, Base, Moved, from_content, position, reply
+from hierfl.messages import Base, Behind, Moved, Report, Round, from_content, position, reply
 from hierfl.rollout import Rollout
 
 HASH = "0f" * 32
+CHANGE = Base(1, change=b"change")
+WHOLE = Base(1, model=b"model", layout="[]")
+
+Answer = Moved | Behind | Report | Exception
 
 
 class Node:
-    """A child that notes which bases it is sent.
+    """A child that notes what it is asked, and answers as told.
 
     Attributes:
-        told: (round, base) of each.
-        answer: what it answers; an exception is raised.
-        silent: whether it does not answer at all.
+        told: (round, content) of each question.
+        answers: what it says to bases, in turn; the last one again and again.
     """
 
-    def __init__(self, examples: int) -> None:
-        self.told: list[tuple[int, Base]] = []
-        self.answer: Moved | Ballot | Exception = Moved(HASH, examples)
-        self.silent = False
+    def __init__(self, *answers: Answer) -> None:
+        self.told: list[tuple[int, Base | Round]] = []
+        self.answers = list(answers)
         self.app = ClientApp()
 
         @self.app.train("base")
         def base(message: Message, context: Context) -> Message:
             self.told.append((position(message)[0], from_content(Base, message.content)))
-            if isinstance(self.answer, Exception):
-                raise self.answer
-            return reply(message, self.answer)
+            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            if isinstance(answer, Exception):
+                raise answer
+            return reply(message, answer)
+
+        @self.app.train("round")
+        def round_(message: Message, context: Context) -> Message:
+            self.told.append((position(message)[0], from_content(Round, message.content)))
+            return reply(message, Report(b"report", 1, 0.0, 1))
 
 
-class Grid(MemoryGrid):
-    """A MemoryGrid on which silent nodes are not heard of."""
-
-    def __init__(self, nodes: dict[str, Node], quorum: float) -> None:
-        context = Context(1, 0, {}, RecordDict(), {})
-        children = {name: Child(node.app, context) for name, node in nodes.items()}
-        super().__init__(children, quorum)
-        self._nodes = nodes
-
-    def _send(self, batch) -> None:  # type: ignore[no-untyped-def]
-        super()._send([request for request in batch if not self._nodes[request[0]].silent])
+def rollout(
+    nodes: dict[str, Node], base: Base = CHANGE, *, redo: bool = True, quorum: float = 1.0
+) -> Rollout:
+    """Return the rollout of round 3's base to some nodes."""
+    context = Context(1, 0, {}, RecordDict(), {})
+    grid = MemoryGrid({name: Child(node.app, context) for name, node in nodes.items()}, quorum)
+    task: Callable[[], tuple[int, int, Round] | None] = lambda: (2, 0, Round()) if redo else None  # noqa: E731
+    return Rollout(grid, 3, base, lambda: WHOLE, HASH, task, 100)
 
 
-@pytest.fixture
-def nodes() -> dict[str, Node]:
-    return {"a": Node(10), "b": Node(20), "c": Node(30)}
+def test_all_follow_with_the_change_alone() -> None:
+    nodes = {"a": Node(Moved(HASH, 10)), "b": Node(Moved(HASH, 20))}
+    done = rollout(nodes)
+    done.run(1.0)
+    assert all(node.told == [(3, CHANGE)] for node in nodes.values())
+    assert {n: moved.examples for n, moved in done.moved.items()} == {1: 10, 2: 20}
 
 
-@pytest.fixture
-def rollout(nodes: dict[str, Node]) -> Rollout:
-    return Rollout(Grid(nodes, quorum=0.6))
+def test_the_first_base_goes_to_all_as_a_whole() -> None:
+    nodes = {"a": Node(Moved(HASH, 10))}
+    rollout(nodes, Base(1)).run(1.0)
+    assert nodes["a"].told == [(3, WHOLE)]
 
 
-CHANGE, WHOLE = Base(lr=5, change=b"change"), Base(lr=5, model=b"model", layout="[]")
+def test_who_is_far_behind_is_sent_the_whole() -> None:
+    node = Node(Behind(1), Moved(HASH, 10))
+    rollout({"a": node}).run(1.0)
+    assert node.told == [(3, CHANGE), (3, WHOLE)]
 
 
-def move(rollout: Rollout, round_: int, base: Base = CHANGE) -> tuple[set[int], int]:
-    """Move to a base; return who is there, and how often the whole model was made."""
-    made = []
-
-    def whole() -> Base:
-        made.append(round_)
-        return WHOLE
-
-    moved = rollout.move(round_, base, whole, HASH, timeout=0.01)
-    assert {n: rollout.at[n] for n in moved} == dict.fromkeys(moved, round_)
-    return set(moved), len(made)
+def test_who_lost_the_round_before_redoes_it_and_follows() -> None:
+    node = Node(Behind(2), Moved(HASH, 10))
+    rollout({"a": node}).run(1.0)
+    assert node.told == [(3, CHANGE), (2, Round()), (3, CHANGE)]
 
 
-def test_the_first_base_goes_to_all_as_a_whole(nodes: dict[str, Node], rollout: Rollout) -> None:
-    assert move(rollout, 1, Base(lr=5)) == ({1, 2, 3}, 1)
-    assert [node.told for node in nodes.values()] == [[(1, WHOLE)]] * 3
-    assert rollout.examples == {1: 10, 2: 20, 3: 30}
+def test_who_cannot_be_helped_to_redo_it_is_stuck() -> None:
+    nodes = {"a": Node(Behind(2)), "b": Node(Moved(HASH, 20))}
+    done = rollout(nodes, redo=False)
+    done.run(1.0)
+    assert done.stuck == {1}
+    assert set(done.moved) == {2}
 
 
-def test_who_is_at_the_last_base_is_sent_the_change(
-    nodes: dict[str, Node], rollout: Rollout
-) -> None:
-    move(rollout, 1, Base(lr=5))
-    assert move(rollout, 2) == ({1, 2, 3}, 0)
-    assert [node.told[1] for node in nodes.values()] == [(2, CHANGE)] * 3
-
-
-def test_who_missed_a_base_is_sent_the_whole(nodes: dict[str, Node], rollout: Rollout) -> None:
-    move(rollout, 1, Base(lr=5))
-    nodes["b"].silent = True
-    assert move(rollout, 2) == ({1, 3}, 0)
-    assert rollout.at == {1: 2, 2: 1, 3: 2}
-    nodes["b"].silent = False
-    assert move(rollout, 3) == ({1, 2, 3}, 1)
-    assert [node.told[-1] for node in nodes.values()] == [(3, CHANGE), (3, WHOLE), (3, CHANGE)]
-    assert move(rollout, 4) == ({1, 2, 3}, 0)
-
-
-def test_a_change_to_children_that_were_never_at_a_base(
-    nodes: dict[str, Node], rollout: Rollout
-) -> None:
-    assert move(rollout, 7) == ({1, 2, 3}, 1)
-    assert {node.told[0] for node in nodes.values()} == {(7, WHOLE)}
-
-
-def test_other_bits_fail_the_run(nodes: dict[str, Node], rollout: Rollout) -> None:
-    nodes["b"].answer = Moved("ab" * 32, 20)
-    with pytest.raises(RunFailed, match=r"the model of b differs .* abababababab is not") as caught:
-        move(rollout, 3)
-    assert "round 3" in str(caught.value) and caught.value.hint is not None
-    assert 2 not in rollout.at
-
-
-def test_a_child_that_fails_fails_the_run(nodes: dict[str, Node], rollout: Rollout) -> None:
-    nodes["c"].answer = MemoryError("no room for the model")
-    with pytest.raises(RunFailed, match="c: MemoryError: no room for the model"):
-        move(rollout, 1)
-
-
-def test_an_answer_of_another_kind_fails_the_run(nodes: dict[str, Node], rollout: Rollout) -> None:
-    nodes["a"].answer = Ballot(b"x")
-    with pytest.raises(RunFailed, match="a sent a message that is no Moved"):
-        move(rollout, 1)
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Moved("1e" * 32, 10), "differs"),
+        (ValueError("broken"), "ValueError: broken"),
+        (Report(b"", 1, 0.0, 1), "Moved"),
+        (Behind(1), ""),
+    ],
+    ids=["other bits", "a failure", "another kind", "always behind"],
+)
+def test_a_child_that_cannot_be_there_fails_a_full_quorum_alone(answer: Answer, says: str) -> None:
+    with pytest.raises(RunFailed, match=f"a.*{says}"):
+        rollout({"a": Node(answer), "b": Node(Moved(HASH, 20))}).run(1.0)
+    smaller = rollout({"a": Node(answer), "b": Node(Moved(HASH, 20))}, quorum=0.5)
+    smaller.run(1.0)
+    assert set(smaller.moved) == {2}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 from queue import SimpleQueue
 
 from flwr.clientapp import ClientApp
@@ -18,7 +19,7 @@ from hierfl.plan import digest, resolve
 LIMIT = 60
 
 
-def test_devices_that_come_are_told_to_the_cloud():
+def test_devices_that_come_are_told_to_the_cloud(tmp_path: Path) -> None:
     with Ports() as ports:
         upper = ports.fix("cloud.address", "127.0.0.1:0")
         lower = ports.fix("edges.0.address", "127.0.0.1:0")
@@ -28,7 +29,7 @@ def test_devices_that_come_are_told_to_the_cloud():
         cloud = LinkGrid(
             upper, ["e"], plan=digest(config), on_progress=lambda *news: told.put(news)
         )
-        edge = threading.Thread(target=edge_main.run, args=(config, "e"))
+        edge = threading.Thread(target=edge_main.run, args=(config, "e", tmp_path))
         devices = [
             threading.Thread(target=LinkClient(lower, name, ClientApp()).serve)
             for name in ("e-0", "e-1")

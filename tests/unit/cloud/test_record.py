@@ -1,0 +1,61 @@
+"""metrics.jsonl after a crash of the cloud: every round that is done has its line, once."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cloud.record import Record
+from cloud.strategy import RoundResult
+from cloud.view import View
+from hierfl.config import load_config
+from hierfl.learning.datasets import load_dataset
+from hierfl.learning.setup import make_model
+from hierfl.ledger import Traffic
+from hierfl.plan import resolve
+
+CONFIG = resolve(load_config(None, ["data.dataset=digits", "model=mlp"]))
+MODEL = make_model(CONFIG, load_dataset("digits"))
+NOTHING = Traffic.from_list([])
+WHOLE = [json.dumps({"round": round_, "wall_s": 2.0 * round_}) + "\n" for round_ in range(1, 4)]
+
+
+def result(round_: int) -> RoundResult:
+    return RoundResult(round_, 0.1, 0.5, {"east": 3}, {"east": 1.0}, NOTHING, NOTHING)
+
+
+@contextmanager
+def no_byte_can_be_written() -> Iterator[None]:
+    """As for a process that is killed before its first write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("tail", ["", WHOLE[2], WHOLE[2][:9], WHOLE[2].strip(), "\0\0\0"])
+def test_what_is_done_stays_and_the_rest_goes_without_a_byte_written(
+    tail: str, tmp_path: Path
+) -> None:
+    (tmp_path / "metrics.jsonl").write_text("".join(WHOLE[:2]) + tail)
+    record = Record(CONFIG, MODEL, tmp_path, View())
+    with no_byte_can_be_written():
+        assert record.go_on(result(2)) is None
+    assert (tmp_path / "metrics.jsonl").read_text() == "".join(WHOLE[:2])
+
+
+@pytest.mark.parametrize("tail", ["", WHOLE[2].strip()])
+def test_the_last_round_is_evaluated_again_where_its_line_is_missing_or_cut_off(
+    tail: str, tmp_path: Path
+) -> None:
+    (tmp_path / "metrics.jsonl").write_text("".join(WHOLE[:2]) + tail)
+    record = Record(CONFIG, MODEL, tmp_path, View())
+    assert record.go_on(result(3)) == result(3)
+    assert (tmp_path / "metrics.jsonl").read_text() == "".join(WHOLE[:2])
