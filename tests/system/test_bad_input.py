@@ -81,6 +81,7 @@ def test_a_parent_that_cannot_be_reached_is_named(role: str, tmp_path: Path) -> 
         address = ports.fix("", "127.0.0.1:0")
         key, name = ("cloud", "a") if role == "edge" else ("edges.0", "a0")
         done = hierfl(role, str(topology), "--name", name, *DIGITS,
+                      "--state", str(tmp_path / "state"),
                       "--set", f"{key}.address={address}",
                       "--set", "quorum.round_timeout=0.5")  # fmt: skip
     assert done.returncode == 1
@@ -95,16 +96,18 @@ def test_a_device_with_another_model_is_refused_and_the_others_go_on(tmp_path: P
         sets = [*DIGITS, "--set", "algorithm.rounds=2",
                 "--set", f"cloud.address={ports.fix('', '127.0.0.1:0')}",
                 "--set", f"edges.0.address={ports.fix('', '127.0.0.1:0')}"]  # fmt: skip
+        state = ["--state", str(tmp_path / "state")]
         with (
             started("cloud", str(topology), "--out", str(tmp_path / "run"), *sets) as cloud,
-            started("edge", str(topology), "--name", "a", *sets) as edge,
-            started("device", str(topology), "--name", "a0", *sets) as good,
+            started("edge", str(topology), "--name", "a", *sets, *state) as edge,
+            started("device", str(topology), "--name", "a0", *sets, *state) as good,
         ):
-            stranger = hierfl("device", str(topology), "--name", "a1", *sets, "--set", "model=mlp")
+            device = ["device", str(topology), "--name", "a1", *sets, *state]
+            stranger = hierfl(*device, "--set", "model=mlp")
             assert stranger.returncode == 1
             assert "a1 has another model" in stranger.stderr
             assert "Traceback" not in stranger.stderr
-            late = hierfl("device", str(topology), "--name", "a1", *sets)
+            late = hierfl(*device)
             assert late.returncode == 0, late.stderr
             for process in (cloud, edge, good):
                 _, errors = process.communicate(timeout=LIMIT_S)

@@ -136,12 +136,13 @@ def test_roles_started_by_hand_on_fixed_ports_do_the_same(tmp_path: Path) -> Non
                 "--set", f"edges.1.address={ports.fix('', '127.0.0.1:0')}"]  # fmt: skip
         topology = tmp_path / "two.yaml"
         topology.write_text("edges:\n- {name: a, devices: [a0]}\n- {name: b, devices: [b0]}\n")
+        state = ["--state", str(tmp_path / "state")]
         # The devices first: whoever comes too early waits for its parent.
         with (
-            started("device", str(topology), "--name", "a0", *sets) as a0,
-            started("device", str(topology), "--name", "b0", *sets) as b0,
-            started("edge", str(topology), "--name", "a", *sets) as a,
-            started("edge", str(topology), "--name", "b", *sets) as b,
+            started("device", str(topology), "--name", "a0", *sets, *state) as a0,
+            started("device", str(topology), "--name", "b0", *sets, *state) as b0,
+            started("edge", str(topology), "--name", "a", *sets, *state) as a,
+            started("edge", str(topology), "--name", "b", *sets, *state) as b,
             started("cloud", str(topology), "--out", str(tmp_path / "by-hand"), *sets) as cloud,
         ):
             for process in (cloud, a, b, a0, b0):

@@ -1,0 +1,211 @@
+"""Disks that fill up, folders that cannot be written, checkpoints that are damaged."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from hierfl.checkpoint import Checkpoints
+from tests.system.harness import (
+    LIMIT_S,
+    TINY,
+    hierfl,
+    line_with,
+    metrics,
+    nodes,
+    started,
+    summary,
+    wait_gone,
+)
+
+pytestmark = pytest.mark.system
+
+ROUNDS = 40
+ARGUMENTS = [*TINY, "--set", f"algorithm.rounds={ROUNDS}", "--set", "algorithm.edge_steps=40",
+             "--set", "edges.0.devices=2", "--set", "edges.1.devices=1"]  # fmt: skip
+MEMORY = ["--set", "runtime=memory"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The hash of the run in which nothing happens."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    done = hierfl("run", *ARGUMENTS, *MEMORY, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    return str(summary(out)["model_sha256"])
+
+
+class Disk:
+    """A file system of its own, in memory.
+
+    Attributes:
+        place: where it is mounted.
+    """
+
+    def __init__(self, place: Path, size: str) -> None:
+        self.place = place
+        self._mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs")
+
+    def read_only(self, yes: bool) -> None:
+        self._mount("-o", f"remount,{'ro' if yes else 'rw'}")
+
+    def fill(self) -> None:
+        """Leave no room."""
+        with (self.place / "filler").open("ab", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(1 << 16))
+
+    def make_room(self) -> None:
+        (self.place / "filler").unlink()
+
+    def _mount(self, *arguments: str) -> None:
+        subprocess.run(["mount", *arguments, str(self.place)], check=True, capture_output=True)
+
+
+@pytest.fixture
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    """A small disk, of the size that the test names; 16 MB otherwise."""
+    try:
+        yield Disk(tmp_path, getattr(request, "param", "16m"))
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a tmpfs needs rights that this process does not have")
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], capture_output=True, check=False)
+
+
+def one_error(stderr: str, *words: str) -> None:
+    """There is one screen, and it says what happened, without a traceback."""
+    assert stderr.startswith("error: ") and "Traceback" not in stderr, stderr
+    assert len(stderr.splitlines()) < 25
+    for word in words:
+        assert word in stderr, stderr
+
+
+FULL = os.strerror(errno.ENOSPC)
+READ_ONLY = os.strerror(errno.EROFS)
+
+
+def kill_all(run: subprocess.Popen[str], out: Path) -> None:
+    """Kill the whole tree at once."""
+    left = nodes(out)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    run.kill()
+    wait_gone(list(left))
+
+
+def test_a_full_disk_stops_the_run_which_goes_on_when_there_is_room(
+    disk: Disk, undisturbed: str
+) -> None:
+    out = disk.place / "run"
+    with started("run", *ARGUMENTS, "--out", str(out)) as run:
+        line_with(run, "round  2/")
+        disk.fill()
+        _, stderr = run.communicate(timeout=LIMIT_S)
+    assert run.returncode == 1
+    one_error(stderr, "cannot write", FULL)
+    assert not nodes(out) and not (out / "summary.json").exists()
+    disk.make_room()
+    done = hierfl("run", "--resume", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert summary(out)["model_sha256"] == undisturbed
+    assert [line["round"] for line in metrics(out)] == list(range(1, ROUNDS + 1))
+
+
+def test_metrics_that_cannot_be_written_are_one_error(disk: Disk) -> None:
+    out = disk.place / "run"
+    with started("run", *ARGUMENTS, *MEMORY, "--out", str(out)) as run:
+        line_with(run, "round  2/")
+        disk.fill()
+        _, stderr = run.communicate(timeout=LIMIT_S)
+    assert run.returncode == 1
+    one_error(stderr, f"cannot write {out}/metrics.jsonl: {FULL}")
+
+
+@pytest.mark.parametrize("disk", ["40k"], indirect=True)
+def test_a_model_that_does_not_fit_is_one_error_and_no_file(disk: Disk) -> None:
+    out = disk.place / "run"
+    done = hierfl("run", *TINY, *MEMORY, "--set", "algorithm.rounds=1", "--out", str(out))
+    assert done.returncode == 1
+    one_error(done.stderr, f"cannot write {out}/model.safetensors: {FULL}", "Make room")
+    assert sorted(path.name for path in out.iterdir()) == ["config.yaml", "metrics.jsonl"]
+
+
+def test_a_read_only_folder_is_one_error(disk: Disk) -> None:
+    out = disk.place / "run"
+    disk.read_only(True)
+    for runtime in ("process", "memory"):
+        done = hierfl("run", *TINY, "--set", f"runtime={runtime}", "--out", str(out))
+        assert done.returncode == 2
+        one_error(done.stderr, "--out", f"cannot write into {out}: {READ_ONLY}")
+
+
+def test_a_folder_that_became_read_only_keeps_what_it_has(disk: Disk, undisturbed: str) -> None:
+    out = disk.place / "run"
+    with started("run", *ARGUMENTS, "--out", str(out)) as run:
+        line_with(run, "round  2/")
+        kill_all(run, out)
+    disk.read_only(True)
+    done = hierfl("run", "--resume", "--out", str(out))
+    assert done.returncode == 1
+    one_error(done.stderr, "cannot write", READ_ONLY)
+    assert not nodes(out)
+    disk.read_only(False)
+    done = hierfl("run", "--resume", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert summary(out)["model_sha256"] == undisturbed
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("victim", "damage"),
+    [("cloud", cut), ("cloud", flip), ("east", flip), ("east", empty), ("east-0", cut),
+     ("west-0", flip)],
+)  # fmt: skip
+def test_a_damaged_checkpoint_is_done_without(
+    victim: str, damage, undisturbed: str, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "run"
+    edge = victim.split("-")[0]
+    arguments: list[str] = [*ARGUMENTS]
+    for seen in range(2, 30):
+        with started("run", *arguments, "--out", str(out)) as run:
+            line_with(run, f"round {seen:>2}/")
+            kill_all(run, out)
+        newest = [newest_of(name, out) for name in (victim, edge)]
+        if newest[0] == newest[1]:
+            break
+        # It was hit between its edge's checkpoint and its own, where one file is not enough.
+        arguments = ["--resume"]
+    damage(out / "checkpoints" / f"{victim}.{newest[0]}.state")
+    done = hierfl("run", "--resume", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert summary(out)["model_sha256"] == undisturbed
+    assert [line["round"] for line in metrics(out)] == list(range(1, ROUNDS + 1))
+    log = (out / "logs" / f"{victim}.log").read_text()
+    assert re.search(rf"{victim}\.{newest[0]}\.state is of no use: it is damaged", log)
+
+
+def newest_of(name: str, out: Path) -> int:
+    return Checkpoints(out / "checkpoints", name).rounds()[-1]
