@@ -134,7 +134,7 @@ def test_crashes_change_no_bit(sets: list[str], machine: bool) -> None:
 
     survived = 0
 
-    @settings(max_examples=60, derandomize=True)
+    @settings(max_examples=25, derandomize=True)
     @given(st.dictionaries(st.sampled_from(NAMES), MOMENTS, min_size=1, max_size=3))
     def check(crashes: dict[str, dict[int, str]]) -> None:
         nonlocal survived
@@ -145,7 +145,7 @@ def test_crashes_change_no_bit(sets: list[str], machine: bool) -> None:
         survived += restarts
 
     check()
-    assert survived > 30
+    assert survived > 10
 
 
 def _context() -> Context:
