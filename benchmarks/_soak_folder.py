@@ -21,14 +21,20 @@ def faults(kept: Checkpoint) -> Faults:
 
 
 def undisturbed(out: Path, rounds: int) -> str:
-    """Return the hash of the model after so many rounds in one process, without faults."""
-    place = out / "undisturbed"
+    """Return the hash of the model after so many rounds in one process, without faults.
+
+    Where that run fails it has no hash: what is returned instead says so, and equals none.
+    """
+    place, log = out / "undisturbed", out / "undisturbed.log"
     command = [sys.executable, "-m", "hierfl.cli", "run", str(out / "config.yaml")]
     for text in ("runtime=memory", f"algorithm.rounds={rounds}"):
         command += ["--set", text]
-    subprocess.run(
-        [*command, "--out", str(place)], check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT
-    )
+    with log.open("wb") as file:
+        done = subprocess.run(
+            [*command, "--out", str(place)], stdout=file, stderr=file, env=ENVIRONMENT
+        )
+    if done.returncode != 0:
+        return f"unknown: it ended with exit code {done.returncode}, see {log}"
     return str(json.loads((place / "summary.json").read_text())["model_sha256"])
 
 
