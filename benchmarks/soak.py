@@ -34,7 +34,7 @@ from benchmarks._soak_nodes import Life, Node, handle, living, sample, send
 from benchmarks._soak_report import Findings, broken, table
 from benchmarks._soak_wires import Wire
 from deploy.ports import Ports
-from deploy.processes import tail
+from deploy.processes import LAST_LINES, quote
 from hierfl.checkpoint import Checkpoints
 from hierfl.config import CLOUD, Config, load_config
 from hierfl.errors import HierflError, render
@@ -120,8 +120,9 @@ class Soak:
         goal, limit = last_round(self.out) + SETTLED, time.monotonic() + PATIENCE_S
         while last_round(self.out) < goal:
             if self.launcher.poll() is not None:
-                code, log = self.launcher.returncode, tail(self.out / LOG)
-                raise Stalled(f"the run ended by itself with exit code {code}:\n{log}")
+                code, log = self.launcher.returncode, (self.out / LOG).read_bytes()
+                end = quote(log.splitlines(keepends=True)[-LAST_LINES:])
+                raise Stalled(f"the run ended by itself with exit code {code}:\n{end}")
             if time.monotonic() > limit:
                 raise Stalled(f"round {goal} is not done {PATIENCE_S:.0f} s after a storm")
             await asyncio.sleep(0.1)

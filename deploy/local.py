@@ -14,9 +14,9 @@ from time import monotonic
 from types import FrameType
 
 from deploy.ports import Ports
-from deploy.processes import Command, Ended, NodeProcess, describe, open_log, stop, tail
+from deploy.processes import Command, Ended, NodeProcess, describe, open_log, stop
 from hierfl.config import Config
-from hierfl.errors import HierflError, RunFailed, render
+from hierfl.errors import HierflError, ParentFailed, RunFailed, render
 
 PATIENCE = 5.0  # seconds that nodes get to end by themselves
 GOODBYE = 30.0  # seconds that the cloud may take longer than the first node that is done
@@ -43,9 +43,10 @@ class Due:
 
 @dataclass(frozen=True)
 class Overdue:
-    """A node was done some time ago, and the cloud still is not."""
+    """A node ended some time ago as the run's end demands, and the cloud still has not."""
 
-    command: Command
+    process: NodeProcess
+    code: int
 
 
 def run_local(
@@ -162,17 +163,17 @@ class Supervisor:
                     return INTERRUPTED
                 case Due(command):
                     self._start(command)
-                case Overdue(command):
-                    raise _failure(command, 0)
+                case Overdue(process, code):
+                    raise _failure(process, code)
                 case Ended(process, code):
                     command = process.command
                     del self._running[command.name]
                     if code == 0 and command.role == "cloud":
                         return self._let_end()
-                    if code == 0:
-                        self._later(GOODBYE, Overdue(command))
+                    if code == 0 or (code == ParentFailed.exit_code and not self._restart):
+                        self._later(GOODBYE, Overdue(process, code))  # its parent knows more
                     elif not self._restart or _final(command, code):
-                        raise _failure(command, code)
+                        raise _failure(process, code)
                     else:
                         self._start_again(process, code)
 
@@ -215,11 +216,12 @@ def _final(command: Command, code: int) -> bool:
     return code == 2 or (command.role == "cloud" and code == 1)
 
 
-def _failure(command: Command, code: int) -> RunFailed:
+def _failure(process: NodeProcess, code: int) -> RunFailed:
+    command = process.command
     early = " before the run was over" if code == 0 else ""
     node = command.role if command.role == command.name else f"{command.role} {command.name}"
     failure = RunFailed(
-        f"{node} ended with {describe(code)}{early}; the end of its log:\n{tail(command.log)}",
+        f"{node} ended with {describe(code)}{early}; the end of its log:\n{process.last_words()}",
         f"The whole log is {command.log}.",
     )
     if code == 2:

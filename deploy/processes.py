@@ -7,7 +7,9 @@ import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,6 +25,12 @@ NODE_ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     lifeline.VARIABLE: "1",
 }
+
+LAST_LINES = 12
+"""How many lines of what a node said are shown when it has failed."""
+
+WIDTH = 400
+"""Characters of a line that are shown."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,9 @@ class NodeProcess:
     """One running node.
 
     It leads a session of its own, so that Ctrl-C in the terminal reaches the launcher alone, and
-    its standard input is its lifeline: a pipe whose other end only the launcher has.
+    its standard input is its lifeline: a pipe whose other end only the launcher has. What it says
+    comes through another pipe to the launcher, which adds it to the log and remembers the end of
+    it: a disk that is full loses the log, not the reason.
 
     Args:
         command: what to start.
@@ -69,23 +79,43 @@ class NodeProcess:
     def __init__(self, command: Command, ended: SimpleQueue[object]) -> None:
         self.command = command
         self.since = time.monotonic()
-        with open_log(command.log) as log:
+        self._said: deque[bytes] = deque(maxlen=LAST_LINES)
+        log = open_log(command.log)
+        said, says = os.pipe()
+        try:
             self._process = subprocess.Popen(
                 command.arguments,
                 stdin=subprocess.PIPE,
-                stdout=None if command.shows else log,
-                stderr=log,
+                stdout=None if command.shows else says,
+                stderr=says,
                 env=os.environ | NODE_ENVIRONMENT,
                 start_new_session=True,
             )
-        self._waiter = threading.Thread(target=self._wait, args=(ended,), daemon=True)
+        except BaseException:
+            os.close(said)
+            log.close()
+            raise
+        finally:
+            os.close(says)
+        self._waiter = threading.Thread(
+            target=self._wait, args=(os.fdopen(said, "rb"), log, ended), daemon=True
+        )
         self._waiter.start()
 
-    def _wait(self, ended: SimpleQueue[object]) -> None:
+    def _wait(self, said: IO[bytes], log: IO[bytes], ended: SimpleQueue[object]) -> None:
+        with said, log:
+            for line in said:
+                self._said.append(line)
+                with suppress(OSError):
+                    log.write(line)
         code = self._process.wait()
         assert self._process.stdin is not None
         self._process.stdin.close()
         ended.put(Ended(self, code))
+
+    def last_words(self) -> str:
+        """The last lines that it said, for a person to read."""
+        return quote(self._said)
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal; one that has ended gets none."""
@@ -132,10 +162,7 @@ def open_log(log: Path) -> IO[bytes]:
         raise RunFailed(f"cannot write {log}: {error.strerror}") from error
 
 
-def tail(log: Path, lines: int = 12, width: int = 160) -> str:
-    """The last lines of a log, indented; each cut to `width` characters."""
-    with log.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 4 * lines * width))
-        text = file.read().decode(errors="replace")
-    return "\n".join(f"  | {line[:width]}" for line in text.splitlines()[-lines:] or ["(empty)"])
+def quote(lines: Iterable[bytes]) -> str:
+    """Lines of a log, indented, and each cut to a width that a screen can bear."""
+    text = b"".join(lines).decode(errors="replace")
+    return "\n".join(f"  | {line[:WIDTH]}" for line in text.splitlines() or ["(empty)"])

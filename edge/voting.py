@@ -134,9 +134,7 @@ class Voting:
         self._fewest = min(self._fewest, len(voters))
         return len(voters)
 
-    def _guide(
-        self, node_id: int, said: Behind, step: int, replies: Replies, detours: int
-    ) -> None:
+    def _guide(self, node_id: int, said: Behind, step: int, replies: Replies, detours: int) -> None:
         """Send what a device lacks, and ask again."""
         if detours > MOST_DETOURS:
             raise PayloadError(f"{MOST_DETOURS} times in one step that it cannot follow")

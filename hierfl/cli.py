@@ -272,8 +272,9 @@ def _part(reference: str) -> Callable[..., Any]:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit; the only place where an error becomes an exit code.
 
-    0: done; 1: failed; 2: the configuration or the arguments are wrong; 130: interrupted. Any
-    other exception is a defect, of hierfl or of the user's code, and keeps its traceback.
+    0: done; 1: failed; 2: the configuration or the arguments are wrong; 3: a node's parent said
+    that the run has failed; 130: interrupted. Any other exception is a defect, of hierfl or of the
+    user's code, and keeps its traceback.
     """
     code = _exit_code(sys.argv[1:] if arguments is None else list(arguments))
     if lifeline.supervised():

@@ -57,6 +57,20 @@ class RunFailed(HierflError):
     """The federation stopped: a node failed or disagrees with the others."""
 
 
+class ParentFailed(RunFailed):
+    """A parent says that the run has failed: the cause lies, and is told, elsewhere.
+
+    Args:
+        reason: the parent's words.
+    """
+
+    exit_code = 3
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the run has failed: {reason}")
+        self.reason = reason
+
+
 SCREEN_LINES = 40
 
 LONGEST_WORDS = 1000
@@ -66,7 +80,6 @@ LONGEST_WORDS = 1000
 def shortened(words: str) -> str:
     """What a peer says, which may be anything, in a length fit for a log."""
     return words if len(words) <= LONGEST_WORDS else words[:LONGEST_WORDS] + "..."
-
 
 
 def render(error: HierflError) -> str:

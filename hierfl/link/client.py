@@ -13,7 +13,7 @@ import grpc
 from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 
-from hierfl.errors import LinkError, PeerRefused, RunFailed
+from hierfl.errors import LinkError, ParentFailed, PeerRefused, RunFailed
 from hierfl.link import envelope
 from hierfl.link import link_pb2 as pb
 from hierfl.link.child import Child
@@ -94,7 +94,8 @@ class LinkClient:
 
         Raises:
             PeerRefused: if the parent does not admit this node.
-            RunFailed: if the parent says that the run has failed.
+            ParentFailed: if the parent says that the run has failed.
+            RunFailed: if the parent is in another run now.
             LinkError: if the parent was away for longer than `patience`, broke the protocol, or
                 is not who it should be.
         """
@@ -214,7 +215,7 @@ class LinkClient:
             case pb.Goodbye.BUSY:
                 return goodbye.reason
             case pb.Goodbye.FAILED:
-                raise RunFailed(f"the run has failed: {goodbye.reason}")
+                raise ParentFailed(goodbye.reason)
             case _:
                 raise PeerRefused(
                     f"the parent at {self._address} refused {self._name}: {goodbye.reason}"

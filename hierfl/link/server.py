@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import grpc
 import grpc.aio
 
-from hierfl.errors import ConfigError, LinkError
+from hierfl.errors import ConfigError, LinkError, ParentFailed
 from hierfl.link import envelope
 from hierfl.link import link_pb2 as pb
 from hierfl.link.door import Door
@@ -154,6 +154,8 @@ class LinkGrid(TreeGrid):
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KeyboardInterrupt):
             self.close(interrupted=True)
+        elif isinstance(error, ParentFailed):
+            self.close(error.reason)
         else:
             self.close(None if error is None else str(error) or type(error).__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import hierfl.link.client
-from hierfl.errors import HierflError, LinkError, PeerRefused, RunFailed
+from hierfl.errors import HierflError, LinkError, ParentFailed, PeerRefused
 from hierfl.link import envelope, flower
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
@@ -65,7 +65,7 @@ def test_done_returns() -> None:
 
 
 GOODBYES: list[tuple[pb.Goodbye.Code, type[HierflError], str]] = [
-    (pb.Goodbye.FAILED, RunFailed, "the run has failed: because"),
+    (pb.Goodbye.FAILED, ParentFailed, "the run has failed: because"),
     (pb.Goodbye.REFUSED, PeerRefused, "refused a: because"),
     (pb.Goodbye.UNSPECIFIED, PeerRefused, "refused a: because"),
 ]

@@ -16,6 +16,7 @@ from hierfl.link.client import LinkClient
 from hierfl.link.server import LinkGrid
 from tests.link.raw import RawChild, hello
 from tests.link.trees import Leaf, echo_app, say, text
+from tests.unit.mutation import Mutator
 
 MAX_FRAME = 50_000
 
@@ -127,6 +128,20 @@ def test_who_breaks_the_protocol_is_sent_away(cluster: Cluster, breach: str) -> 
     with RawChild(cluster.address, hello("mallory")) as again:
         assert again.dismissed() == goodbye
     cluster.go_on()
+
+
+def test_no_first_frame_disturbs_the_others(cluster: Cluster) -> None:
+    mutator, refused = Mutator(7), 0
+    for _ in range(150):
+        with RawChild(cluster.address, mutator.bytes([hello("mallory"), hello("a")])) as child:
+            frame = child.read()
+            if frame.WhichOneof("kind") == "goodbye":
+                refused += frame.goodbye.code == pb.Goodbye.REFUSED
+            else:
+                assert frame.welcome.node_id == 3
+        cluster.has_left(3)
+    cluster.go_on()
+    assert cluster.grid.rejected == refused > 50
 
 
 def found_out(cluster: Cluster) -> None:

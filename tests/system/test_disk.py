@@ -181,9 +181,8 @@ def empty(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("victim", "damage"),
-    [("cloud", cut), ("cloud", flip), ("east", flip), ("east", empty), ("east-0", cut),
-     ("west-0", flip)],
-)  # fmt: skip
+    [("cloud", flip), ("east", empty), ("east-0", cut), ("west-0", flip)],
+)
 def test_a_damaged_checkpoint_is_done_without(
     victim: str, damage, undisturbed: str, tmp_path: Path
 ) -> None:  # type: ignore[no-untyped-def]

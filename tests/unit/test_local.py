@@ -18,7 +18,7 @@ import pytest
 
 from deploy.local import node_command
 from deploy.ports import Ports
-from deploy.processes import NODE_ENVIRONMENT, describe, tail
+from deploy.processes import NODE_ENVIRONMENT, describe, quote
 from hierfl import lifeline
 from hierfl.errors import ConfigError
 
@@ -278,13 +278,23 @@ def test_a_fixed_port_is_left_alone_and_a_foreign_host_is_refused():
             ports.fix("edges.0.address", "192.0.2.1:0")
 
 
-def test_the_end_of_a_log(tmp_path):
-    log = tmp_path / "a.log"
-    log.write_bytes(b"\xff first\n" + b"x" * 500 + b"\nlast\n")
-    assert tail(log, lines=2, width=9) == "  | xxxxxxxxx\n  | last"
-    assert tail(log, lines=9, width=500).splitlines()[0] == "  | \ufffd first"
-    log.write_bytes(b"")
-    assert tail(log) == "  | (empty)"
+def test_lines_of_a_log():
+    assert quote([b"\xff first\n", b"x" * 500 + b"\n", b"last\n"]).splitlines() == [
+        "  | \ufffd first", "  | " + "x" * 400, "  | last",
+    ]  # fmt: skip
+    assert quote([]) == "  | (empty)"
+
+
+def test_who_was_told_of_a_failure_is_not_named(federation):
+    run = federation().up()
+    run.nodes["east-1"].order("complain error: the run has failed: because")
+    run.nodes["east-1"].order("exit 3")
+    run.nodes["east"].order("exit 3")
+    run.nodes["cloud"].order("complain error: because")
+    run.nodes["cloud"].order("exit 1")
+    code, _, stderr = run.end()
+    assert code == 1
+    assert "cloud ended with exit code 1" in stderr and "because" in stderr
 
 
 def test_exit_codes_in_words():
