@@ -14,7 +14,7 @@ from time import monotonic
 from types import FrameType
 
 from deploy.ports import Ports
-from deploy.processes import Command, Ended, NodeProcess, describe, open_log, stop
+from deploy.processes import Command, Ended, NodeProcess, Nursery, describe, open_log, stop
 from hierfl.config import Config
 from hierfl.errors import HierflError, ParentFailed, RunFailed, render
 
@@ -22,6 +22,12 @@ PATIENCE = 5.0  # seconds that nodes get to end by themselves
 GOODBYE = 30.0  # seconds that the cloud may take longer than the first node that is done
 BACKOFF = (0.2, 10.0)  # seconds before a dead node's next start: the first, the longest
 STEADY = 30.0  # a node that ran for so long starts again at the first back-off
+
+IMPORTS = (
+    "typer", "rich.console", "hierfl.plan", "hierfl.security", "cloud.live", "cloud.plain",
+    "cloud.main", "edge.main", "clients.main",
+)  # fmt: skip
+"""What nodes import before they do anything."""
 
 INTERRUPTED = 130
 ROLES = ("device", "edge", "cloud")  # in the order in which they are stopped
@@ -66,8 +72,8 @@ def run_local(
         config: the federation; addresses with port 0 get a free port.
         topology_args: further arguments for every node, after all others.
         out: the run's directory.
-        build: (role, name, arguments that fix the addresses) -> the command line of a node; the
-            default is `node_command`.
+        build: (role, name, arguments that fix the addresses) -> what follows `python` on the
+            command line of a node; the default is `node_command`.
 
     Returns:
         0 when the cloud is done; 1 or 2 when a node failed, which is reported on stderr;
@@ -103,10 +109,10 @@ def run_local(
 
 
 def node_command(role: str, name: str, sets: Sequence[str], out: Path) -> list[str]:
-    """The command line that starts one node of the run in `out`."""
+    """What follows `python` on the command line of one node of the run in `out`."""
     place = ["--out", str(out)] if role == "cloud" else ["--state", str(out / "checkpoints")]
     config = str(out / "config.yaml")
-    return [sys.executable, "-m", "hierfl.cli", role, config, "--name", name, *sets, *place]
+    return ["-m", "hierfl.cli", role, config, "--name", name, *sets, *place]
 
 
 def _nodes(config: Config) -> Iterator[tuple[str, str]]:
@@ -134,6 +140,7 @@ class Supervisor:
         self._restart = restart
         self._events: SimpleQueue[object] = SimpleQueue()
         self._running: dict[str, NodeProcess] = {}
+        self._nursery: Nursery
         self._backoff: dict[str, float] = {}
 
     def interrupt(self) -> None:
@@ -146,15 +153,17 @@ class Supervisor:
         Raises:
             RunFailed: a node failed, with the end of its log.
         """
+        self._nursery = Nursery(IMPORTS)
         try:
             for command in commands:
                 self._start(command)
             return self._supervise()
         finally:
             self._stop_all()
+            self._nursery.close()
 
     def _start(self, command: Command) -> None:
-        self._running[command.name] = NodeProcess(command, self._events)
+        self._running[command.name] = NodeProcess(self._nursery, command, self._events)
 
     def _supervise(self) -> int:
         while True:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -15,6 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
+from deploy.nursery import LINE
 from hierfl import lifeline
 from hierfl.errors import RunFailed
 
@@ -40,7 +44,7 @@ class Command:
     Attributes:
         role: cloud, edge or device.
         name: the node's name.
-        arguments: the command line.
+        arguments: what follows `python` on its command line.
         log: the file that its output is added to.
         shows: whether its standard output is the launcher's instead.
     """
@@ -60,15 +64,90 @@ class Ended:
     code: int
 
 
+class Nursery:
+    """The launcher's end of `deploy.nursery`, from which nodes are forked.
+
+    The nursery and each node lead sessions of their own, so that Ctrl-C in the terminal reaches the
+    launcher alone. A node's standard input is its lifeline: a pipe whose other end only the
+    launcher has.
+
+    Args:
+        imports: the modules that all nodes share.
+    """
+
+    def __init__(self, imports: Sequence[str]) -> None:
+        self._control, theirs = socket.socketpair()
+        self._codes: dict[int, SimpleQueue[int]] = {}
+        self._lifelines: dict[int, int] = {}
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "deploy.nursery", "-" * LINE, *imports],
+                stdin=theirs.fileno(),
+                env=os.environ | NODE_ENVIRONMENT,
+                start_new_session=True,
+            )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def start(self, argv: Sequence[str], says: int, shows: bool) -> int:
+        """Start `python ARGV`, which says what it says to a descriptor; return a key for it.
+
+        Raises:
+            RunFailed: the nursery is gone.
+        """
+        key = len(self._codes)
+        stdin, lifeline = os.pipe()
+        self._codes[key], self._lifelines[key] = SimpleQueue(), lifeline
+        try:
+            self._order([stdin, says], start=key, argv=list(argv), shows=shows)
+        finally:
+            os.close(stdin)
+        return key
+
+    def send(self, key: int, number: signal.Signals) -> None:
+        """Send a signal; a process that has ended gets none."""
+        with suppress(RunFailed):
+            self._order([], signal=key, number=int(number))
+
+    def wait(self, key: int) -> int:
+        """Wait for the end of a process; return its exit code, or the negative of a signal."""
+        return self._codes[key].get()
+
+    def close(self) -> None:
+        """End the nursery; what it has started should have ended before."""
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)
+        self._process.wait()
+        self._reader.join()
+        self._control.close()
+
+    def _order(self, descriptors: list[int], **order: object) -> None:
+        try:
+            socket.send_fds(self._control, [json.dumps(order).encode() + b"\n"], descriptors)
+        except OSError as error:
+            raise RunFailed(f"the process that starts the nodes is gone: {error}") from error
+
+    def _read(self) -> None:
+        with self._control.makefile("rb") as news:
+            for line in news:
+                ended = json.loads(line)
+                self._end(ended["ended"], ended["code"])
+        for key in list(self._lifelines):
+            self._end(key, 1)
+
+    def _end(self, key: int, code: int) -> None:
+        os.close(self._lifelines.pop(key))
+        self._codes[key].put(code)
+
+
 class NodeProcess:
     """One running node.
 
-    It leads a session of its own, so that Ctrl-C in the terminal reaches the launcher alone, and
-    its standard input is its lifeline: a pipe whose other end only the launcher has. What it says
-    comes through another pipe to the launcher, which adds it to the log and remembers the end of
-    it: a disk that is full loses the log, not the reason.
+    What it says comes through a pipe to the launcher, which adds it to the log and remembers the
+    end of it: a disk that is full loses the log, not the reason.
 
     Args:
+        nursery: starts it.
         command: what to start.
         ended: where an `Ended` is put when the process has ended.
 
@@ -76,24 +155,18 @@ class NodeProcess:
         RunFailed: the log cannot be written.
     """
 
-    def __init__(self, command: Command, ended: SimpleQueue[object]) -> None:
+    def __init__(self, nursery: Nursery, command: Command, ended: SimpleQueue[object]) -> None:
         self.command = command
         self.since = time.monotonic()
+        self._nursery = nursery
         self._said: deque[bytes] = deque(maxlen=LAST_LINES)
         log = open_log(command.log)
         said, says = os.pipe()
         try:
-            self._process = subprocess.Popen(
-                command.arguments,
-                stdin=subprocess.PIPE,
-                stdout=None if command.shows else says,
-                stderr=says,
-                env=os.environ | NODE_ENVIRONMENT,
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(said)
+            self._key = nursery.start(command.arguments, says, command.shows)
+        except RunFailed:
             log.close()
+            os.close(said)
             raise
         finally:
             os.close(says)
@@ -108,10 +181,7 @@ class NodeProcess:
                 self._said.append(line)
                 with suppress(OSError):
                     log.write(line)
-        code = self._process.wait()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        ended.put(Ended(self, code))
+        ended.put(Ended(self, self._nursery.wait(self._key)))
 
     def last_words(self) -> str:
         """The last lines that it said, for a person to read."""
@@ -119,7 +189,7 @@ class NodeProcess:
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal; one that has ended gets none."""
-        self._process.send_signal(number)
+        self._nursery.send(self._key, number)
 
     def ended(self, timeout: float | None = None) -> bool:
         """Whether the process has ended, after at most `timeout` seconds of waiting."""

@@ -105,26 +105,18 @@ class Voting:
         """Ask for the step's ballots and add them as they arrive; return how many there were."""
         voters: set[int] = set()
         detours: Counter[int] = Counter()
-        replies = self._grid.stream(
-            self._ask(step, self._rollout.members), timeout=self._config.quorum.step_timeout
-        )
-        for reply in replies:
-            node_id = reply.metadata.src_node_id
-            if reply.has_error():
-                self._rollout.lose(node_id, str(reply.error.reason))
-                continue
-            try:
-                if position(reply) != (self.opening.round, step):
-                    self._follow(node_id, self._rollout.take(reply), step, replies)
+        questions = self._ask(step, self._rollout.members)
+        with self._grid.stream(questions, timeout=self._config.quorum.step_timeout) as replies:
+            for reply in replies:
+                node_id = reply.metadata.src_node_id
+                if reply.has_error():
+                    self._rollout.lose(node_id, str(reply.error.reason))
                     continue
-                said = answer(reply.content, Ballot, Behind)
-                if isinstance(said, Behind):
-                    detours[node_id] += 1
-                    self._guide(node_id, said, step, replies, detours[node_id])
-                elif isinstance(said, Ballot) and self._take(node_id, said, step):
-                    voters.add(node_id)
-            except PayloadError as error:
-                self._rollout.refuse(node_id, error)
+                try:
+                    if self._hear(reply, step, replies, detours):
+                        voters.add(node_id)
+                except PayloadError as error:
+                    self._rollout.refuse(node_id, error)
         if not voters:
             raise RunFailed(
                 f"no device of {self.opening.node} could vote in round {self.opening.round}, "
@@ -133,6 +125,24 @@ class Voting:
             )
         self._fewest = min(self._fewest, len(voters))
         return len(voters)
+
+    def _hear(self, reply: Message, step: int, replies: Replies, detours: Counter[int]) -> bool:
+        """Take a reply; return whether it was a vote.
+
+        Raises:
+            PayloadError: if it breaks the protocol.
+        """
+        node_id = reply.metadata.src_node_id
+        if position(reply) != (self.opening.round, step):
+            self._follow(node_id, self._rollout.take(reply), step, replies)
+            return False
+        said = answer(reply.content, Ballot, Behind)
+        if isinstance(said, Behind):
+            detours[node_id] += 1
+            self._guide(node_id, said, step, replies, detours[node_id])
+            return False
+        assert isinstance(said, Ballot)
+        return self._take(node_id, said, step)
 
     def _guide(self, node_id: int, said: Behind, step: int, replies: Replies, detours: int) -> None:
         """Send what a device lacks, and ask again."""

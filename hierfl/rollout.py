@@ -134,16 +134,17 @@ class Rollout:
     def _all(self) -> int:
         return len(self.grid.names)
 
-    def _take_all(self, replies: Replies) -> None:
-        for reply in replies:
-            node_id = reply.metadata.src_node_id
-            if reply.has_error():
-                self.lose(node_id, str(reply.error.reason))
-                continue
-            try:
-                replies.ask(self.take(reply))
-            except PayloadError as error:
-                self.refuse(node_id, error)
+    def _take_all(self, stream: Replies) -> None:
+        with stream as replies:
+            for reply in replies:
+                node_id = reply.metadata.src_node_id
+                if reply.has_error():
+                    self.lose(node_id, str(reply.error.reason))
+                    continue
+                try:
+                    replies.ask(self.take(reply))
+                except PayloadError as error:
+                    self.refuse(node_id, error)
 
     def _check(self, said: Moved) -> None:
         if not 1 <= said.examples <= self.most_examples:

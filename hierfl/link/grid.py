@@ -74,9 +74,7 @@ class Replies(Iterator[Message]):
     dropped.
     """
 
-    def __init__(
-        self, grid: TreeGrid, messages: Iterable[Message], timeout: float | None
-    ) -> None:
+    def __init__(self, grid: TreeGrid, messages: Iterable[Message], timeout: float | None) -> None:
         self._grid = grid
         self._timeout = timeout
         self._pending: dict[str, str] = {}
@@ -116,8 +114,10 @@ class Replies(Iterator[Message]):
             self._over = True
             self._grid.give_up(self._pending)
 
-    def __del__(self) -> None:
-        """Give up what an exception left open."""
+    def __enter__(self) -> Replies:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _enough(self) -> bool:
@@ -260,10 +260,8 @@ class TreeGrid(Grid):
         every run and on every transport.
         """
         messages = list(messages)
-        replies = {
-            reply.metadata.reply_to_message_id: reply
-            for reply in self.stream(messages, timeout=timeout)
-        }
+        with self.stream(messages, timeout=timeout) as stream:
+            replies = {reply.metadata.reply_to_message_id: reply for reply in stream}
         messages.sort(key=lambda message: message.metadata.dst_node_id)
         return [replies[i] for message in messages if (i := message.metadata.message_id) in replies]
 

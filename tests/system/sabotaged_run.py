@@ -18,11 +18,11 @@ def main(out: Path, node: str, point: str, victim: str, sets: list[str]) -> int:
     (out / "config.yaml").write_text(config.to_yaml())
 
     def build(role: str, name: str, addresses: Sequence[str]) -> list[str]:
-        python, _, _, *arguments = node_command(role, name, addresses, out)
+        command = node_command(role, name, addresses, out)
         if name != node:
-            return [python, "-m", "hierfl.cli", *arguments]
-        saboteur = str(Path(__file__).with_name("saboteur.py"))
-        return [python, saboteur, point, str(out), victim, *arguments]
+            return command
+        saboteur, arguments = str(Path(__file__).with_name("saboteur.py")), command[2:]
+        return [saboteur, point, str(out), victim, *arguments]
 
     return run_local(config, out=out, build=build)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.ports import Ports
-from tests.system.harness import DIGITS, LIMIT_S, hierfl, metrics, nodes, started, summary
+from tests.system.harness import DIGITS, LIMIT_S, TINY, hierfl, metrics, nodes, started, summary
 
 pytestmark = pytest.mark.system
 
@@ -66,7 +66,7 @@ def test_an_error_in_a_node_is_the_launchers_error_with_its_exit_code(tmp_path: 
 def test_an_address_in_use_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = hierfl("run", *DIGITS, "--set", f"cloud.address={address}",
+        done = hierfl("run", *TINY, "--set", f"cloud.address={address}",
                       "--out", str(tmp_path / "run"))  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert address in done.stderr and "Traceback" not in done.stderr

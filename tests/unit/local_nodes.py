@@ -15,25 +15,32 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from queue import SimpleQueue
 
 from deploy import local
-from deploy.processes import NODE_ENVIRONMENT
+from deploy.processes import NODE_ENVIRONMENT, Command, NodeProcess, Nursery
 from hierfl import lifeline
 from hierfl.config import load_config
 
 
 def launch(out: Path, hub: str, *options: str) -> int:
-    local.PATIENCE = 0.5
+    local.PATIENCE, local.IMPORTS = 0.5, ()
     config = load_config(None, [option for option in options if option != "--set"])
     if config.name == "hasty":
         local.GOODBYE = 0.1
 
     def build(role: str, name: str, sets: list[str]) -> list[str]:
-        if config.name == "broken" and name == "west-2":
-            return [str(out / "no-such-program")]
-        return [sys.executable, __file__, "node", str(out), hub, role, name, *sets]
+        return [__file__, "node", str(out), hub, role, name, *sets]
 
+    if config.name == "broken":
+        local.NodeProcess = broken
     return local.run_local(config, out=out, build=build)
+
+
+def broken(nursery: Nursery, command: Command, ended: SimpleQueue[object]) -> NodeProcess:
+    if command.name == "west-2":
+        raise ZeroDivisionError
+    return NodeProcess(nursery, command, ended)
 
 
 def node(out: Path, hub: str, role: str, name: str, *arguments: str) -> int:

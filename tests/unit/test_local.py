@@ -182,7 +182,7 @@ def test_no_node_outlives_an_exception_in_the_launcher(federation):
     run = federation("name=broken")
     status, _, stderr = run.end()
     assert status == 1
-    assert "FileNotFoundError" in stderr
+    assert "ZeroDivisionError" in stderr
     run.listener.setblocking(False)
     with pytest.raises(BlockingIOError):
         while True:
@@ -236,7 +236,7 @@ def test_what_nodes_are_given(federation):
 def test_the_command_line_of_a_node(tmp_path):
     sets = ["--set", "cloud.address=127.0.0.1:7"]
     config = str(tmp_path / "config.yaml")
-    start = [sys.executable, "-m", "hierfl.cli"]
+    start = ["-m", "hierfl.cli"]
     assert node_command("device", "a-0", sets, tmp_path) == [
         *start, "device", config, "--name", "a-0", *sets,
         "--state", str(tmp_path / "checkpoints"),
@@ -307,3 +307,22 @@ def test_without_a_launcher_there_is_no_lifeline(monkeypatch):
     monkeypatch.delenv(lifeline.VARIABLE, raising=False)
     lifeline.watch()
     assert "lifeline" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_killed_nursery_ends_the_run(federation):
+    run = federation().up()
+    parents = {Path(f"/proc/{node.pid}/status").read_text().split("PPid:")[1].split()[0]
+               for node in run.nodes.values()}  # fmt: skip
+    assert len(parents) == 1
+    os.kill(int(parents.pop()), signal.SIGKILL)
+    _, stderr = run.launcher.communicate(timeout=LIMIT)
+    assert all(node.gone() for node in run.nodes.values())
+    assert run.launcher.returncode == 1 and "Traceback" not in stderr
+
+
+def test_a_node_shows_its_own_command_line(federation):
+    run = federation().up()
+    words = Path(f"/proc/{run.nodes['east-1'].pid}/cmdline").read_text().rstrip("\0").split("\0")
+    assert words[0] == sys.executable and words[-5:-3] == ["east-1", "--set"]
+    run.launcher.terminate()
+    assert run.end()[0] == 130

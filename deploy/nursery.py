@@ -1,0 +1,138 @@
+"""The process from which a launcher forks its nodes.
+
+Importing torch takes a process seconds and a hundred megabytes. Here that happens once: a forked
+node has it at once, and shares the memory.
+
+    python -m deploy.nursery PADDING MODULE...     one end of a `socketpair` is its standard input
+
+Orders are lines of JSON: `{"start": KEY, "argv": [...], "shows": BOOL}`, with two descriptors (the
+node's standard input, and where its output goes), and `{"signal": KEY, "number": N}`. The answer is
+`{"ended": KEY, "code": N}`, once for each start. MODULEs are what is imported; PADDING makes room
+for the nodes' command lines.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+LONGEST_ORDER = 1 << 16
+LINE = 4096
+"""Bytes of padding: how long a command line may be that is shown whole."""
+
+
+class Nursery:
+    """Forks nodes, and tells how they ended. It has one thread, so that forking is safe."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._nodes: dict[int, int] = {}
+        self._wake, wake = os.pipe()
+        for end in (self._wake, wake):
+            os.set_blocking(end, False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(wake)
+
+    def run(self) -> None:
+        """Take orders until the launcher is gone."""
+        while True:
+            ready, _, _ = select.select([self._control.fileno(), self._wake], [], [])
+            if self._wake in ready:
+                os.read(self._wake, LONGEST_ORDER)
+                self._reap()
+            if self._control.fileno() in ready:
+                data, descriptors, _, _ = socket.recv_fds(self._control, LONGEST_ORDER, 2)
+                if not data:
+                    return
+                for line in data.splitlines():
+                    self._obey(json.loads(line), descriptors)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    def _obey(self, order: dict[str, Any], descriptors: Sequence[int]) -> None:
+        if "start" in order:
+            pid = os.fork()
+            if pid == 0:
+                become(order["argv"], order["shows"], *descriptors)
+            self._nodes[pid] = order["start"]
+        else:
+            for pid, key in self._nodes.items():
+                if key == order["signal"]:
+                    os.kill(pid, order["number"])  # nobody else reaps it: the pid is its own
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                news = {"ended": self._nodes.pop(pid), "code": os.waitstatus_to_exitcode(status)}
+                self._control.sendall(json.dumps(news).encode() + b"\n")
+
+
+def become(argv: Sequence[str], shows: bool, stdin: int, says: int) -> NoReturn:
+    """Turn this process, just forked, into what `python ARGV` would be, and end with it."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(stdin, 0)
+    os.dup2(says, 2)
+    if not shows:
+        os.dup2(says, 1)
+    os.closerange(3, 1 << 16)
+    _call_itself([sys.executable, *argv])
+    code = 1
+    try:
+        if argv[0] == "-m":
+            sys.argv = list(argv[1:])
+            runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = list(argv)
+            sys.path.insert(0, str(Path(argv[0]).parent))
+            runpy.run_path(argv[0], run_name="__main__")
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _call_itself(argv: Sequence[str]) -> None:
+    """Show the node's command line where the nursery's was, where there is a /proc."""
+    with suppress(OSError):
+        stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        start, end = int(stat[45]), int(stat[46])  # arg_start and arg_end, see proc(5)
+        line = b"\0".join(map(os.fsencode, argv))[: end - start - 1]
+        with open("/proc/self/mem", "r+b", buffering=0) as memory:
+            memory.seek(start)
+            memory.write(line.ljust(end - start, b"\0"))
+
+
+def main(modules: Sequence[str]) -> None:
+    """Import what all nodes need, and obey."""
+    control = socket.socket(fileno=os.dup(0))
+    for module in modules:
+        with suppress(Exception):  # the node that needs it says what is wrong with it
+            importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # a collection would write to the pages that the nodes share
+    Nursery(control).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[2:])
