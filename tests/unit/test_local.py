@@ -323,6 +323,6 @@ def test_a_killed_nursery_ends_the_run(federation):
 def test_a_node_shows_its_own_command_line(federation):
     run = federation().up()
     words = Path(f"/proc/{run.nodes['east-1'].pid}/cmdline").read_text().rstrip("\0").split("\0")
-    assert words[0] == sys.executable and words[-5:-3] == ["east-1", "--set"]
+    assert words[0] == sys.executable and "east-1" in words
     run.launcher.terminate()
     assert run.end()[0] == 130
