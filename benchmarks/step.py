@@ -26,7 +26,7 @@ from edge.cluster import Cluster
 from hierfl.algorithms.schedule import to_bits
 from hierfl.config import load_config
 from hierfl.link.client import LinkClient
-from hierfl.link.grid import Replies
+from hierfl.link.replies import Replies
 from hierfl.link.server import LinkGrid
 from hierfl.messages import Ballot, Base, Moved, Vote, from_content, reply
 from hierfl.numerics.layout import Layout

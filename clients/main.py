@@ -15,13 +15,17 @@ from hierfl.plan import digest, longest_frame
 from hierfl.security import identity
 
 
-def run(config: Config, name: str, state: Path) -> None:
+def run(
+    config: Config, name: str, state: Path, *, token: str = "", patience: float | None = None
+) -> None:
     """Serve one device of a resolved configuration until the run is done.
 
     Args:
         config: the configuration.
         name: the device's name.
         state: the folder of its checkpoints.
+        token: the secret of its edge's link, where there is one.
+        patience: seconds without its edge after which it gives up; None: `round_timeout`.
 
     Raises:
         HierflError: whatever a person can put right.
@@ -39,9 +43,10 @@ def run(config: Config, name: str, state: Path) -> None:
         model=model.layout.fingerprint(),
         plan=digest(config),
         max_frame=longest_frame(model.layout, model.buffer_layout.d),
-        patience=config.quorum.round_timeout,
+        patience=patience or config.quorum.round_timeout,
         heartbeat=config.quorum.heartbeat,
         credentials=credentials.towards(edge.name) if credentials else None,
+        token=token,
         on_welcome=lambda welcome: device.join(welcome.run),
         position=lambda: device.position,
     ).serve()

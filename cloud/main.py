@@ -20,10 +20,16 @@ from hierfl.plan import digest, longest_frame
 from hierfl.security import identity
 
 
-def run(config: Config, out: Path, view: View) -> None:
+def run(config: Config, out: Path, view: View, *, token: str = "") -> None:
     """Serve the edges of a resolved configuration until the run is done.
 
     It goes on from the run folder's checkpoints, where there are some.
+
+    Args:
+        config: the configuration.
+        out: the run folder.
+        view: is told what happens.
+        token: the secret of its link, where there is one.
 
     Raises:
         HierflError: whatever a person can put right.
@@ -42,6 +48,7 @@ def run(config: Config, out: Path, view: View) -> None:
         plan=digest(config),
         heartbeat=config.quorum.heartbeat,
         credentials=credentials,
+        token=token,
         on_progress=view.progress,
         on_presence=view.presence,
     ) as grid:

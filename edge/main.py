@@ -20,13 +20,24 @@ from hierfl.plan import digest
 from hierfl.security import identity
 
 
-def run(config: Config, name: str, state: Path) -> None:
+def run(
+    config: Config,
+    name: str,
+    state: Path,
+    *,
+    token: str = "",
+    devices_token: str = "",
+    patience: float | None = None,
+) -> None:
     """Serve one edge of a resolved configuration until the run is done.
 
     Args:
         config: the configuration.
         name: the edge's name.
         state: the folder of its checkpoints.
+        token: the secret of the cloud's link, where there is one.
+        devices_token: the secret of its own link.
+        patience: seconds without the cloud after which it gives up; None: `round_timeout`.
 
     Raises:
         HierflError: whatever a person can put right.
@@ -50,6 +61,7 @@ def run(config: Config, name: str, state: Path) -> None:
         plan=plan,
         heartbeat=heartbeat,
         credentials=credentials,
+        token=devices_token,
         on_presence=tell_devices,
     ) as grid:
         cluster = Cluster(
@@ -67,9 +79,10 @@ def run(config: Config, name: str, state: Path) -> None:
             name,
             client_app(cluster),
             plan=plan,
-            patience=config.quorum.round_timeout,
+            patience=patience or config.quorum.round_timeout,
             heartbeat=heartbeat,
             credentials=credentials.towards(CLOUD) if credentials else None,
+            token=token,
             on_welcome=welcome,
             position=lambda: cluster.position,
         )

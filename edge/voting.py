@@ -19,7 +19,8 @@ from flwr.app import Message
 from hierfl.algorithms.base import Algorithm, State, Step
 from hierfl.config import Config
 from hierfl.errors import PayloadError, RunFailed, shortened
-from hierfl.link.grid import Replies, TreeGrid
+from hierfl.link.grid import TreeGrid
+from hierfl.link.replies import Replies
 from hierfl.messages import Ballot, Behind, Report, Vote, answer, position, questions
 from hierfl.model import F32, as_finite, from_bytes, to_bytes
 from hierfl.rollout import MOST_DETOURS, Rollout

@@ -11,7 +11,8 @@ from flwr.app import Message
 
 from hierfl.errors import PayloadError, RunFailed, shortened
 from hierfl.ledger import Faults, Traffic
-from hierfl.link.grid import Replies, TreeGrid
+from hierfl.link.grid import TreeGrid
+from hierfl.link.replies import Replies
 from hierfl.messages import Base, Behind, Moved, Question, answer, questions
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """The configuration of a federation: one YAML file, read once into frozen models."""
 
-from hierfl.config.read import load_config
+from hierfl.config.read import load_config, make_config, read_config
 from hierfl.config.schema import (
     CLOUD,
     Algorithm,
@@ -36,4 +36,6 @@ __all__ = [
     "Shards",
     "Uplink",
     "load_config",
+    "make_config",
+    "read_config",
 ]

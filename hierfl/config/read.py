@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,38 @@ def load_config(path: Path | None, sets: Sequence[str] = ()) -> Config:
     """
     tree = _parse(_DEFAULT_EDGES, "the defaults") if path is None else _read(path)
     given = {_set(tree, text): text for text in sets}
+    return make_config(tree, None if path is None else str(path), given)
+
+
+def make_config(
+    tree: dict[str, Any], source: str | None = None, given: Mapping[str, str] | None = None
+) -> Config:
+    """The configuration of a tree of plain data.
+
+    Args:
+        tree: as YAML has it.
+        source: what is named in errors, a file for example.
+        given: where in `tree` something was set by another source: key -> how it was set.
+
+    Raises:
+        ConfigError: a key or a value is wrong; all of them are named.
+    """
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise explain(error, None if path is None else str(path), given) from None
+        raise explain(error, source, dict(given or {})) from None
+
+
+def read_config(text: str) -> Config:
+    """The configuration that `Config.to_yaml` has written.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    tree = _parse(text, "the configuration")
+    if not isinstance(tree, dict):
+        raise ConfigError("", f"expected keys and values, got a {type(tree).__name__}")
+    return make_config(tree)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class LinkClient:
         patience: seconds without a parent after which to give up.
         heartbeat: seconds within which a parent that has vanished is given up.
         credentials: this node's identity on its way to the parent; None: plain text.
+        token: the run's secret, where the parent asks for one.
         on_welcome: called with the parent's welcome, each time.
         position: tells where this node is: round, and decisions applied in it.
     """
@@ -63,6 +64,7 @@ class LinkClient:
         patience: float = 600.0,
         heartbeat: float = HEARTBEAT_S,
         credentials: Towards | None = None,
+        token: str = "",
         on_welcome: Callable[[pb.Welcome], None] = lambda welcome: None,
         position: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
@@ -77,6 +79,7 @@ class LinkClient:
         self._patience = patience
         self._heartbeat = heartbeat
         self._credentials = credentials
+        self._token = token
         self._on_welcome = on_welcome
         self._position = position
         self._instance = uuid.uuid4().hex[:16]
@@ -133,6 +136,7 @@ class LinkClient:
                 plan=self._plan,
                 instance=self._instance,
                 position=self._position(),
+                token=self._token,
             )
             self._outbox.put(hello)
             frames: Iterator[bytes] = attach(iter(self._outbox.get, None))

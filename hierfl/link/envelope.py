@@ -29,6 +29,7 @@ def hello(
     plan: str,
     instance: str = "",
     position: tuple[int, int] = (0, 0),
+    token: str = "",
 ) -> bytes:
     """Return a child's first frame."""
     body = pb.Hello(
@@ -40,6 +41,7 @@ def hello(
         instance=instance,
         round=position[0],
         applied=position[1],
+        token=token,
     )
     return pb.Frame(hello=body).SerializeToString()
 

@@ -1,10 +1,29 @@
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class Entry(_message.Message):
+    __slots__ = ("name", "token", "address", "devices")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    token: str
+    address: str
+    devices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., token: _Optional[str] = ..., address: _Optional[str] = ..., devices: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Place(_message.Message):
+    __slots__ = ("config",)
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    config: str
+    def __init__(self, config: _Optional[str] = ...) -> None: ...
 
 class Frame(_message.Message):
     __slots__ = ("hello", "welcome", "message", "progress", "goodbye")
@@ -21,7 +40,7 @@ class Frame(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., message: _Optional[bytes] = ..., progress: _Optional[bytes] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("name", "protocol", "run", "model", "plan", "instance", "round", "applied")
+    __slots__ = ("name", "protocol", "run", "model", "plan", "instance", "round", "applied", "token")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +49,7 @@ class Hello(_message.Message):
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
     name: str
     protocol: int
     run: str
@@ -38,7 +58,8 @@ class Hello(_message.Message):
     instance: str
     round: int
     applied: int
-    def __init__(self, name: _Optional[str] = ..., protocol: _Optional[int] = ..., run: _Optional[str] = ..., model: _Optional[str] = ..., plan: _Optional[str] = ..., instance: _Optional[str] = ..., round: _Optional[int] = ..., applied: _Optional[int] = ...) -> None: ...
+    token: str
+    def __init__(self, name: _Optional[str] = ..., protocol: _Optional[int] = ..., run: _Optional[str] = ..., model: _Optional[str] = ..., plan: _Optional[str] = ..., instance: _Optional[str] = ..., round: _Optional[int] = ..., applied: _Optional[int] = ..., token: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("run", "node_id", "model", "max_frame")

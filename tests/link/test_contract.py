@@ -21,7 +21,7 @@ from tests.link.conftest import Grow
 from tests.link.logs import On
 from tests.link.trees import Tree, say, text
 
-LOG = logging.getLogger("hierfl.link.grid")
+LOG = logging.getLogger("hierfl.link")
 
 SHORT_S = 0.05
 """A timeout that is meant to pass."""

@@ -1,0 +1,113 @@
+"""Who may attach: what a parent checks of a child's hello before it answers with a welcome."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+
+from hierfl.errors import LinkError
+from hierfl.link import envelope
+from hierfl.link import link_pb2 as pb
+from hierfl.link.identity import certified_name
+
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+
+BROKEN = (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError)
+"""What gRPC raises on a stream that is broken."""
+
+LONGEST_NAME = 64
+"""Characters of an unknown peer's name that are shown."""
+
+
+class Refusal(Exception):
+    """A hello that is not answered with a welcome."""
+
+    def __init__(self, reason: str, code: pb.Goodbye.Code = pb.Goodbye.REFUSED) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What a child must say to be admitted.
+
+    Attributes:
+        children: the names of which it must have one.
+        plan: fingerprint of the configuration; "" if any will do.
+        model: fingerprint of the model; "" if any will do.
+        token: the run's secret; "" if there is none.
+        certified: whether it must have a certificate of its name.
+        patience: seconds within which it must say it.
+    """
+
+    children: Collection[str]
+    plan: str
+    model: str
+    token: str
+    certified: bool
+    patience: float
+
+    async def hello(self, context: Context) -> pb.Hello:
+        """Return the hello that opens a stream, or raise Refusal."""
+        hello = await self._first(context)
+        if self.certified and (certified := certified_name(context.auth_context())) != hello.name:
+            raise Refusal(
+                f"it says it is {short(hello.name)}, and its certificate says "
+                f"{short(certified or '')}"
+            )
+        self._check(hello)
+        return hello
+
+    async def _first(self, context: Context) -> pb.Hello:
+        try:
+            data: Any = await asyncio.wait_for(context.read(), self.patience)
+        except TimeoutError:
+            raise Refusal("it did not say hello in time") from None
+        except BROKEN:
+            raise Refusal("the stream broke before its hello") from None
+        if data is grpc.aio.EOF:
+            raise Refusal("the stream ended before its hello")
+        try:
+            frame = envelope.parse(data)
+        except LinkError as error:
+            raise Refusal(f"it sent {error}") from error
+        if frame.WhichOneof("kind") != "hello":
+            raise Refusal("the first frame is no hello")
+        return frame.hello
+
+    def _check(self, hello: pb.Hello) -> None:
+        if hello.protocol != envelope.PROTOCOL:
+            raise Refusal(
+                f"{short(hello.name)} speaks version {hello.protocol} of the protocol, "
+                f"this node version {envelope.PROTOCOL}: install the same hierfl on both"
+            )
+        if not same_secret(hello.token, self.token):
+            raise Refusal(f"{short(hello.name)} does not know the token of this run")
+        if hello.name not in self.children:
+            known = ", ".join(self.children)
+            raise Refusal(f"no child of this node is called {short(hello.name)}, only {known}")
+        for what, theirs, ours in (
+            ("model", hello.model, self.model),
+            ("configuration", hello.plan, self.plan),
+        ):
+            if theirs and ours and theirs != ours:
+                raise Refusal(
+                    f"{hello.name} has another {what} than this federation: "
+                    "use the same topology file (and hierfl and model code) on all nodes"
+                )
+
+
+def same_secret(theirs: str, ours: str) -> bool:
+    """Return whether two secrets are equal, in a time that does not tell how far they are."""
+    return hmac.compare_digest(theirs.encode(errors="replace"), ours.encode())
+
+
+def short(name: str) -> str:
+    """Return how a name is shown that has not been checked yet."""
+    return repr(name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "...")
