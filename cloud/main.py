@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
@@ -20,7 +21,14 @@ from hierfl.plan import digest, longest_frame
 from hierfl.security import identity
 
 
-def run(config: Config, out: Path, view: View, *, token: str = "") -> None:
+def run(
+    config: Config,
+    out: Path,
+    view: View,
+    *,
+    token: str = "",
+    on_grid: Callable[[LinkGrid], None] = lambda grid: None,
+) -> None:
     """Serve the edges of a resolved configuration until the run is done.
 
     It goes on from the run folder's checkpoints, where there are some.
@@ -30,6 +38,7 @@ def run(config: Config, out: Path, view: View, *, token: str = "") -> None:
         out: the run folder.
         view: is told what happens.
         token: the secret of its link, where there is one.
+        on_grid: called with its link before it opens.
 
     Raises:
         HierflError: whatever a person can put right.
@@ -52,6 +61,7 @@ def run(config: Config, out: Path, view: View, *, token: str = "") -> None:
         on_progress=view.progress,
         on_presence=view.presence,
     ) as grid:
+        on_grid(grid)
         address = grid.open(
             model=model.layout.fingerprint(),
             run=run,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +101,7 @@ def run_local(
         ]
         supervisor = Supervisor(restart=config.restart == "always")
         try:
-            with _signals(supervisor.interrupt):
+            with interrupting(supervisor.interrupt):
                 return supervisor.run(commands)
         except HierflError as error:
             print(render(error), file=sys.stderr)
@@ -134,10 +134,23 @@ def _fixed_addresses(config: Config, ports: Ports) -> list[str]:
 
 
 class Supervisor:
-    """Starts nodes, waits for what happens to them, and stops them all at the end."""
+    """Starts nodes, waits for what happens to them, and stops them all at the end.
 
-    def __init__(self, restart: bool) -> None:
+    Args:
+        restart: whether a node that dies is started again.
+        imports: the modules that all nodes share; None: those of hierfl's own roles.
+        environment: variables for them all.
+    """
+
+    def __init__(
+        self,
+        restart: bool,
+        imports: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._restart = restart
+        self._imports = IMPORTS if imports is None else imports
+        self._environment = environment or {}
         self._events: SimpleQueue[object] = SimpleQueue()
         self._running: dict[str, NodeProcess] = {}
         self._nursery: Nursery
@@ -153,7 +166,7 @@ class Supervisor:
         Raises:
             RunFailed: a node failed, with the end of its log.
         """
-        self._nursery = Nursery(IMPORTS)
+        self._nursery = Nursery(self._imports, self._environment)
         try:
             for command in commands:
                 self._start(command)
@@ -239,7 +252,7 @@ def _failure(process: NodeProcess, code: int) -> RunFailed:
 
 
 @contextmanager
-def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
+def interrupting(interrupt: Callable[[], None]) -> Iterator[None]:
     """While inside, SIGINT and SIGTERM call `interrupt` and nothing else."""
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -28,6 +28,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hierfl import lifeline
+
 LONGEST_ORDER = 1 << 16
 LINE = 4096
 """Bytes of padding: how long a command line may be that is shown whole."""
@@ -91,6 +93,7 @@ def become(argv: Sequence[str], shows: bool, stdin: int, says: int) -> NoReturn:
         os.dup2(says, 1)
     os.closerange(3, 1 << 16)
     _call_itself([sys.executable, *argv])
+    lifeline.watch()
     code = 1
     try:
         if argv[0] == "-m":

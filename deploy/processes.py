@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,9 +73,10 @@ class Nursery:
 
     Args:
         imports: the modules that all nodes share.
+        environment: variables for them all, beside this process's own.
     """
 
-    def __init__(self, imports: Sequence[str]) -> None:
+    def __init__(self, imports: Sequence[str], environment: Mapping[str, str]) -> None:
         self._control, theirs = socket.socketpair()
         self._codes: dict[int, SimpleQueue[int]] = {}
         self._lifelines: dict[int, int] = {}
@@ -83,7 +84,7 @@ class Nursery:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.nursery", "-" * LINE, *imports],
                 stdin=theirs.fileno(),
-                env=os.environ | NODE_ENVIRONMENT,
+                env={**os.environ, **NODE_ENVIRONMENT, **environment},
                 start_new_session=True,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from edge.client_app import client_app
@@ -28,6 +29,7 @@ def run(
     token: str = "",
     devices_token: str = "",
     patience: float | None = None,
+    on_grid: Callable[[LinkGrid], None] = lambda grid: None,
 ) -> None:
     """Serve one edge of a resolved configuration until the run is done.
 
@@ -38,6 +40,7 @@ def run(
         token: the secret of the cloud's link, where there is one.
         devices_token: the secret of its own link.
         patience: seconds without the cloud after which it gives up; None: `round_timeout`.
+        on_grid: called with its link before it opens.
 
     Raises:
         HierflError: whatever a person can put right.
@@ -64,6 +67,7 @@ def run(
         token=devices_token,
         on_presence=tell_devices,
     ) as grid:
+        on_grid(grid)
         cluster = Cluster(
             name, grid, config, lambda news: client.progress(news), Checkpoints(state, name)
         )

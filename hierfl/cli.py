@@ -192,7 +192,6 @@ def _check_identities(config: Config) -> None:
 
 def _node(topology: Path, sets: list[str]) -> Config:
     """Get ready to be one node, perhaps one that a launcher has started and will stop."""
-    lifeline.watch()
     signal.signal(signal.SIGTERM, _terminate)
     logging.basicConfig(
         level=logging.INFO,

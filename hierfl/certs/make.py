@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
 )
 
@@ -67,8 +68,10 @@ def make_certificates(
 ) -> list[Certified]:
     """Make the CA and the nodes' certificates, as far as they are not there.
 
-    Files: ca.crt, ca.key, and for each node NAME.crt and NAME.key; a key can be read by its owner
-    alone. A renewed certificate is for the key that the old one was for, which need not be here.
+    Files: ca.crt, ca.key, and for each node NAME.crt and NAME.key; for edges and devices the same
+    key in OpenSSH's format as well, which Flower's SuperNodes take: NAME.ssh and NAME.pub. What is
+    private can be read by its owner alone. A renewed certificate is for the key that the old one
+    was for, which need not be here.
 
     Args:
         config: names and addresses.
@@ -109,7 +112,8 @@ def report(made: list[Certified], folder: Path) -> list[str]:
         lines.append("To make anew what has expired, add --renew; keys stay, so that only")
         lines.append("the NAME.crt must be copied again.")
     lines += [
-        f"Each node needs ca.crt, NAME.crt and NAME.key of {folder}, where its security.certs is.",
+        f"Each node needs ca.crt, NAME.crt and NAME.key of {folder}, where its security.certs is;",
+        "on Flower's engine NAME.ssh as well, and its parent the NAME.pub.",
         "A key is secret: copy it over ssh, say. ca.key stays here: who has it can be any node.",
     ]
     return lines
@@ -151,6 +155,8 @@ class _Maker:
         kept = file.with_suffix(".key")
         elsewhere = file.exists() and not kept.exists()
         public = _certificate(file).public_key() if elsewhere else _key(kept).public_key()
+        if CHILD in node.roles and not elsewhere:
+            _put_ssh(kept)
         life = self._start, self._end
         made = issue(self._ca, ca_key, node.name, node.hosts, node.roles, public, *life)
         _put(file, made)
@@ -218,6 +224,15 @@ def _key(file: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ConfigError("--out", f"{file} holds no elliptic key")
     return key
+
+
+def _put_ssh(file: Path) -> None:
+    """Write the key of a file in OpenSSH's format, the private and the public one, beside it."""
+    key = _key(file)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    _write(file.with_suffix(".ssh"), private, 0o600)
+    _write(file.with_suffix(".pub"), public + b"\n", 0o644)
 
 
 def _certificate(file: Path) -> x509.Certificate:

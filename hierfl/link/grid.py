@@ -20,7 +20,7 @@ from typing import NamedTuple
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from hierfl.errors import shortened
+from hierfl.errors import RunFailed, shortened
 from hierfl.ledger import Faults, Ledger
 from hierfl.link import envelope
 from hierfl.link.flower import (
@@ -62,6 +62,12 @@ class Broken(NamedTuple):
     reason: str
 
 
+class Aborted(NamedTuple):
+    """The run cannot go on."""
+
+    reason: str
+
+
 class TreeGrid(Grid):
     """The parent's view of its children.
 
@@ -99,7 +105,7 @@ class TreeGrid(Grid):
         self._instance = uuid.uuid4().hex[:8]
         self._asked: dict[str, tuple[str, Message]] = {}
         self.arrived: dict[str, Message] = {}
-        self._inbox: SimpleQueue[Arrival | Broken] = SimpleQueue()
+        self._inbox: SimpleQueue[Arrival | Broken | Aborted] = SimpleQueue()
 
     # -- what a transport provides ---------------------------------------------------------------
 
@@ -228,6 +234,10 @@ class TreeGrid(Grid):
             log.info("%s is back", child)
             self.away.discard(child)
 
+    def abort(self, reason: str) -> None:
+        """Let whoever waits for replies, in another thread, fail with RunFailed."""
+        self._inbox.put(Aborted(reason))
+
     def reject(self, child: str, reason: str) -> None:
         """Send away a child that broke the protocol; its requests get error replies."""
         reason = shortened(reason)
@@ -244,12 +254,18 @@ class TreeGrid(Grid):
     # -- replies ---------------------------------------------------------------------------------
 
     def take_one(self, deadline: float) -> bool:
-        """Take one reply from the inbox; return whether there was one before the deadline."""
+        """Take one reply from the inbox; return whether there was one before the deadline.
+
+        Raises:
+            RunFailed: if `abort` was called.
+        """
         left = deadline - time.monotonic()
         try:
             item = self._inbox.get(left > 0, None if left == math.inf else left)
         except Empty:
             return False
+        if isinstance(item, Aborted):
+            raise RunFailed(item.reason)
         if item.child in self._banned:
             return True  # it had more to say
         if isinstance(item, Broken):

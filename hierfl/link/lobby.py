@@ -69,6 +69,10 @@ class Lobby:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let everybody go, and free the port; the answers under way arrive."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -18,7 +18,7 @@ from dataclasses import replace
 import grpc
 import grpc.aio
 
-from hierfl.errors import ConfigError, LinkError, ParentFailed
+from hierfl.errors import ConfigError, LinkError, ParentFailed, RunFailed
 from hierfl.link import envelope
 from hierfl.link import link_pb2 as pb
 from hierfl.link.admission import BROKEN, Admission, Context, Refusal
@@ -79,6 +79,7 @@ class LinkGrid(TreeGrid):
         self._on_presence = on_presence
         self._seats = {name: Seat(name, node_id) for node_id, name in self.names.items()}
         self._presence = threading.Condition()
+        self._aborted = ""
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread | None = None
         self._farewell: Future[tuple[pb.Goodbye.Code, str]]
@@ -148,10 +149,23 @@ class LinkGrid(TreeGrid):
         return self._thread is not None
 
     def wait_for_children(self, timeout: float | None = None) -> list[str]:
-        """Wait until every child is attached; return those still missing after `timeout` s."""
+        """Wait until every child is attached; return those still missing after `timeout` s.
+
+        Raises:
+            RunFailed: if `abort` was called.
+        """
         with self._presence:
-            self._presence.wait_for(lambda: not self.missing(), timeout)
+            self._presence.wait_for(lambda: self._aborted or not self.missing(), timeout)
+        if self._aborted:
+            raise RunFailed(self._aborted)
         return self.missing()
+
+    def abort(self, reason: str) -> None:
+        """See `TreeGrid.abort`; who waits for children fails as well."""
+        super().abort(reason)
+        with self._presence:
+            self._aborted = reason
+            self._presence.notify_all()
 
     def missing(self) -> list[str]:
         """Return the names of the children that are not attached now."""

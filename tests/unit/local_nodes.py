@@ -19,7 +19,6 @@ from queue import SimpleQueue
 
 from deploy import local
 from deploy.processes import NODE_ENVIRONMENT, Command, NodeProcess, Nursery
-from hierfl import lifeline
 from hierfl.config import load_config
 
 
@@ -44,8 +43,6 @@ def broken(nursery: Nursery, command: Command, ended: SimpleQueue[object]) -> No
 
 
 def node(out: Path, hub: str, role: str, name: str, *arguments: str) -> int:
-    lifeline.watch()
-
     def stopped(number: int, frame: object) -> None:
         with (out / "stopped").open("a") as file:
             file.write(f"{role}\n")

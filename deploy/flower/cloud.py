@@ -1,0 +1,98 @@
+"""The cloud's ServerApp: it gathers the tree, and is then the cloud of a direct run."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flwr.serverapp import Grid
+
+from cloud.main import run
+from cloud.plain import Plain
+from cloud.view import Harmless
+from deploy.flower.joining import Invitation
+from deploy.flower.settings import Gathering, Value, topology
+from deploy.flower.usher import Usher, gather
+from hierfl.config import CLOUD, Config
+from hierfl.errors import RunFailed
+from hierfl.folder import claim
+from hierfl.learning.threads import one_thread
+from hierfl.link import link_pb2 as pb
+from hierfl.link.identity import Identity
+from hierfl.link.lobby import Lobby
+from hierfl.plan import resolve
+
+log = logging.getLogger(__name__)
+
+
+def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
+    """Run the federation whose edges are the nodes of this SuperLink.
+
+    Raises:
+        HierflError: whatever a person can put right.
+    """
+    topology(run_config, SOMEWHERE)  # what is wrong with the keys is said before anybody is asked
+    certs = Path(own.certs).expanduser() if own.certs else None
+    identity = Identity.read(certs, CLOUD) if certs else None
+    edges = gather(grid, own.edges, own.wait, "edges")
+    usher = Usher(grid, Invitation(CLOUD, "", secrets.token_hex(16), own.wait))
+    with (
+        Lobby(own.link_address, usher.invitation.token, edges, identity) as lobby,
+        usher.towards(lobby.address),
+    ):
+        entries = lobby.wait(edges, own.wait, usher.check)
+        if entries is None:
+            raise _missing(lobby.names(), edges, own.wait)
+        config = _config(run_config, own, certs, lobby.address, entries)
+        folder = claim(config, Path(own.out) if own.out else None)
+        lobby.answer(config.to_yaml())
+        lobby.close()
+        usher.known(config.to_yaml())
+        one_thread()
+        view = Harmless(Plain(config, folder, sys.stdout))
+        run(config, folder, view, token=usher.invitation.token, on_grid=usher.watch)
+
+
+SOMEWHERE = {"edges": [{"name": "edge", "devices": ["device"]}]}
+"""A tree to check the other keys with."""
+
+
+def _config(
+    run_config: Mapping[str, Value],
+    own: Gathering,
+    certs: Path | None,
+    address: str,
+    entries: Sequence[pb.Entry],
+) -> Config:
+    devices = sum(len(entry.devices) for entry in entries)
+    if devices < own.devices:
+        counts = ", ".join(f"{entry.name} {len(entry.devices)}" for entry in entries)
+        raise RunFailed(
+            f"{devices} of {own.devices} devices are there: {counts}",
+            "Start the others before the run, or ask for fewer with the run config's `devices`.",
+        )
+    nodes: dict[str, Any] = {
+        "cloud": {"address": address},
+        "edges": [
+            {"name": entry.name, "address": entry.address, "devices": list(entry.devices)}
+            for entry in entries
+        ],
+        "security": {
+            "certs": str(certs) if certs else None,
+            "insecure": run_config.get("security.insecure", False),
+        },
+    }
+    return resolve(topology(run_config, nodes))
+
+
+def _missing(here: Sequence[str], edges: int, wait: float) -> RunFailed:
+    named = ", ".join(here) or "nobody"
+    return RunFailed(
+        f"{len(here)} of {edges} edges joined within {wait:g} s: {named}",
+        "The log of an edge's SuperNode says what it waits for: its own SuperLink, its devices, or "
+        "the cloud's link-address.",
+    )

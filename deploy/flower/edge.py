@@ -1,0 +1,177 @@
+"""The edge: a ClientApp towards the cloud's SuperLink, a ServerApp at its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flwr.serverapp import Grid
+
+from deploy.flower.joining import PATIENCE_S, Invitation, Node, state_folder
+from deploy.flower.settings import Gathering
+from deploy.flower.usher import Usher, gather
+from edge.main import run
+from hierfl.config import CLOUD
+from hierfl.errors import ConfigError, RunFailed
+from hierfl.link.lobby import Lobby
+
+log = logging.getLogger(__name__)
+
+STARTED = re.compile(r"started run (\d+)")
+LAST_LINES = 8
+FRAME = " \n│╭╮╰╯─"
+"""What the Flower command draws around its errors."""
+
+
+def submit(node: Node, invitation: Invitation, app: Path) -> None:
+    """Run the same app at the edge's own SuperLink, to its end.
+
+    Args:
+        node: the edge; its node config names the connection to that SuperLink (`superlink`), the
+            least number of its devices (`devices`) and where its link listens (`link-address`).
+        invitation: the cloud's.
+        app: the folder of the app.
+
+    Raises:
+        ConfigError: the node config does not say which SuperLink.
+        RunFailed: the run has failed, with the end of its log.
+    """
+    superlink = node.config.get("superlink")
+    if not superlink:
+        raise ConfigError(
+            "superlink",
+            f"the node config of edge {node.name} does not name its own SuperLink",
+            'Start the SuperNode with --node-config \'name="..." superlink="..."\', the name of a '
+            "connection in Flower's configuration on that machine.",
+        )
+    overrides: dict[str, Any] = {
+        "tier": "edge",
+        "upstream": invitation.address,
+        "token": invitation.token,
+        "node": node.name,
+        "certs": str(node.certs or ""),
+        "wait": invitation.wait,
+        "devices": int(node.config.get("devices", 1)),
+        "link-address": str(node.config.get("link-address", "127.0.0.1:0")),
+    }
+    with _toml(overrides) as run_config:
+        command = [flwr(), "run", str(app), str(superlink), "--stream"]
+        with subprocess.Popen(
+            [*command, "--run-config", str(run_config)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+        ) as process:  # fmt: skip
+            run_id, end = _follow(process, node.name, str(superlink))
+    _check(run_id, str(superlink), node.name, end)
+
+
+def _follow(
+    process: subprocess.Popen[str], name: str, superlink: str
+) -> tuple[str | None, list[str]]:
+    """Log what a run says until it is over; return its number and its last lines.
+
+    Whatever ends this process first, ends the run.
+    """
+    assert process.stdout is not None
+    run_id, end = None, deque[str](maxlen=LAST_LINES)
+    try:
+        for line in process.stdout:
+            print(f"{name} | {line}", end="", flush=True)
+            if words := line.strip(FRAME):
+                end.append(words)
+            if run_id is None and (started := STARTED.search(line)):
+                run_id = started[1]
+    except BaseException:
+        process.terminate()
+        if run_id is not None:
+            subprocess.run([flwr(), "stop", run_id, superlink], capture_output=True, check=False)
+        raise
+    return run_id, list(end)
+
+
+def _check(run_id: str | None, superlink: str, name: str, end: list[str]) -> None:
+    """See that a run has ended well.
+
+    Raises:
+        RunFailed: with the reason, as far as it is known.
+    """
+    if run_id is None:
+        raise RunFailed(f"edge {name} could not start a run at its SuperLink {superlink}: "
+                        + " ".join(end))  # fmt: skip
+    listed = subprocess.run(
+        [flwr(), "list", "--run-id", run_id, superlink, "--format", "json"],
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        (facts,) = json.loads(listed.stdout)["runs"]
+    except (ValueError, KeyError):
+        raise RunFailed(f"edge {name}: what became of run {run_id} is not known") from None
+    status = str(facts["status"])
+    if status != "finished:completed":
+        words = [str(facts.get("details") or ""), *(line for line in end if "rror" in line)]
+        raise RunFailed(f"the run of edge {name} is {status}: {' '.join(words)}")
+
+
+@contextmanager
+def _toml(values: dict[str, Any]) -> Iterator[Path]:
+    """A file of these values that only this user can read: arguments can be seen by all."""
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.writelines(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+        file.flush()
+        yield Path(file.name)
+
+
+def flwr() -> str:
+    """Return the command of the Flower that runs here."""
+    beside = Path(sys.executable).with_name("flwr")
+    return str(beside) if beside.exists() else "flwr"
+
+
+def edge(grid: Grid, own: Gathering, home: Path) -> None:
+    """Run the edge whose devices are the nodes of this SuperLink.
+
+    Raises:
+        HierflError: whatever a person can put right.
+    """
+    here = {"certs": own.certs} if own.certs else {}
+    node = Node(own.node, Path(own.certs) if own.certs else None, here)
+    upstream = Invitation(CLOUD, own.upstream, own.token, own.wait)
+    devices = gather(grid, own.devices, own.wait, "devices")
+    ushered = Usher(grid, Invitation(node.name, "", secrets.token_hex(16), own.wait))
+    with (
+        Lobby(own.link_address, ushered.invitation.token, devices, node.identity()) as lobby,
+        ushered.towards(lobby.address),
+    ):
+        entries = lobby.wait(devices, own.wait, ushered.check)
+        if entries is None:
+            raise _missing(lobby.names(), devices, own.wait)
+        text = node.join(upstream, lobby.address, [entry.name for entry in entries])
+        lobby.answer(text)
+        lobby.close()
+        ushered.known(text)
+        config = node.local(text)
+        run(
+            config,
+            node.name,
+            state_folder(home, config),
+            token=own.token,
+            devices_token=ushered.invitation.token,
+            patience=PATIENCE_S,
+            on_grid=ushered.watch,
+        )
+
+
+def _missing(here: list[str], devices: int, wait: float) -> RunFailed:
+    return RunFailed(
+        f"{len(here)} of {devices} devices joined within {wait:g} s: {', '.join(here) or 'nobody'}",
+        "The logs of the devices' SuperNodes say what they wait for.",
+    )

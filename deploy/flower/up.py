@@ -1,0 +1,209 @@
+"""`hierfl up` and `hierfl down`: what Flower's engine needs on a machine, started and supervised."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from deploy.flower.machine import SuperLink, SuperNode, Value, script
+from deploy.local import Supervisor, interrupting
+from deploy.ports import Ports
+from hierfl.config import CLOUD, Config
+from hierfl.errors import ConfigError, HierflError, RunFailed, render
+
+IMPORTS = ("flwr.app", "flwr.clientapp", "flwr.serverapp", "grpc")
+
+LOOPBACK = "127.0.0.1:0"
+REGISTER_S = 60.0
+"""Seconds within which a SuperLink must take registrations."""
+
+DOWN_S = 30.0
+
+
+def up_local(config: Config, home: Path) -> int:
+    """Run SuperLinks and SuperNodes for a whole topology here, until interrupted.
+
+    Returns:
+        The exit code.
+    """
+    certs = None if config.security.certs is None else config.security.certs.absolute()
+    with Ports() as ports:
+        places = {CLOUD: ports.fix("cloud", LOOPBACK)}
+        places |= {edge.name: ports.fix(edge.name, LOOPBACK) for edge in config.edges}
+        links = [SuperLink(name, address, certs) for name, address in places.items()]
+        nodes = []
+        for edge in config.edges:
+            own: dict[str, Value] = {
+                "superlink": edge.name,
+                "devices": len(edge.devices),
+                "link-address": edge.address,
+            }
+            nodes.append(
+                SuperNode("edge", edge.name, places[CLOUD], ports.fix("", LOOPBACK), certs, own)
+            )
+            root: dict[str, Value] = {}
+            if config.data.root is not None:
+                root["data-root"] = str(config.data.root.absolute())
+            nodes += [
+                SuperNode("device", device, places[edge.name], ports.fix("", LOOPBACK), certs, root)
+                for device in edge.devices
+            ]
+        children = {CLOUD: list(config.tree())}
+        children |= {name: list(devices) for name, devices in config.tree().items()}
+        return up(home, links, nodes, children if certs else {})
+
+
+def up(
+    home: Path,
+    links: Sequence[SuperLink],
+    nodes: Sequence[SuperNode],
+    children: dict[str, list[str]],
+) -> int:
+    """Start and supervise, until interrupted.
+
+    Args:
+        home: Flower's folder for all of it; holds the connections, logs and apps.
+        links: the SuperLinks of this machine.
+        nodes: the SuperNodes of this machine.
+        children: whom to register at which of the SuperLinks.
+
+    Returns:
+        The exit code: 130 when interrupted, 0 after `hierfl down`.
+    """
+    home = home.absolute()
+    try:
+        with _Mark(home):
+            _connections(home, links)
+            supervisor = Supervisor(
+                restart=True,
+                imports=IMPORTS,
+                environment={
+                    "FLWR_HOME": str(home),
+                    "FLWR_DISABLE_UPDATE_CHECK": "1",
+                    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+                },
+            )
+            logs = home / "logs"
+            commands = [link.command(logs) for link in links]
+            commands += [node.command(logs) for node in nodes]
+            greeter = threading.Thread(
+                target=_greet, args=(home, links, nodes, children), daemon=True
+            )
+            greeter.start()
+            with interrupting(supervisor.interrupt):
+                return supervisor.run(commands)
+    except HierflError as error:
+        print(render(error), file=sys.stderr)
+        return error.exit_code
+
+
+def down(home: Path) -> None:
+    """End the `hierfl up` of a folder, and with it all that it has started.
+
+    Raises:
+        ConfigError: there is none.
+        RunFailed: it does not end.
+    """
+    file = home.absolute() / "up.json"
+    try:
+        facts = json.loads(file.read_text())
+        handle = os.pidfd_open(facts["pid"])
+    except (OSError, ValueError, KeyError):
+        raise ConfigError("--home", f"nothing is up in {home}") from None
+    try:
+        if _started(facts["pid"]) != facts["started"]:
+            raise ConfigError("--home", f"nothing is up in {home}")
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        if not select.select([handle], [], [], DOWN_S)[0]:
+            raise RunFailed(f"process {facts['pid']} does not end")
+    finally:
+        os.close(handle)
+    print(f"down: {', '.join(facts['what'])}")
+
+
+class _Mark:
+    """The file that says what is up in a folder."""
+
+    def __init__(self, home: Path) -> None:
+        self._file = home / "up.json"
+
+    def __enter__(self) -> None:
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            if self._file.exists():
+                facts = json.loads(self._file.read_text())
+                if _started(facts["pid"]) == facts["started"]:
+                    raise ConfigError(
+                        "--home",
+                        f"{self._file.parent} is in use by process {facts['pid']}",
+                        f"End that with `hierfl down --home {self._file.parent}`.",
+                    )
+            self._file.write_text(
+                json.dumps({"pid": os.getpid(), "started": _started(os.getpid()), "what": []})
+            )
+        except OSError as error:
+            raise ConfigError("--home", f"cannot write {self._file}: {error.strerror}") from None
+
+    def __exit__(self, *error: object) -> None:
+        self._file.unlink(missing_ok=True)
+
+
+def _started(pid: int) -> str | None:
+    """Return when a process was started, in the kernel's own words; None if there is none."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return None
+
+
+def _connections(home: Path, links: Sequence[SuperLink]) -> None:
+    """Write Flower's configuration: how to reach these SuperLinks."""
+    if links:
+        text = f"[superlink]\ndefault = {json.dumps(links[0].name)}\n\n"
+        (home / "config.toml").write_text(text + "\n".join(link.connection() for link in links))
+
+
+def _greet(
+    home: Path,
+    links: Sequence[SuperLink],
+    nodes: Sequence[SuperNode],
+    children: dict[str, list[str]],
+) -> None:
+    """Register the children that have keys, then say what to do next."""
+    for link in links:
+        for child in children.get(link.name, []):
+            assert link.certs is not None
+            _register(home, link, child)
+    what = [*(f"SuperLink {link.name} at {link.address}" for link in links)]
+    what += [f"SuperNode {node.name}" for node in nodes]
+    print(f"up: {', '.join(what)}; logs in {home / 'logs'}")
+    if any(link.name == CLOUD for link in links):
+        print(f"run: FLWR_HOME={home} flwr run . {CLOUD} --stream", flush=True)
+
+
+def _register(home: Path, link: SuperLink, child: str) -> None:
+    """Register a child's key; one that is registered already stays so."""
+    assert link.certs is not None
+    key = link.certs / f"{child}.pub"
+    command = [script("flwr"), "supernode", "register", str(key), link.name, "--name", child]
+    deadline = time.monotonic() + REGISTER_S
+    while True:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+            env=os.environ | {"FLWR_HOME": str(home), "FLWR_DISABLE_UPDATE_CHECK": "1"},
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        if done.returncode == 0 or "already" in said:
+            return
+        if time.monotonic() > deadline:
+            print(f"{child} could not be registered at {link.name}: {said}", file=sys.stderr)
+            return
+        time.sleep(1)
