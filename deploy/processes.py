@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ class Command:
     """How one node is started.
 
     Attributes:
-        role: cloud, edge or device.
+        role: cloud, edge or device, or node where there are no tiers.
         name: the node's name.
         arguments: what follows `python` on its command line.
         log: the file that its output is added to.
@@ -73,9 +73,10 @@ class Nursery:
 
     Args:
         imports: the modules that all nodes share.
+        environment: variables that the nodes get beside `NODE_ENVIRONMENT`, or instead of it.
     """
 
-    def __init__(self, imports: Sequence[str]) -> None:
+    def __init__(self, imports: Sequence[str], environment: Mapping[str, str] = {}) -> None:
         self._control, theirs = socket.socketpair()
         self._codes: dict[int, SimpleQueue[int]] = {}
         self._lifelines: dict[int, int] = {}
@@ -83,7 +84,7 @@ class Nursery:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.nursery", "-" * LINE, *imports],
                 stdin=theirs.fileno(),
-                env=os.environ | NODE_ENVIRONMENT,
+                env={**os.environ, **NODE_ENVIRONMENT, **environment},
                 start_new_session=True,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)

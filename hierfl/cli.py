@@ -153,6 +153,31 @@ def device(
     _part("clients.main:run")(config, name, _state(config, state))
 
 
+@app.command()
+def accelerate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="APP_FOLDER", help="The folder with its pyproject.toml.")
+    ],
+    nodes: Annotated[int, typer.Option(min=1, metavar="N", help="How many nodes take part.")],
+    run_config: Annotated[
+        list[str],
+        typer.Option(
+            metavar="'KEY=VALUE ...'",
+            help="Set keys of the app's config, or give a TOML file, as in `flwr run`; repeatable.",
+        ),
+    ] = [],  # noqa: B006
+) -> None:
+    """Run an unchanged Flower app on this machine, over the link."""
+    _part("deploy.accelerate:accelerate")(folder, nodes, run_config)
+
+
+@app.command(hidden=True)
+def app_node(seat: Annotated[str, typer.Argument(help="What `accelerate` tells it.")]) -> None:
+    """Run one node of `accelerate`, which starts it."""
+    _be_node()
+    _part("deploy.app_node:run")(seat)
+
+
 @data_app.command("get")
 def data_get(
     name: Annotated[str, typer.Argument(help="fashion-mnist, mnist, cifar10 or digits.")],
@@ -191,6 +216,12 @@ def _check_identities(config: Config) -> None:
 
 
 def _node(topology: Path, sets: list[str]) -> Config:
+    _be_node()
+    _quiet_flower()
+    return _config(topology, sets)
+
+
+def _be_node() -> None:
     """Get ready to be one node, perhaps one that a launcher has started and will stop."""
     lifeline.watch()
     signal.signal(signal.SIGTERM, _terminate)
@@ -199,8 +230,6 @@ def _node(topology: Path, sets: list[str]) -> Config:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         handlers=[_Stderr()],
     )
-    _quiet_flower()
-    return _config(topology, sets)
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
