@@ -23,7 +23,7 @@ from tests.system.harness import ENVIRONMENT, LIMIT_S, hierfl, line_with, starte
 pytestmark = pytest.mark.system
 
 FLOWER_S = 240
-"""Seconds that Flower's own runtime may take for two rounds, which are some 35 on an idle machine."""
+"""Seconds that two rounds may take on Flower's own runtime."""
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flower-app"
 
