@@ -97,6 +97,8 @@ def test_a_killed_launcher_leaves_nobody_behind(tmp_path: Path) -> None:
     with stuck(tmp_path) as (launcher, below):
         launcher.kill()
         wait_gone(below)
+        _, said = launcher.communicate(timeout=LIMIT_S)
+        assert "Traceback" not in said
 
 
 def test_a_dead_node_ends_the_run_and_is_named(tmp_path: Path) -> None:
