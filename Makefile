@@ -15,7 +15,7 @@ demo: $(STAMP)
 	$(BIN)/hierfl run
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
-from types import FrameType
 
+from deploy.endings import failure, signals
 from deploy.ports import Ports
 from deploy.processes import Command, Ended, NodeProcess, Nursery, describe, open_log, stop
 from hierfl.config import Config
-from hierfl.errors import HierflError, ParentFailed, RunFailed, render
+from hierfl.errors import HierflError, ParentFailed, render
 
 PATIENCE = 5.0  # seconds that nodes get to end by themselves
 GOODBYE = 30.0  # seconds that the cloud may take longer than the first node that is done
@@ -101,7 +100,7 @@ def run_local(
         ]
         supervisor = Supervisor(restart=config.restart == "always")
         try:
-            with interrupting(supervisor.interrupt):
+            with signals(supervisor.interrupt):
                 return supervisor.run(commands)
         except HierflError as error:
             print(render(error), file=sys.stderr)
@@ -186,7 +185,7 @@ class Supervisor:
                 case Due(command):
                     self._start(command)
                 case Overdue(process, code):
-                    raise _failure(process, code)
+                    raise failure(process, code)
                 case Ended(process, code):
                     command = process.command
                     del self._running[command.name]
@@ -195,7 +194,7 @@ class Supervisor:
                     if code == 0 or (code == ParentFailed.exit_code and not self._restart):
                         self._later(GOODBYE, Overdue(process, code))  # its parent knows more
                     elif not self._restart or _final(command, code):
-                        raise _failure(process, code)
+                        raise failure(process, code)
                     else:
                         self._start_again(process, code)
 
@@ -236,31 +235,3 @@ class Supervisor:
 def _final(command: Command, code: int) -> bool:
     """Whether starting again would not help: bad configuration, or a cloud that gave up the run."""
     return code == 2 or (command.role == "cloud" and code == 1)
-
-
-def _failure(process: NodeProcess, code: int) -> RunFailed:
-    command = process.command
-    early = " before the run was over" if code == 0 else ""
-    node = command.role if command.role == command.name else f"{command.role} {command.name}"
-    failure = RunFailed(
-        f"{node} ended with {describe(code)}{early}; the end of its log:\n{process.last_words()}",
-        f"The whole log is {command.log}.",
-    )
-    if code == 2:
-        failure.exit_code = 2
-    return failure
-
-
-@contextmanager
-def interrupting(interrupt: Callable[[], None]) -> Iterator[None]:
-    """While inside, SIGINT and SIGTERM call `interrupt` and nothing else."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        interrupt()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -55,7 +55,10 @@ class Nursery:
                 os.read(self._wake, LONGEST_ORDER)
                 self._reap()
             if self._control.fileno() in ready:
-                data, descriptors, _, _ = socket.recv_fds(self._control, LONGEST_ORDER, 2)
+                try:
+                    data, descriptors, _, _ = socket.recv_fds(self._control, LONGEST_ORDER, 2)
+                except ConnectionResetError:  # the launcher was killed, and left news unread
+                    return
                 if not data:
                     return
                 for line in data.splitlines():

@@ -42,7 +42,7 @@ class Command:
     """How one node is started.
 
     Attributes:
-        role: cloud, edge or device.
+        role: cloud, edge or device, or node where there are no tiers.
         name: the node's name.
         arguments: what follows `python` on its command line.
         log: the file that its output is added to.
@@ -73,10 +73,10 @@ class Nursery:
 
     Args:
         imports: the modules that all nodes share.
-        environment: variables for them all, beside this process's own.
+        environment: variables that the nodes get beside `NODE_ENVIRONMENT`, or instead of it.
     """
 
-    def __init__(self, imports: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, imports: Sequence[str], environment: Mapping[str, str] = {}) -> None:
         self._control, theirs = socket.socketpair()
         self._codes: dict[int, SimpleQueue[int]] = {}
         self._lifelines: dict[int, int] = {}

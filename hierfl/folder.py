@@ -31,7 +31,7 @@ def claim(
     place = out or Path("runs") / f"{config.name}-{datetime.now():%Y%m%d-%H%M%S}"
     try:
         if out is None:
-            place = _new(place)
+            place = make_new(place)
         place.mkdir(parents=True, exist_ok=True)
         goes_on = resume and (place / "checkpoints").exists()
         for name in ("summary.json",) if goes_on else RESULTS:
@@ -47,8 +47,12 @@ def claim(
     return place
 
 
-def _new(place: Path) -> Path:
-    """Make the folder, under another name if a run that began in the same second has made it."""
+def make_new(place: Path) -> Path:
+    """Make the folder, under another name if a run that began in the same second has made it.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
     for number in count(1):
         name = place.name if number == 1 else f"{place.name}-{number}"
         with suppress(FileExistsError):

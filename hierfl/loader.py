@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 import sys
 import traceback
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from hierfl.errors import ConfigError
 
 
-def load(reference: str, what: str) -> Any:
+def load(reference: str, what: str, folder: Path | None = None) -> Any:
     """The object that `reference` names, e.g. `my_package.nets:build`.
 
-    The current directory is importable, as it is for uvicorn and gunicorn. The attribute may be
-    dotted (`my_package.algo:Family.signed`).
+    The folder is importable from then on, as the current directory is for uvicorn and gunicorn. The
+    attribute may be dotted (`my_package.algo:Family.signed`).
 
     Args:
         reference: `module:attribute`.
         what: the configuration key that holds it, for error texts.
+        folder: where modules are looked for first; None: the current directory.
 
     Raises:
         ConfigError: the reference has no colon, or the module or the attribute cannot be had.
@@ -31,10 +32,10 @@ def load(reference: str, what: str) -> Any:
         raise ConfigError(
             what,
             f"expected module:attribute, got {reference!r}",
-            "For example my_package.nets:build, with my_package in the current directory"
-            " or installed.",
+            f"For example my_package.nets:build, with my_package in "
+            f"{folder or 'the current directory'} or installed.",
         )
-    module = _import(module_name, reference, what)
+    module = _import(module_name, reference, what, str(folder or Path.cwd()))
     found: Any = module
     for part in attribute.split("."):
         try:
@@ -48,8 +49,7 @@ def load(reference: str, what: str) -> Any:
     return found
 
 
-def _import(name: str, reference: str, what: str) -> ModuleType:
-    here = os.getcwd()
+def _import(name: str, reference: str, what: str, here: str) -> ModuleType:
     if here not in sys.path:
         sys.path.insert(0, here)
         importlib.invalidate_caches()

@@ -1,4 +1,4 @@
-"""`hierfl up` and `hierfl down`: what Flower's engine needs on a machine, started and supervised."""
+"""`hierfl up` and `hierfl down`: what Flower's engine needs on a machine, supervised."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from deploy.endings import signals
 from deploy.flower.machine import SuperLink, SuperNode, Value, script
-from deploy.local import Supervisor, interrupting
+from deploy.local import Supervisor
 from deploy.ports import Ports
 from hierfl.config import CLOUD, Config
 from hierfl.errors import ConfigError, HierflError, RunFailed, render
@@ -62,6 +63,49 @@ def up_local(config: Config, home: Path) -> int:
         return up(home, links, nodes, children if certs else {})
 
 
+def up_cloud(address: str, certs: Path | None, home: Path) -> int:
+    """Run the cloud's SuperLink; see `up`. Whoever has a NAME.pub in `certs` is registered."""
+    link = SuperLink(CLOUD, address, certs and certs.absolute())
+    return up(home, [link], [], {CLOUD: _keys(certs, CLOUD)})
+
+
+def up_edge(
+    name: str,
+    cloud: str,
+    link_address: str,
+    devices: int,
+    address: str,
+    port: int,
+    certs: Path | None,
+    home: Path,
+) -> int:
+    """Run an edge's SuperLink, and its SuperNode towards the cloud's; see `up_cloud`."""
+    certs = certs and certs.absolute()
+    own: dict[str, Value] = {"superlink": name, "devices": devices, "link-address": link_address}
+    with Ports() as ports:
+        here = ports.fix("--port", f"127.0.0.1:{port}")
+        node = SuperNode("edge", name, cloud, here, certs, own)
+        return up(home, [SuperLink(name, address, certs)], [node], {name: _keys(certs, name)})
+
+
+def up_device(
+    name: str, edge: str, data_root: Path | None, port: int, certs: Path | None, home: Path
+) -> int:
+    """Run a device's SuperNode; see `up`."""
+    own: dict[str, Value] = {} if data_root is None else {"data-root": str(data_root.absolute())}
+    with Ports() as ports:
+        here = ports.fix("--port", f"127.0.0.1:{port}")
+        return up(
+            home, [], [SuperNode("device", name, edge, here, certs and certs.absolute(), own)], {}
+        )
+
+
+def _keys(certs: Path | None, name: str) -> list[str]:
+    """Return whose public keys are there, but for one's own."""
+    return [] if certs is None else sorted(file.stem for file in certs.glob("*.pub")
+                                           if file.stem != name)  # fmt: skip
+
+
 def up(
     home: Path,
     links: Sequence[SuperLink],
@@ -86,11 +130,7 @@ def up(
             supervisor = Supervisor(
                 restart=True,
                 imports=IMPORTS,
-                environment={
-                    "FLWR_HOME": str(home),
-                    "FLWR_DISABLE_UPDATE_CHECK": "1",
-                    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-                },
+                environment=_environment(home),
             )
             logs = home / "logs"
             commands = [link.command(logs) for link in links]
@@ -99,7 +139,7 @@ def up(
                 target=_greet, args=(home, links, nodes, children), daemon=True
             )
             greeter.start()
-            with interrupting(supervisor.interrupt):
+            with signals(supervisor.interrupt):
                 return supervisor.run(commands)
     except HierflError as error:
         print(render(error), file=sys.stderr)
@@ -157,6 +197,16 @@ class _Mark:
         self._file.unlink(missing_ok=True)
 
 
+def _environment(home: Path) -> dict[str, str]:
+    """Return what Flower's programs must find: their folder, and one another."""
+    here, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
+    return {
+        "FLWR_HOME": str(home),
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "PATH": f"{here}{os.pathsep}{path}",
+    }
+
+
 def _started(pid: int) -> str | None:
     """Return when a process was started, in the kernel's own words; None if there is none."""
     with suppress(OSError):
@@ -198,7 +248,7 @@ def _register(home: Path, link: SuperLink, child: str) -> None:
     while True:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-            env=os.environ | {"FLWR_HOME": str(home), "FLWR_DISABLE_UPDATE_CHECK": "1"},
+            env={**os.environ, **_environment(home)},
         )  # fmt: skip
         said = done.stdout + done.stderr
         if done.returncode == 0 or "already" in said:

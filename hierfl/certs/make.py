@@ -155,7 +155,7 @@ class _Maker:
         kept = file.with_suffix(".key")
         elsewhere = file.exists() and not kept.exists()
         public = _certificate(file).public_key() if elsewhere else _key(kept).public_key()
-        if CHILD in node.roles and not elsewhere:
+        if CHILD in node.roles and not elsewhere and not kept.with_suffix(".ssh").exists():
             _put_ssh(kept)
         life = self._start, self._end
         made = issue(self._ca, ca_key, node.name, node.hosts, node.roles, public, *life)

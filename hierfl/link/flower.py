@@ -1,8 +1,8 @@
 """The one module that uses Flower's private names.
 
-Flower (1.41, 1.42) keeps how a message is written to bytes, and who the running process is, out
-of its public interface. When a new Flower moves one of them, importing this module fails, and the
-test of this module says so first.
+Flower (1.41, 1.42) keeps how a message is written to bytes, who the running process is, and how an
+app's pyproject.toml is read, out of its public interface. When a new Flower moves one of them,
+importing this module fails, and the test of this module says so first.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.app.message import make_message
+from flwr.common.config import flatten_dict, parse_config_args, validate_config
 from flwr.common.constant import ErrorCode
 from flwr.common.serde import array_record_from_proto, metric_record_from_proto, recorddict_to_proto
 from flwr.common.serde_utils import (
@@ -31,9 +32,12 @@ __all__ = [
     "config_content",
     "content_to_bytes",
     "error_reply",
+    "flatten_dict",
     "message_from_bytes",
     "message_to_bytes",
+    "parse_config_args",
     "stamp",
+    "validate_config",
 ]
 
 _CONTENT_FIELD = MessageProto.DESCRIPTOR.fields_by_name["content"].number

@@ -33,7 +33,7 @@ DIGITS = ["--set", "data.dataset=digits", "--set", "algorithm.edge_steps=4"]
 
 
 def hierfl(
-    *arguments: str, timeout: float = LIMIT_S, **env: str
+    *arguments: str, timeout: float = LIMIT_S, cwd: Path | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
@@ -41,6 +41,7 @@ def hierfl(
         capture_output=True,
         text=True,
         timeout=timeout,
+        cwd=cwd,
         env=ENVIRONMENT | env,
         stdin=subprocess.DEVNULL,
     )
@@ -52,7 +53,9 @@ def command(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def started(*arguments: str, **env: str) -> Iterator[subprocess.Popen[str]]:
+def started(
+    *arguments: str, cwd: Path | None = None, **env: str
+) -> Iterator[subprocess.Popen[str]]:
     """Start a command; it is ended with the block at the latest."""
     process = subprocess.Popen(
         command(*arguments),
@@ -60,6 +63,7 @@ def started(*arguments: str, **env: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
+        cwd=cwd,
         env=ENVIRONMENT | env,
     )
     try:

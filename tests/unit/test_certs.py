@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hierfl.certs import CA_DAYS, DAYS, make_certificates
@@ -53,6 +55,7 @@ def test_what_is_made(tmp_path: Path) -> None:
     assert made[0].until == NOW + timedelta(days=CA_DAYS)
     assert {one.until for one in made[1:]} == {NOW + timedelta(days=DAYS)}
     files = {f"{name}.{kind}" for name in ["ca", *NODES] for kind in ("crt", "key")}
+    files |= {f"{name}.{kind}" for name in NODES if name != "cloud" for kind in ("ssh", "pub")}
     assert set(contents(tmp_path / "a" / "b")) == files
 
 
@@ -63,8 +66,19 @@ def test_keys_are_for_their_owner_alone(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     modes = {p: stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "certs").iterdir()}
-    assert {mode for path, mode in modes.items() if path.suffix == ".key"} == {0o600}
+    secret = {".key", ".ssh"}
+    assert {mode for path, mode in modes.items() if path.suffix in secret} == {0o600}
+    assert {mode for path, mode in modes.items() if path.suffix not in secret} == {0o644}
     assert stat.S_IMODE((tmp_path / "certs").stat().st_mode) == 0o700
+
+
+def test_a_supernode_has_the_same_key(folder: Path) -> None:
+    """In the format that Flower takes, on a curve that it accepts."""
+    for name in NODES[1:]:
+        private = load_ssh_private_key((folder / f"{name}.ssh").read_bytes(), None)
+        public = load_ssh_public_key((folder / f"{name}.pub").read_bytes())
+        assert private.public_key() == public == load(folder, name).public_key()
+        assert isinstance(public.curve, ec.SECP256R1)
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -134,6 +148,7 @@ def test_renewed_certificates_are_for_the_same_keys(folder: Path) -> None:
         assert after[f"{name}.crt"] != before[f"{name}.crt"]
     assert {n for n in before if before[n] == after.get(n)} == {
         "ca.crt", "ca.key", *(f"{name}.key" for name in NODES if name != "east"),
+        *(f"{name}.{kind}" for name in NODES if name != "cloud" for kind in ("ssh", "pub")),
     }  # fmt: skip
     (folder / "east.key").write_bytes(own)
     assert Identity.read(folder, "east", later).key == own

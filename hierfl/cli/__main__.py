@@ -1,0 +1,3 @@
+from hierfl.cli import main
+
+main()

@@ -1,0 +1,96 @@
+"""The command line: which commands there are, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from hierfl import __version__, lifeline
+from hierfl.cli import engine, federation, roles, tools
+from hierfl.errors import ConfigError, HierflError, render
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Hierarchical federated learning on real machines, one bit per coordinate and step.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    federation.run, federation.validate, roles.cloud, roles.edge, roles.device, tools.certs,
+    tools.accelerate,
+):  # fmt: skip
+    app.command()(command)
+app.command(hidden=True)(roles.app_node)
+app.command()(engine.down)
+app.add_typer(engine.up, name="up")
+app.add_typer(tools.data, name="data")
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"hierfl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def hierfl(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Hierarchical federated learning on real machines, one bit per coordinate and step."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit; the only place where an error becomes an exit code.
+
+    0: done; 1: failed; 2: the configuration or the arguments are wrong; 3: a node's parent said
+    that the run has failed; 130: interrupted. Any other exception is a defect, of hierfl or of the
+    user's code, and keeps its traceback.
+    """
+    code = _exit_code(sys.argv[1:] if arguments is None else list(arguments))
+    if lifeline.supervised():
+        # Taking torch and gRPC down piece by piece takes a second, for which a launcher waits.
+        logging.shutdown()
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _exit_code(arguments: list[str]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("hierfl", arguments) as context:
+            command.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.UsageError as error:
+        return _report(_usage_error(error))
+    except HierflError as error:
+        return _report(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _usage_error(error: click.UsageError) -> ConfigError:
+    command = error.ctx.command_path if error.ctx else "hierfl"
+    return ConfigError("", error.format_message(), f"See {command} --help.")
+
+
+def _report(error: HierflError) -> int:
+    if error.message:
+        with suppress(OSError):  # standard error may be a log on a disk that is full
+            print(render(error), file=sys.stderr, flush=True)
+    return error.exit_code

@@ -1,0 +1,67 @@
+"""The commands around a federation."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hierfl.cli.options import Required, Sets
+from hierfl.cli.parts import part
+
+data = typer.Typer(help="Data sets.", no_args_is_help=True)
+
+
+def certs(
+    topology: Required,
+    out: Annotated[Path, typer.Option(help="The folder of the certificates.")],
+    sets: Sets = [],  # noqa: B006
+    days: Annotated[
+        int, typer.Option(min=1, max=3650, help="How long a node's certificate is valid.")
+    ] = 365,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Replace the nodes' certificates; keys and CA stay.")
+    ] = False,
+) -> None:
+    """Make a CA and a certificate for each node, for `security.certs`."""
+    from hierfl.certs import make_certificates, report
+    from hierfl.config import load_config
+
+    made = make_certificates(load_config(topology, sets), out, days=days, renew=renew)
+    print("\n".join(report(made, out)))
+
+
+def accelerate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="APP_FOLDER", help="The folder with its pyproject.toml.")
+    ],
+    nodes: Annotated[int, typer.Option(min=1, metavar="N", help="How many nodes take part.")],
+    run_config: Annotated[
+        list[str],
+        typer.Option(
+            metavar="'KEY=VALUE ...'",
+            help="Set keys of the app's config, or give a TOML file, as in `flwr run`; repeatable.",
+        ),
+    ] = [],  # noqa: B006
+) -> None:
+    """Run an unchanged Flower app on this machine, over the link."""
+    part("deploy.accelerate:accelerate")(folder, nodes, run_config)
+
+
+@data.command("get")
+def data_get(
+    name: Annotated[str, typer.Argument(help="fashion-mnist, mnist, cifar10 or digits.")],
+    root: Annotated[
+        Path | None, typer.Option(help="Where its folder is put; by default ~/.cache/hierfl/data.")
+    ] = None,
+) -> None:
+    """Bring a data set onto this machine, unless it is there."""
+    from hierfl.learning.obtain import obtain
+    from hierfl.learning.places import SOURCES, bytes_of
+    from hierfl.units import size
+
+    folder = obtain(name, root, lambda line: print(line, file=sys.stderr))
+    held = f"  {size(bytes_of(SOURCES[name], folder))}" if name in SOURCES else ""
+    print(f"{folder}{held}")
