@@ -121,11 +121,15 @@ def up(
         children: whom to register at which of the SuperLinks.
 
     Returns:
-        The exit code: 130 when interrupted, 0 after `hierfl down`.
+        The exit code: 130 when interrupted, also by `hierfl down`.
     """
     home = home.absolute()
     try:
-        with _Mark(home):
+        with _Mark(
+            home,
+            [f"SuperLink {link.name}" for link in links]
+            + [f"SuperNode {node.name}" for node in nodes],
+        ):
             _connections(home, links)
             supervisor = Supervisor(
                 restart=True,
@@ -173,8 +177,9 @@ def down(home: Path) -> None:
 class _Mark:
     """The file that says what is up in a folder."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, what: list[str]) -> None:
         self._file = home / "up.json"
+        self._what = what
 
     def __enter__(self) -> None:
         try:
@@ -187,9 +192,9 @@ class _Mark:
                         f"{self._file.parent} is in use by process {facts['pid']}",
                         f"End that with `hierfl down --home {self._file.parent}`.",
                     )
-            self._file.write_text(
-                json.dumps({"pid": os.getpid(), "started": _started(os.getpid()), "what": []})
-            )
+            pid = os.getpid()
+            facts = {"pid": pid, "started": _started(pid), "what": self._what}
+            self._file.write_text(json.dumps(facts))
         except OSError as error:
             raise ConfigError("--home", f"cannot write {self._file}: {error.strerror}") from None
 
