@@ -43,9 +43,11 @@ class Device:
         self._state = self._algorithm.device_state()
         self._base = self._model.weights.copy()
         self._opening = Step(config.seed, name, 0, 0, np.float32(0))
+        self._part: bytes | None = None  # in the round's opening
         self._run = ""
         self._applied = 0
         self._voted = 0
+        self._heard = False  # what a round's first question says
         self._in_step = False  # whether this process has voted in one step after the other
 
     def join(self, run: str) -> None:
@@ -92,12 +94,34 @@ class Device:
         return self._moved()
 
     def _moved(self) -> Moved:
-        return Moved(model_hash(self._base), self._trainer.examples)
+        last = self._opening.round > self._config.algorithm.rounds
+        if self._part is None:
+            self._part = b"" if last else self._open()
+        return Moved(model_hash(self._base), self._trainer.examples, self._part)
+
+    def _open(self) -> bytes:
+        """Return the part in the round's opening, or nothing if its gradient is not finite.
+
+        What the model keeps in its buffers stays as it was.
+        """
+        batches, gradient = self._algorithm.opening_batches, self._model.gradient
+        if not batches:
+            return b""
+        buffers, draw = self._model.buffers(), self._opening.draw("opening")
+        total = np.zeros_like(gradient)
+        for _ in range(batches):
+            self._trainer.gradient(draw)
+            total += gradient
+        self._model.set_buffers(buffers)
+        total /= np.float32(batches)
+        return self._algorithm.part(total, self._opening) if _finite(total) else b""
 
     def _begin(self, round_: int, lr: np.float32) -> None:
         self._opening = replace(self._opening, round=round_, lr=lr)
         self._model.weights[:] = self._base
         self._applied = self._voted = 0
+        self._heard = False
+        self._part = None
 
     # -- the vote --------------------------------------------------------------------------------
 
@@ -115,17 +139,19 @@ class Device:
         expect(round_, settings.rounds, step, settings.edge_steps)
         if vote.after + len(vote.decisions) != step - 1:
             raise PayloadError(f"{len(vote.decisions)} decisions for step {step}")
-        if vote.after == 0 and not (vote.examples and vote.devices):
-            raise PayloadError("a question that names no devices or samples")
+        if bool(vote.examples) != bool(vote.devices):
+            raise PayloadError("a question that names no devices or no samples")
         if round_ != self._opening.round:
             return Behind(*self.position)
         if step <= self._voted and not self._go_back(round_):
             return Behind(0)
-        if vote.after > self._applied:
+        if vote.after > self._applied or not (vote.examples or self._heard):
             return Behind(*self.position)
-        if vote.after == 0:
+        if vote.examples:
+            self._algorithm.heed(self._state, vote.opening, self._opening)
             weight = vote.devices * self._trainer.examples / vote.examples
             self._opening = replace(self._opening, weight=weight)
+            self._heard = True
         self._in_step |= self._voted == step - 1
         for done in range(self._applied, step - 1):
             if not self._in_step and self._voted == done:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from hierfl.algorithms.base import Algorithm
+from hierfl.algorithms.dc_hier_signsgd import DCHierSignSGD
 from hierfl.algorithms.ef_lion import EFLion
 from hierfl.algorithms.hier_sgd import HierSGD
 from hierfl.algorithms.hier_signsgd import HierSignSGD
@@ -13,6 +14,7 @@ from hierfl.loader import load
 
 BUILT_IN: dict[str, type[Algorithm]] = {
     "hier-signsgd": HierSignSGD,
+    "dc-hier-signsgd": DCHierSignSGD,
     "hier-sgd": HierSGD,
     "ef-lion": EFLion,
 }
