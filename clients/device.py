@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hierfl.algorithms.base import Algorithm, Step
+from hierfl.algorithms.base import Algorithm, State, Step
 from hierfl.algorithms.schedule import from_bits, to_bits
 from hierfl.checkpoint import Checkpoint, Checkpoints
 from hierfl.config import Config
@@ -85,13 +85,18 @@ class Device:
         if base.model:
             self._base = whole_from_bytes(base.model, self._model.layout.d)
         elif round_ == at + 1 and at > 0 and not unfinished:
-            self._base += self._downlink.decode(base.change)
+            self._follow(self._downlink.decode(base.change))
         else:
             return Behind(*self.position)
         self._model.set_buffers(buffers)
         self._begin(round_, lr)
         self._keep()
         return self._moved()
+
+    def _follow(self, change: np.ndarray) -> None:
+        own = self._model.weights - self._base
+        self._algorithm.learn(self._state, own, change, replace(self._opening, step=self._applied))
+        self._base += change
 
     def _moved(self) -> Moved:
         last = self._opening.round > self._config.algorithm.rounds
@@ -169,12 +174,31 @@ class Device:
         """
         self._voted = step
         at = replace(self._opening, step=step)
-        loss = self._trainer.gradient(at.draw("minibatch"))
-        if not (np.isfinite(loss) and _finite(self._model.gradient)):
+        if self._algorithm.local_steps == 1:
+            made = self._make(at)
+        else:
+            weights, state = self._model.weights.copy(), _copy(self._state)
+            made = self._make(at)
+            self._model.weights[:] = weights
+            self._state = state if made is None else self._state
+        if made is None:
             return Ballot(abstains=f"its gradient of round {at.round}, step {step} is not finite")
-        ballot = self._algorithm.ballot(self._state, self._model.gradient, at)
+        ballot, loss = made
         last = step == self._config.algorithm.edge_steps
         return Ballot(ballot, loss, buffers=to_bytes(self._model.buffers()) if last else b"")
+
+    def _make(self, at: Step) -> tuple[bytes, float] | None:
+        """Return the algorithm's ballot and the mean loss, or None if something is not finite."""
+        steps, gradient, total = self._algorithm.local_steps, self._model.gradient, 0.0
+        draw = at.draw("minibatch")
+        for left in reversed(range(steps)):
+            loss = self._trainer.gradient(draw)
+            if not (np.isfinite(loss) and _finite(gradient)):
+                return None
+            total += loss
+            if left:
+                self._algorithm.descend(self._state, self._model.weights, gradient, at)
+        return self._algorithm.ballot(self._state, gradient, at), total / steps
 
     # -- the transaction -------------------------------------------------------------------------
 
@@ -203,6 +227,10 @@ class Device:
         assert isinstance(lr, int)
         self._begin(kept.round, from_bits(lr))
         self._in_step = False
+
+
+def _copy(state: State) -> State:
+    return {name: array.copy() for name, array in state.items()}
 
 
 def _finite(values: np.ndarray) -> bool:

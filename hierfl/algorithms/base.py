@@ -169,6 +169,32 @@ class Algorithm(ABC):
             PayloadError: if the bytes are no decision of this algorithm.
         """
 
+    local_steps: int = 1
+    """The gradients that a ballot is made of; between two of them the device moves by itself."""
+
+    def descend(self, state: State, weights: np.ndarray, gradient: np.ndarray, at: Step) -> None:
+        """Take a step of a device's own, after each of a ballot's gradients but the last.
+
+        Args:
+            state: the device's state.
+            weights: float32[d], changed in place; put back once the ballot is made.
+            gradient: float32[d], finite, at these weights.
+            at: the step that the ballot is for.
+        """
+        raise NotImplementedError("an algorithm with local steps says what one is")
+
+    def learn(self, state: State, own: np.ndarray, change: np.ndarray, at: Step) -> None:
+        """Take note, at a device that moves on to the next base, of where the round has led.
+
+        Args:
+            state: the device's state.
+            own: float32[d], how far the cluster's decisions have moved its weights.
+            change: float32[d], by how much the base of all nodes moves.
+            at: the round, and how many decisions `own` is made of: T - 1 at a device that was
+                there to the end, for the next base stands for the last one.
+        """
+        return
+
     # -- a round's opening -----------------------------------------------------------------------
 
     opening_batches: int = 0
