@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hierfl.algorithms.base import Algorithm, Step
+from hierfl.algorithms.base import Algorithm, State, Step
 from hierfl.algorithms.schedule import from_bits, to_bits
 from hierfl.checkpoint import Checkpoint, Checkpoints
 from hierfl.config import Config
@@ -43,9 +43,11 @@ class Device:
         self._state = self._algorithm.device_state()
         self._base = self._model.weights.copy()
         self._opening = Step(config.seed, name, 0, 0, np.float32(0))
+        self._part: bytes | None = None  # in the round's opening
         self._run = ""
         self._applied = 0
         self._voted = 0
+        self._heard = False  # what a round's first question says
         self._in_step = False  # whether this process has voted in one step after the other
 
     def join(self, run: str) -> None:
@@ -83,7 +85,7 @@ class Device:
         if base.model:
             self._base = whole_from_bytes(base.model, self._model.layout.d)
         elif round_ == at + 1 and at > 0 and not unfinished:
-            self._base += self._downlink.decode(base.change)
+            self._follow(self._downlink.decode(base.change))
         else:
             return Behind(*self.position)
         self._model.set_buffers(buffers)
@@ -91,13 +93,40 @@ class Device:
         self._keep()
         return self._moved()
 
+    def _follow(self, change: np.ndarray) -> None:
+        own = self._model.weights - self._base
+        self._algorithm.learn(self._state, own, change, replace(self._opening, step=self._applied))
+        self._base += change
+
     def _moved(self) -> Moved:
-        return Moved(model_hash(self._base), self._trainer.examples)
+        last = self._opening.round > self._config.algorithm.rounds
+        if self._part is None:
+            self._part = b"" if last else self._open()
+        return Moved(model_hash(self._base), self._trainer.examples, self._part)
+
+    def _open(self) -> bytes:
+        """Return the part in the round's opening, or nothing if its gradient is not finite.
+
+        What the model keeps in its buffers stays as it was.
+        """
+        batches, gradient = self._algorithm.opening_batches, self._model.gradient
+        if not batches:
+            return b""
+        buffers, draw = self._model.buffers(), self._opening.draw("opening")
+        total = np.zeros_like(gradient)
+        for _ in range(batches):
+            self._trainer.gradient(draw)
+            total += gradient
+        self._model.set_buffers(buffers)
+        total /= np.float32(batches)
+        return self._algorithm.part(total, self._opening) if _finite(total) else b""
 
     def _begin(self, round_: int, lr: np.float32) -> None:
         self._opening = replace(self._opening, round=round_, lr=lr)
         self._model.weights[:] = self._base
         self._applied = self._voted = 0
+        self._heard = False
+        self._part = None
 
     # -- the vote --------------------------------------------------------------------------------
 
@@ -115,17 +144,19 @@ class Device:
         expect(round_, settings.rounds, step, settings.edge_steps)
         if vote.after + len(vote.decisions) != step - 1:
             raise PayloadError(f"{len(vote.decisions)} decisions for step {step}")
-        if vote.after == 0 and not (vote.examples and vote.devices):
-            raise PayloadError("a question that names no devices or samples")
+        if bool(vote.examples) != bool(vote.devices):
+            raise PayloadError("a question that names no devices or no samples")
         if round_ != self._opening.round:
             return Behind(*self.position)
         if step <= self._voted and not self._go_back(round_):
             return Behind(0)
-        if vote.after > self._applied:
+        if vote.after > self._applied or not (vote.examples or self._heard):
             return Behind(*self.position)
-        if vote.after == 0:
+        if vote.examples:
+            self._algorithm.heed(self._state, vote.opening, self._opening)
             weight = vote.devices * self._trainer.examples / vote.examples
             self._opening = replace(self._opening, weight=weight)
+            self._heard = True
         self._in_step |= self._voted == step - 1
         for done in range(self._applied, step - 1):
             if not self._in_step and self._voted == done:
@@ -143,12 +174,31 @@ class Device:
         """
         self._voted = step
         at = replace(self._opening, step=step)
-        loss = self._trainer.gradient(at.draw("minibatch"))
-        if not (np.isfinite(loss) and _finite(self._model.gradient)):
+        if self._algorithm.local_steps == 1:
+            made = self._make(at)
+        else:
+            weights, state = self._model.weights.copy(), _copy(self._state)
+            made = self._make(at)
+            self._model.weights[:] = weights
+            self._state = state if made is None else self._state
+        if made is None:
             return Ballot(abstains=f"its gradient of round {at.round}, step {step} is not finite")
-        ballot = self._algorithm.ballot(self._state, self._model.gradient, at)
+        ballot, loss = made
         last = step == self._config.algorithm.edge_steps
         return Ballot(ballot, loss, buffers=to_bytes(self._model.buffers()) if last else b"")
+
+    def _make(self, at: Step) -> tuple[bytes, float] | None:
+        """Return the algorithm's ballot and the mean loss, or None if something is not finite."""
+        steps, gradient, total = self._algorithm.local_steps, self._model.gradient, 0.0
+        draw = at.draw("minibatch")
+        for left in reversed(range(steps)):
+            loss = self._trainer.gradient(draw)
+            if not (np.isfinite(loss) and _finite(gradient)):
+                return None
+            total += loss
+            if left:
+                self._algorithm.descend(self._state, self._model.weights, gradient, at)
+        return self._algorithm.ballot(self._state, gradient, at), total / steps
 
     # -- the transaction -------------------------------------------------------------------------
 
@@ -177,6 +227,10 @@ class Device:
         assert isinstance(lr, int)
         self._begin(kept.round, from_bits(lr))
         self._in_step = False
+
+
+def _copy(state: State) -> State:
+    return {name: array.copy() for name, array in state.items()}
 
 
 def _finite(values: np.ndarray) -> bool:

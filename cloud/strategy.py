@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -122,6 +123,7 @@ class HierStrategy(Strategy):
         self._state = self._algorithm.cloud_state()
         self._residual = downlink.initial_state(layout.d)
         self._next = Base(lr=0)
+        self._answer = b""  # to the parts in the last round's opening
         self._rollout: Rollout
 
     # -- Flower's Strategy -----------------------------------------------------------------------
@@ -148,7 +150,8 @@ class HierStrategy(Strategy):
         rollout = self._rollout = self._move(round_, replace(self._next, lr=to_bits(lr)))
         if server_round == 1:
             self._on_start()
-        return list(questions(dict.fromkeys(sorted(rollout.moved), Round()), round_))
+        self._answer = rollout.gather(partial(self._algorithm.gather, at=self._at(round_)))
+        return list(questions(dict.fromkeys(sorted(rollout.moved), Round(self._answer)), round_))
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -214,6 +217,7 @@ class HierStrategy(Strategy):
         """Keep the state, then bring the edges to the base."""
         self._next = base
         self._keep(round_)
+        before = Round(self._answer)
 
         def whole() -> Base:
             return replace(
@@ -225,7 +229,7 @@ class HierStrategy(Strategy):
             )
 
         def redo() -> tuple[int, int, Question]:
-            return round_ - 1, 0, Round()
+            return round_ - 1, 0, before
 
         rollout = Rollout(
             self._grid,
@@ -271,7 +275,8 @@ class HierStrategy(Strategy):
                 return reports
             timeout = self._config.quorum.round_timeout
             rollout.bring(asked, timeout)
-            again = {node_id: Round() for node_id in asked if node_id in rollout.members}
+            order = Round(self._answer)
+            again = {node_id: order for node_id in asked if node_id in rollout.members}
             replies = self._grid.send_and_receive(questions(again, rollout.round), timeout=timeout)
 
     def _checked(self, report: Report) -> Report:
@@ -348,6 +353,7 @@ class HierStrategy(Strategy):
             "residual": self._residual["residual"],
             "change": np.frombuffer(self._next.change, np.uint8),
             "edges": np.frombuffer(self._next.edges, np.uint8),
+            "answer": np.frombuffer(self._answer, np.uint8),
         }
         arrays |= {f"state.{name}": array for name, array in self._state.items()}
         facts: dict[str, Json] = {
@@ -370,6 +376,7 @@ class HierStrategy(Strategy):
             buffers=to_bytes(self.buffers),
             edges=arrays["edges"].tobytes(),
         )
+        self._answer = arrays["answer"].tobytes()
         self.done = kept.round - 1
         self.last = RoundResult.from_json(facts["last"]) if facts["last"] else None
         self._traffic = Traffic.from_list(facts["traffic"])

@@ -6,7 +6,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from edge.cluster import Cluster
-from hierfl.messages import Base, from_content, position, reply
+from hierfl.messages import Base, Round, from_content, position, reply
 
 
 def client_app(cluster: Cluster) -> ClientApp:
@@ -21,6 +21,6 @@ def client_app(cluster: Cluster) -> ClientApp:
     @app.train("round")
     def round_(message: Message, context: Context) -> Message:
         round_, _ = position(message)
-        return reply(message, cluster.run(round_))
+        return reply(message, cluster.run(round_, from_content(Round, message.content).opening))
 
     return app

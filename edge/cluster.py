@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -68,6 +69,8 @@ class Cluster:
         self._rollout: Rollout | None = None
         self._finished: Voting | None = None
         self._report: Report | None = None
+        self._part = b""  # in the round's opening
+        self._answered = b""  # the cloud, in the opening of the last round that was run
         self._faults = Faults()
         self._traffic = Traffic.from_list([])
         self._base: np.ndarray
@@ -131,6 +134,7 @@ class Cluster:
         weights = whole_from_bytes(base.model, layout.d)  # before memory is taken for such a model
         self._set_layout(layout)
         self._base = weights
+        self._answered = b""
 
     def _set_layout(self, layout: Layout) -> None:
         if hasattr(self, "_layout"):
@@ -154,6 +158,7 @@ class Cluster:
         return Moved(
             hash=self._rollout.hash,
             examples=sum(moved.examples for moved in self._rollout.moved.values()),
+            opening=self._part,
             traffic=self._all_traffic().to_list(),
             faults=self._all_faults().to_list(),
         )
@@ -165,6 +170,7 @@ class Cluster:
             rollout = self._new_rollout()
         if rollout.stuck:
             rollout.run_whole(self._config.quorum.step_timeout)
+        self._part = rollout.gather(partial(self._algorithm.gather, at=self._step))
         self._rollout = rollout
 
     def _new_rollout(self) -> Rollout:
@@ -185,11 +191,11 @@ class Cluster:
 
         Some devices have lost what they had done in that round, and so has this edge.
         """
-        round_ = self._round
+        round_, answered = self._round, self._answered
         if not self._go_back(round_ - 1):
             return False
         self._roll_out()
-        self.run(round_ - 1)
+        self.run(round_ - 1, answered)
         if not self._go_back(round_):
             raise RunFailed(f"the checkpoint of round {round_} is gone")
         return True
@@ -207,12 +213,17 @@ class Cluster:
 
     # -- a round ---------------------------------------------------------------------------------
 
-    def run(self, round_: int) -> Report | Behind:
+    def run(self, round_: int, answered: bytes) -> Report | Behind:
         """Take the round's steps from the base, and report to the cloud.
 
         A round that is finished is reported again in the same bits.
 
+        Args:
+            round_: the round.
+            answered: the cloud's answer to the parts in the round's opening.
+
         Raises:
+            PayloadError: if the answer is none.
             RunFailed: if the cluster falls below its quorum for good.
         """
         expect(round_, self._config.algorithm.rounds)
@@ -222,15 +233,32 @@ class Cluster:
             if self._rollout is None:  # the round is redone after a restart
                 self._roll_out()
             assert self._rollout is not None
-            opening = Step(self._config.seed, self._name, round_, 0, from_bits(self._at.lr))
+            self._answered = answered
             voting = Voting(
-                self._grid, self._config, self._algorithm, self._state, opening, self._rollout
+                self._grid,
+                self._config,
+                self._algorithm,
+                self._state,
+                self._step,
+                self._rollout,
+                self._answer(),
             )
             report = voting.run(self._tell)
             self._faults += Faults(abstained=voting.abstained)
             self._report = replace(report, traffic=self._all_traffic().to_list())
             self._finished = voting
         return self._report
+
+    @property
+    def _step(self) -> Step:
+        """The round's start."""
+        return Step(self._config.seed, self._name, self._round, 0, from_bits(self._at.lr))
+
+    def _answer(self) -> bytes:
+        """Return what the devices are told in the round's opening."""
+        if not (self._part and self._answered):
+            return b""
+        return self._algorithm.respond(self._part, self._answered, self._step)
 
     # -- counts ----------------------------------------------------------------------------------
 
@@ -248,6 +276,7 @@ class Cluster:
                 "base": self._base,
                 "change": np.frombuffer(self._at.change, np.uint8),
                 "buffers": np.frombuffer(self._at.buffers, np.uint8),
+                "answered": np.frombuffer(self._answered, np.uint8),
             }
             arrays |= {f"state.{name}": array for name, array in self._state.items()}
             facts: dict[str, Json] = {
@@ -276,6 +305,7 @@ class Cluster:
             for name, array in kept.arrays.items()
             if name.startswith("state.")
         }
+        self._answered = kept.arrays["answered"].tobytes()
         self._round = kept.round
         self._at = Base(
             lr, kept.arrays["change"].tobytes(), buffers=kept.arrays["buffers"].tobytes()

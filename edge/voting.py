@@ -41,6 +41,7 @@ class Voting:
         state: the edge's state in the algorithm.
         opening: the edge, the round and its learning rate.
         rollout: has brought devices to the base, and brings those that come later.
+        answer: what devices are told before their first ballot.
 
     Attributes:
         opening: as above.
@@ -55,14 +56,17 @@ class Voting:
         state: State,
         opening: Step,
         rollout: Rollout,
+        answer: bytes,
     ) -> None:
         self.opening = opening
         self.abstained = 0
         self._grid = grid
         self._config = config
         self._rollout = rollout
+        self._answer = answer
         self._steps = config.algorithm.edge_steps
         self._applied = dict.fromkeys(grid.names, 0)
+        self._told: set[int] = set()  # who has heard what a first question says
         self._examples = [0] * len(grid.names)
         self._note_examples()
         self._count = algorithm.edge_round(state, self._examples)
@@ -98,7 +102,7 @@ class Voting:
 
     def all_but_last(self) -> Vote:
         """Return the question that takes a device through the whole of this round once more."""
-        return self._vote(0, self._steps)
+        return self._vote(0, True, self._steps)
 
     # -- a step ----------------------------------------------------------------------------------
 
@@ -153,6 +157,7 @@ class Voting:
             self._follow(node_id, self._rollout.start(node_id), step, replies)
         elif said.applied < step:
             self._applied[node_id] = said.applied
+            self._told.discard(node_id)
             replies.ask(self._ask(step, [node_id]))
         else:
             raise PayloadError(f"that it is at decision {said.applied} in step {step}")
@@ -173,6 +178,7 @@ class Voting:
             elif last:
                 log.warning("%s has buffers that are not finite: they are left out", name)
         self._applied[node_id] = step - 1
+        self._told.add(node_id)
         return not said.abstains
 
     def _follow(
@@ -183,26 +189,27 @@ class Voting:
         replies.ask(following)
         if not following and node_id in self._rollout.moved:
             self._applied[node_id] = 0
+            self._told.discard(node_id)
             self._note_examples()
             replies.ask(self._ask(step, [node_id]))
 
     def _ask(self, step: int, node_ids: Iterable[int]) -> Iterator[Message]:
         """Return the step's questions; devices that lack the same decisions share a content."""
-        votes: dict[int, Vote] = {}
+        votes: dict[tuple[int, bool], Vote] = {}
         asked = {}
         for node_id in node_ids:
-            after = self._applied[node_id]
-            if after not in votes:
-                votes[after] = self._vote(after, step)
-            asked[node_id] = votes[after]
+            lacks = self._applied[node_id], node_id not in self._told
+            if lacks not in votes:
+                votes[lacks] = self._vote(*lacks, step)
+            asked[node_id] = votes[lacks]
         return questions(asked, self.opening.round, step)
 
-    def _vote(self, after: int, step: int) -> Vote:
+    def _vote(self, after: int, first: bool, step: int) -> Vote:
         decisions = self._decisions[after : step - 1]
-        if after > 0:
+        if not first:
             return Vote(after, decisions)
         devices = sum(1 for examples in self._examples if examples)
-        return Vote(0, decisions, sum(self._examples), devices)
+        return Vote(after, decisions, sum(self._examples), devices, self._answer)
 
     def _note_examples(self) -> None:
         for node_id, moved in self._rollout.moved.items():

@@ -95,9 +95,16 @@ def forecast(config: Config, layout: Layout, buffers: int) -> Forecast:
     edges, devices = len(tree), sum(len(names) for names in tree.values())
     rounds, steps = config.algorithm.rounds, config.algorithm.edge_steps
     model, extra = 4 * layout.d, 4 * buffers
+
+    def opening(link: str, what: str, size: int, nodes: int) -> Item:
+        return Item(link, what, "round", size, model, rounds * nodes if size else 0)
+
+    device_part, edge_part, answer, correction = plan.opening
     items = (
         Item("device_up", "ballot", "step", plan.ballot, model, rounds * steps * devices),
         Item("device_up", "buffers", "round", extra, extra, rounds * devices if extra else 0),
+        opening("device_up", "opening", device_part, devices),
+        opening("device_down", "opening", correction, devices),
         Item(
             "device_down", "decision", "step but last",
             plan.decision, model, rounds * (steps - 1) * devices,
@@ -105,6 +112,8 @@ def forecast(config: Config, layout: Layout, buffers: int) -> Forecast:
         Item("device_down", "change", "round", plan.downlink, model + extra, rounds * devices),
         Item("device_down", "model", "run", plan.whole, model + extra, devices),
         Item("edge_up", "report", "round", plan.report, model + extra, rounds * edges),
+        opening("edge_up", "opening", edge_part, edges),
+        opening("edge_down", "opening", answer, edges),
         Item("edge_down", "change", "round", plan.downlink, model + extra, rounds * edges),
         Item("edge_down", "model", "run", plan.whole, model + extra, edges),
     )  # fmt: skip

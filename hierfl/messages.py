@@ -53,19 +53,27 @@ class Moved:
     Attributes:
         hash: `model_hash` of its base.
         examples: samples that it, or its cluster, holds.
+        opening: its part in the round's opening, where the algorithm has one.
         traffic: an edge's `Traffic.to_list` between it and its devices.
         faults: an edge's `Faults.to_list`.
     """
 
     hash: str
     examples: int
+    opening: bytes = b""
     traffic: list[int] = field(default_factory=list)
     faults: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Round:
-    """Run the round to its end."""
+    """Run the round to its end.
+
+    Attributes:
+        opening: the cloud's answer to the edges' parts in the round's opening.
+    """
+
+    opening: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -75,14 +83,16 @@ class Vote:
     Attributes:
         after: how many of the round's decisions the device is known to have applied.
         decisions: those of the steps after + 1 to s - 1.
-        examples: samples that the cluster holds (n_q); with `after` 0 only.
-        devices: devices in the cluster (K); with `after` 0 only.
+        examples: samples that the cluster holds (n_q); in a device's first question only.
+        devices: devices in the cluster (K); likewise.
+        opening: the edge's answer to the round's opening; likewise.
     """
 
     after: int = 0
     decisions: list[bytes] = field(default_factory=list)
     examples: int = 0
     devices: int = 0
+    opening: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ def resolve(config: Config) -> Config:
     """Fill in what the configuration leaves to the algorithm: learning rate and codecs.
 
     Raises:
-        ConfigError: if there is no such algorithm, a codec does not go with it, or processes
-            would talk in plain text beyond this machine.
+        ConfigError: if there is no such algorithm, an option or a codec does not go with it, or
+            processes would talk in plain text beyond this machine.
     """
     chosen = algorithm_class(config.algorithm.name)
     lr = chosen.lr.get(config.model, chosen.lr["default"])
@@ -41,7 +41,9 @@ def resolve(config: Config) -> Config:
             "uplink": config.uplink.model_copy(update={"codec": uplink}),
         }
     )
-    make_downlink(resolved, Layout(("any",), ((8,),)))
+    any_model = Layout(("any",), ((8,),))
+    make_algorithm(resolved, any_model)
+    make_downlink(resolved, any_model)
     if config.runtime == "process":
         refuse_exposure(config)
     return resolved
@@ -103,6 +105,8 @@ class BytesPlan:
         report: edge to cloud, a round.
         downlink: cloud to edge and edge to device, a round.
         whole: the first base, once.
+        opening: in a round's opening, device to edge, edge to cloud, cloud to edge and edge to
+            device; 0 where there is none.
     """
 
     ballot: int
@@ -110,11 +114,20 @@ class BytesPlan:
     report: int
     downlink: int
     whole: int
+    opening: tuple[int, int, int, int]
 
 
 def plan_bytes(config: Config, layout: Layout, buffers: int) -> BytesPlan:
     """Return the plan of a resolved configuration for a model."""
-    ballot, decision, report = make_algorithm(config, layout).sizes()
+    algorithm = make_algorithm(config, layout)
+    ballot, decision, report = algorithm.sizes()
     _, downlink = make_downlink(config, layout).sizes()
     extra = 4 * buffers
-    return BytesPlan(ballot, decision, report + extra, downlink + extra, 4 * layout.d + extra)
+    return BytesPlan(
+        ballot,
+        decision,
+        report + extra,
+        downlink + extra,
+        4 * layout.d + extra,
+        algorithm.opening_sizes(),
+    )

@@ -110,6 +110,39 @@ class Rollout:
         self._detours.pop(node_id, None)
         return iter(())
 
+    def gather(self, make: Callable[[list[float], list[bytes]], bytes]) -> bytes:
+        """Make one part of the children's parts in the round's opening; nothing of none.
+
+        Who sent what is no part is sent away.
+
+        Args:
+            make: as `Algorithm.gather`, for this round.
+
+        Raises:
+            RunFailed: if those that are left are no quorum.
+        """
+        while said := [moved for _, moved in sorted(self.moved.items()) if moved.opening]:
+            total = sum(moved.examples for moved in said)
+            shares = [moved.examples / total for moved in said]
+            try:
+                return make(shares, [moved.opening for moved in said])
+            except PayloadError as error:
+                self._refuse_part(make, error)
+        return b""
+
+    def _refuse_part(
+        self, make: Callable[[list[float], list[bytes]], bytes], error: PayloadError
+    ) -> None:
+        """Send the first child away of whose part alone nothing can be made."""
+        for node_id, moved in sorted(self.moved.items()):
+            try:
+                if moved.opening:
+                    make([1.0], [moved.opening])
+            except PayloadError as own:
+                self.refuse(node_id, own)
+                return
+        raise RunFailed(f"the opening of round {self.round}: {error}") from error
+
     def lose(self, node_id: int, reason: str, hint: str | None = None) -> None:
         """Go on without a child for the rest of the round.
 

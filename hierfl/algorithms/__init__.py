@@ -5,16 +5,28 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from hierfl.algorithms.base import Algorithm
+from hierfl.algorithms.dc_hier_signsgd import DCHierSignSGD
 from hierfl.algorithms.ef_lion import EFLion
+from hierfl.algorithms.ef_signsgd import EFSignSGD
+from hierfl.algorithms.hier_fedavg import HierFedAvg
+from hierfl.algorithms.hier_qsgd import HierQSGD
 from hierfl.algorithms.hier_sgd import HierSGD
 from hierfl.algorithms.hier_signsgd import HierSignSGD
+from hierfl.algorithms.sparse_signsgd import SparseSignSGD
+from hierfl.algorithms.tally_corrected import TallyCorrected
 from hierfl.errors import ConfigError
 from hierfl.loader import load
 
 BUILT_IN: dict[str, type[Algorithm]] = {
     "hier-signsgd": HierSignSGD,
+    "dc-hier-signsgd": DCHierSignSGD,
     "hier-sgd": HierSGD,
     "ef-lion": EFLion,
+    "ef-signsgd": EFSignSGD,
+    "tally-corrected": TallyCorrected,
+    "sparse-signsgd": SparseSignSGD,
+    "hier-qsgd": HierQSGD,
+    "hier-fedavg": HierFedAvg,
 }
 
 

@@ -8,6 +8,10 @@ The machinery (device, edge, cloud, link, log) knows nothing of an algorithm but
 - the edge's *report* closes the round;
 - the cloud turns the reports into the *change* of the global model.
 
+An algorithm may ask for one exchange more, at a round's start, its *opening*: each device sends a
+part, edges and the cloud gather parts into one, the cloud's goes to the edges, and each edge makes
+its devices' answer of it. One that does not ask costs nothing.
+
 A role's `State` is a dictionary of arrays: all that an algorithm remembers from one round to the
 next, changed in place, saved and restored by the machinery.
 """
@@ -165,6 +169,81 @@ class Algorithm(ABC):
             PayloadError: if the bytes are no decision of this algorithm.
         """
 
+    local_steps: int = 1
+    """The gradients that a ballot is made of; between two of them the device moves by itself."""
+
+    def descend(self, state: State, weights: np.ndarray, gradient: np.ndarray, at: Step) -> None:
+        """Take a step of a device's own, after each of a ballot's gradients but the last.
+
+        Args:
+            state: the device's state.
+            weights: float32[d], changed in place; put back once the ballot is made.
+            gradient: float32[d], finite, at these weights.
+            at: the step that the ballot is for.
+        """
+        raise NotImplementedError("an algorithm with local steps says what one is")
+
+    def learn(self, state: State, own: np.ndarray, change: np.ndarray, at: Step) -> None:
+        """Take note, at a device that moves on to the next base, of where the round has led.
+
+        Args:
+            state: the device's state.
+            own: float32[d], how far the cluster's decisions have moved its weights.
+            change: float32[d], by how much the base of all nodes moves.
+            at: the round, and how many decisions `own` is made of: T - 1 at a device that was
+                there to the end, for the next base stands for the last one.
+        """
+        return
+
+    # -- a round's opening -----------------------------------------------------------------------
+
+    opening_batches: int = 0
+    """The minibatches whose mean gradient a device's part is made of; 0: there is no opening."""
+
+    def part(self, gradient: np.ndarray, at: Step) -> bytes:
+        """Return a device's part in a round's opening.
+
+        Args:
+            gradient: float32[d], finite: the mean over `opening_batches` minibatches at the base.
+            at: the round, and step 0.
+        """
+        raise NotImplementedError("an algorithm with an opening says what a device's part is")
+
+    def gather(self, shares: Sequence[float], parts: Sequence[bytes], at: Step) -> bytes:
+        """Make one part of several: at an edge of its devices', at the cloud of the edges'.
+
+        Args:
+            shares: of the samples, in the children's order; their sum is 1.
+            parts: none is empty: who has none is left out.
+            at: the round, and step 0.
+
+        Raises:
+            PayloadError: if some bytes are no part.
+        """
+        raise PayloadError(f"{len(parts[0])} bytes for an opening, which this algorithm has not")
+
+    def respond(self, own: bytes, common: bytes, at: Step) -> bytes:
+        """Return what an edge tells its devices, of its own part and of the cloud's.
+
+        Raises:
+            PayloadError: if some bytes are no part.
+        """
+        return b""
+
+    def heed(self, state: State, answer: bytes, at: Step) -> None:
+        """Take the edge's answer at a device, before the round's first ballot; maybe repeatedly.
+
+        Args:
+            state: the device's state.
+            answer: what `respond` returned, or nothing, where edge or cloud had no part.
+            at: the round, and step 0.
+
+        Raises:
+            PayloadError: if the bytes are no answer. The state is then as it was.
+        """
+        if answer:
+            raise PayloadError(f"{len(answer)} bytes for an opening, which this algorithm has not")
+
     # -- edge ------------------------------------------------------------------------------------
 
     def edge_state(self) -> State:
@@ -203,3 +282,7 @@ class Algorithm(ABC):
     @abstractmethod
     def sizes(self) -> tuple[int, int, int]:
         """Return the usual length of a ballot, a decision and a report, in bytes."""
+
+    def opening_sizes(self) -> tuple[int, int, int, int]:
+        """Return the length of a device's part, an edge's, the cloud's and an edge's answer."""
+        return 0, 0, 0, 0

@@ -18,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, State, Step
+from hierfl.algorithms.mean import WeightedMean
 from hierfl.errors import PayloadError
 from hierfl.numerics.layout import Layout
 
@@ -49,7 +50,7 @@ class HierSGD(Algorithm):
 
     def edge_round(self, state: State, examples: Sequence[int]) -> EdgeRound:
         """Open a round; a device's weight is its number of samples."""
-        return WeightedMean(self.layout, examples)
+        return _Round(self.layout, examples)
 
     def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
         """Average the edges' models."""
@@ -78,26 +79,21 @@ def floats(payload: bytes, layout: Layout) -> np.ndarray:
     return values
 
 
-class WeightedMean(EdgeRound):
-    """Averages float32 ballots in the order of the devices' positions."""
+class _Round(EdgeRound):
+    """Averages float32 ballots, and adds the averages up."""
 
     def __init__(self, layout: Layout, examples: Sequence[int]) -> None:
         self._layout = layout
-        self._examples = examples
-        self._ballots: dict[int, np.ndarray] = {}
+        self._mean = WeightedMean(layout.d, examples)
         self._sum = np.zeros(layout.d, np.float32)
 
     def add(self, device: int, ballot: bytes) -> None:
         """Keep a ballot until the step is closed."""
-        self._ballots[device] = floats(ballot, self._layout)
+        self._mean.add(device, floats(ballot, self._layout))
 
     def decide(self, at: Step) -> bytes:
         """Return the average, weighted by samples."""
-        total = sum(self._examples[device] for device in self._ballots)
-        mean = np.zeros(self._layout.d, np.float32)
-        for device in sorted(self._ballots):
-            mean += np.float32(self._examples[device] / total) * self._ballots[device]
-        self._ballots.clear()
+        mean = self._mean.take()
         self._sum += mean
         return mean.astype(_F32, copy=False).tobytes()
 

@@ -39,29 +39,38 @@ class Damage:
 
         monkeypatch.setattr(Checkpoints, "last", last)
 
-    def run(self, victim: str, crashes: dict[str, dict[int, str]], machine: bool) -> str:
+    def run(
+        self, victim: str, crashes: dict[str, dict[int, str]], machine: bool, sets: list[str]
+    ) -> str:
         """Run a federation with these crashes; return the last base's hash."""
         self.victim, self._built = victim, set()
         with TemporaryDirectory() as folder:
-            return run(crashes, machine, [], Path(folder))[0]
+            return run(crashes, machine, sets, Path(folder))[0]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
-    ("victim", "crash", "machine"),
+    ("victim", "crash", "machine", "algorithm"),
     [
-        ("east-0", "east-0", False), ("west-0", "west-0", False),
-        ("east", "east", False), ("west", "west", False),
-        ("east-0", "east-0", True), ("east", "east-0", True), ("west", "west-0", True),
+        ("east-0", "east-0", False, "hier-signsgd"), ("west-0", "west-0", False, "hier-signsgd"),
+        ("east", "east", False, "hier-signsgd"), ("west", "west", False, "hier-signsgd"),
+        ("east-0", "east-0", True, "hier-signsgd"), ("east", "east-0", True, "hier-signsgd"),
+        ("west", "west-0", True, "hier-signsgd"), ("west", "west-0", True, "dc-hier-signsgd"),
     ],
 )  # fmt: skip
 def test_the_checkpoint_before_is_enough(
-    victim: str, crash: str, machine: bool, when: str, monkeypatch: pytest.MonkeyPatch
+    victim: str,
+    crash: str,
+    machine: bool,
+    algorithm: str,
+    when: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     damage = Damage(monkeypatch)
-    expected = damage.run("", {}, False)
+    sets = [f"algorithm.name={algorithm}"]
+    expected = damage.run("", {}, False, sets)
     for message in range(1, 18):
-        base = damage.run(victim, {crash: {message: when}}, machine)
+        base = damage.run(victim, {crash: {message: when}}, machine, sets)
         too_far = message == AT_BASE_3 and when == "before" and victim not in TREE
         assert (base == expected) != too_far, message
     assert damage.done >= 3

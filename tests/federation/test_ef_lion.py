@@ -16,10 +16,10 @@ from tests.federation.toy import LAYOUT, toy
 OPPOSED = {f"east-{i}": 1.0 for i in range(3)} | {f"west-{i}": -1.0 for i in range(3)}
 
 
-def distance(algorithm: str, lr: float) -> float:
+def distance(algorithm: str, lr: float, rounds: int = 150) -> float:
     """How far from the global optimum, 0, a federation of two opposed clusters ends."""
     federation = toy(
-        [f"algorithm.name={algorithm}", f"algorithm.lr={lr}", "algorithm.rounds=150",
+        [f"algorithm.name={algorithm}", f"algorithm.lr={lr}", f"algorithm.rounds={rounds}",
          "downlink.codec=float32"],
         targets=OPPOSED,
     )  # fmt: skip

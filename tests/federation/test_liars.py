@@ -105,6 +105,10 @@ CHEATS: dict[str, tuple[Callable[[Message, Any], Any], str]] = {
         lambda message, said: replace(said, loss=1e308) if isinstance(said, Ballot) else said,
         "Ballot with loss out of bounds",
     ),
+    "opens what has no opening": (
+        lambda message, said: replace(said, opening=b"xy") if isinstance(said, Moved) else said,
+        "2 bytes for an opening, which this algorithm has not",
+    ),
     "reports as if it were an edge": (
         lambda message, said: Report(BITS, 10, 0.5, 3) if isinstance(said, Ballot) else said,
         "a message that is no Ballot",

@@ -125,8 +125,12 @@ MOMENTS = st.dictionaries(st.integers(1, 16), st.sampled_from(["before", "after"
 
 
 @pytest.mark.parametrize(
-    "sets", [[], ["algorithm.tie=keep"], ["algorithm.name=hier-sgd"], ["algorithm.name=ef-lion"]]
-)
+    "sets",
+    [
+        [], ["algorithm.tie=keep"], ["algorithm.name=hier-sgd"], ["algorithm.name=ef-lion"],
+        ["algorithm.name=dc-hier-signsgd"],
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("machine", [False, True], ids=["process", "machine"])
 def test_crashes_change_no_bit(sets: list[str], machine: bool) -> None:
     with TemporaryDirectory() as folder:

@@ -34,13 +34,13 @@ TRAFFIC = [2**40 + i for i in range(6)]
 EXCHANGES: dict[str, tuple[Question, Answer]] = {
     "base": (
         Base(lr=2**32 - 1, change=BITS, buffers=BITS, edges=BITS),
-        Moved("f" * 64, 2**40, TRAFFIC, [2**20] * 4),
+        Moved("f" * 64, 2**40, BITS, TRAFFIC, [2**20] * 4),
     ),
-    "round": (Round(), Report(BITS, 2**40, 0.693, 1000, BITS, 12.5, TRAFFIC)),
-    "first vote": (Vote(examples=2**40, devices=1000), Ballot(BITS, 2.5)),
+    "round": (Round(BITS), Report(BITS, 2**40, 0.693, 1000, BITS, 12.5, TRAFFIC)),
+    "first vote": (Vote(0, [], 2**40, 1000, BITS), Ballot(BITS, 2.5)),
     "vote": (Vote(14, [BITS]), Ballot(BITS, 2.5)),
     "last vote": (Vote(14, [BITS]), Ballot(BITS, 2.5, buffers=BITS)),
-    "catching up": (Vote(0, [BITS] * 14, 2**40, 1000), Ballot(BITS, 2.5)),
+    "catching up": (Vote(0, [BITS] * 14, 2**40, 1000, BITS), Ballot(BITS, 2.5)),
     "falling behind": (Vote(14, [BITS]), Behind(999_999, 999)),
     "abstention": (Vote(14, [BITS]), Ballot(abstains="a gradient that is not finite")),
 }

@@ -99,6 +99,7 @@ def test_messages(mutator: Mutator) -> None:
 
 def test_contents(mutator: Mutator) -> None:
     truths = [Vote(0, [b"x" * 6], 30, 3), Ballot(b"x" * 6, 0.5), Moved("0f", 3), Behind(1, 2)]
+    truths += [Vote(0, [], 30, 3, b"x" * 6), Moved("0f", 3, b"x" * 6)]
     truths += [Report(b"x" * 6, 3, 0.5, 2), Base(5, b"x" * 6)]
     for _ in range(12_000):
         content = mutator.content(mutator.pick(truths))
@@ -318,7 +319,8 @@ def hold_together(federation: Toy, liar: str) -> None:
 
 
 @pytest.mark.parametrize("chosen", ["algorithm.tie=random", "algorithm.tie=zero",
-                                    "algorithm.name=ef-lion"])  # fmt: skip
+                                    "algorithm.name=ef-lion",
+                                    "algorithm.name=dc-hier-signsgd"])  # fmt: skip
 def test_a_cluster_goes_on_without_a_hostile_device(chosen: str, mutator: Mutator) -> None:
     rejected = 0
     for _ in range(150):
@@ -336,7 +338,7 @@ def test_a_cluster_goes_on_without_a_hostile_device(chosen: str, mutator: Mutato
     assert rejected > 80
 
 
-@pytest.mark.parametrize("algorithm", ["hier-signsgd", "ef-lion"])
+@pytest.mark.parametrize("algorithm", ["hier-signsgd", "ef-lion", "dc-hier-signsgd"])
 @pytest.mark.parametrize("quorum", [1.0, 0.5])
 def test_a_hostile_edge_is_named_or_done_without(
     quorum: float, algorithm: str, mutator: Mutator

@@ -51,7 +51,7 @@ class TopK:
 
     def encode(self, x: Vector, generator: np.random.Generator) -> bytes:
         """See `Codec.encode`; draws nothing."""
-        chosen = _largest(np.abs(finite(x, self._d)), self._k)
+        chosen = largest(np.abs(finite(x, self._d)), self._k)
         if self._listed:
             where = np.flatnonzero(chosen).astype("<u4")
         else:
@@ -87,7 +87,7 @@ class TopK:
         return positions
 
 
-def _largest(magnitude: Vector, k: int) -> NDArray[np.bool_]:
+def largest(magnitude: Vector, k: int) -> NDArray[np.bool_]:
     """Mask of the k largest; of those that equal the smallest of them, the first ones."""
     if k == 0:
         return np.zeros(magnitude.shape, np.bool_)

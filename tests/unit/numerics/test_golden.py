@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hierfl.numerics import tally
+from hierfl.numerics import sparse, tally
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.quantize import Codec, make_codec
 from hierfl.numerics.signs import descend, pack, unpack
@@ -69,6 +69,11 @@ def descended() -> bytes:
     return bytes(w.astype("<f4").data)
 
 
+def sparse_of(share: float) -> bytes:
+    meant = np.abs(wave(3)) >= 4 * (1 - share)
+    return sparse.encode(meant, wave(3)[meant] < 0)
+
+
 def coded(codec: Codec, x: np.ndarray) -> Callable[[], bytes]:
     return lambda: codec.encode(x, np.random.default_rng(0))
 
@@ -87,6 +92,8 @@ PAYLOADS: dict[str, Callable[[], bytes]] = {
     "tally-15": lambda: tally_of(15, False),
     "tally-held-15": lambda: tally_of(15, True),
     "descended": descended,
+    "sparse": lambda: sparse_of(0.1),
+    "sparse-most": lambda: sparse_of(0.8),
     "layout": lambda: LAYOUT.to_json().encode(),
     **{name: coded(codec, x) for name, (codec, x) in CODED.items()},
 }
@@ -117,6 +124,14 @@ def test_old_tallies_are_read(held: bool) -> None:
         expected += np.where(wave(step) < 0, -1, 1) * moves
     payload = golden("tally-held-15" if held else "tally-15")
     assert np.array_equal(tally.decode(payload, D, 15), expected)
+
+
+@pytest.mark.parametrize(("name", "share"), [("sparse", 0.1), ("sparse-most", 0.8)])
+def test_old_sparse_signs_are_read(name: str, share: float) -> None:
+    expected = np.flatnonzero(np.abs(wave(3)) >= 4 * (1 - share))
+    positions, negative = sparse.decode(golden(name), D, expected.size)
+    assert np.array_equal(positions, expected)
+    assert np.array_equal(negative, wave(3)[expected] < 0)
 
 
 @pytest.mark.parametrize("name", ["float32", "qsgd-4"])

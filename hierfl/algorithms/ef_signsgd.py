@@ -1,0 +1,121 @@
+"""EF-SignSGD over two tiers: signs with a scale per tensor, and what they lose is kept.
+
+Let S(x) = mean |x| sign(x), tensor by tensor (1 bit a coordinate and 4 bytes a tensor). In round t
+at edge q, step s:
+
+    device k:   m_k <- beta m_k + (1 - beta) g_k;   e_k += m_k;   ballot S(e_k);   e_k -= S(e_k)
+    edge q:     e_q += sum_k (n_k / n_q) S(e_k);    decision v = S(e_q);           e_q -= v
+    all in q:   w <- w - lr v
+
+and at the round's end:
+
+    edge q:     r_q += sum_s v;   report S(r_q);   r_q -= S(r_q)
+    cloud:      change = -lr sum_q p_q S(r_q)
+
+Error feedback (Karimireddy et al. 2019, arXiv 1901.09847) at both ends of a link, with momentum
+before it, is Algorithm 1 of Zheng et al. 2019 (arXiv 1905.10936); here a third residual stands
+between edge and cloud, and the downlink's between cloud and all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
+from hierfl.algorithms.mean import WeightedMean
+from hierfl.numerics.layout import Layout
+from hierfl.numerics.quantize import Sign
+
+NO_DRAWS = np.random.default_rng(0)
+"""For a codec that draws nothing."""
+
+
+class EFSignSGD(Algorithm):
+    """A ballot, a decision and a report are ceil(d/8) bytes and 4 bytes a tensor each.
+
+    `algorithm.tie` means nothing here.
+    """
+
+    lr: ClassVar[Mapping[str, float]] = {"default": 0.1}
+    uplinks = ("sign",)
+
+    def __init__(self, layout: Layout, settings: Settings) -> None:
+        super().__init__(layout, settings)
+        self.codec = Sign(layout)
+
+    def send(self, residual: np.ndarray) -> tuple[bytes, np.ndarray]:
+        """Return S(residual) as bytes and as float32[d], and take it out of the residual."""
+        payload = self.codec.encode(residual, NO_DRAWS)
+        sent = self.codec.decode(payload)
+        residual -= sent
+        return payload, sent
+
+    # -- device ----------------------------------------------------------------------------------
+
+    def device_state(self) -> State:
+        """Return the momentum m_k and the residual e_k, float32[d] each."""
+        return {name: np.zeros(self.layout.d, np.float32) for name in ("momentum", "residual")}
+
+    def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
+        """Return S(e_k)."""
+        beta = np.float32(self.settings.momentum)
+        momentum = state["momentum"]
+        momentum *= beta
+        momentum += (1 - beta) * gradient
+        state["residual"] += momentum
+        return self.send(state["residual"])[0]
+
+    def apply(self, weights: np.ndarray, decision: bytes, at: Step) -> None:
+        """Take one step along the edge's scaled signs."""
+        weights -= at.lr * self.codec.decode(decision)
+
+    # -- edge ------------------------------------------------------------------------------------
+
+    def edge_state(self) -> State:
+        """Return the residuals of the decisions, e_q, and of the reports, r_q, float32[d] each."""
+        return {name: np.zeros(self.layout.d, np.float32) for name in ("residual", "unreported")}
+
+    def edge_round(self, state: State, examples: Sequence[int]) -> EdgeRound:
+        """Open a round; a device's weight is its number of samples."""
+        return _Round(self, state, examples)
+
+    # -- cloud -----------------------------------------------------------------------------------
+
+    def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
+        """Average the reports."""
+        total = np.zeros(self.layout.d)
+        for report in reports:
+            total += report.share * self.codec.decode(report.payload)
+        return Change((-float(at.lr) * total).astype(np.float32))
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Return the length of a ballot, a decision and a report, in bytes."""
+        size, _ = self.codec.sizes()
+        return size, size, size
+
+
+class _Round(EdgeRound):
+    """One round at one edge."""
+
+    def __init__(self, algorithm: EFSignSGD, state: State, examples: Sequence[int]) -> None:
+        self._algorithm = algorithm
+        self._state = state
+        self._mean = WeightedMean(algorithm.layout.d, examples)
+
+    def add(self, device: int, ballot: bytes) -> None:
+        """Keep a ballot until the step is closed."""
+        self._mean.add(device, self._algorithm.codec.decode(ballot))
+
+    def decide(self, at: Step) -> bytes:
+        """Return S(e_q)."""
+        self._state["residual"] += self._mean.take()
+        payload, sent = self._algorithm.send(self._state["residual"])
+        self._state["unreported"] += sent
+        return payload
+
+    def report(self) -> bytes:
+        """Return S(r_q)."""
+        return self._algorithm.send(self._state["unreported"])[0]

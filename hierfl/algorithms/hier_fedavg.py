@@ -1,0 +1,77 @@
+"""Hierarchical FedAvg: local SGD at the devices, averages at edge and cloud, all in float32.
+
+Liu et al. 2020 (arXiv 1905.06641), with momentum. In round t at edge q, step s, device k takes
+`local_steps` steps from w,
+
+    m_k <- beta m_k + (1 - beta) g_k,   w_k <- w_k - lr m_k,
+
+and its ballot is how far they led, w - w_k. Then
+
+    edge q:     v = sum_k (n_k / n_q) (w - w_k)
+    all in q:   w <- w - v
+
+and at the round's end, at the cloud:  change = -sum_q p_q sum_s v, the edges' average model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hierfl.algorithms import options
+from hierfl.algorithms.base import Change, Report, Settings, State, Step
+from hierfl.algorithms.hier_sgd import HierSGD, floats
+from hierfl.numerics.layout import Layout
+
+
+class HierFedAvg(HierSGD):
+    """Every payload is 4 d bytes.
+
+    `algorithm.options.local_steps`, 5 unless set, are a device's steps between two averages at its
+    edge. `algorithm.tie` means nothing here.
+
+    Raises:
+        ConfigError: if an option is unknown or out of range.
+    """
+
+    def __init__(self, layout: Layout, settings: Settings) -> None:
+        super().__init__(layout, settings)
+        chosen = options.read(settings.options, local_steps=5)
+        options.within("local_steps", chosen["local_steps"], 1, 10_000)
+        self.local_steps = chosen["local_steps"]
+
+    def device_state(self) -> State:
+        """Return the momentum, and how far the local steps of an open ballot have led."""
+        return {**super().device_state(), "moved": np.zeros(self.layout.d, np.float32)}
+
+    def descend(self, state: State, weights: np.ndarray, gradient: np.ndarray, at: Step) -> None:
+        """Take a local step."""
+        weights -= self._move(state, gradient, at)
+
+    def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
+        """Take the last local step, and return how far they all led."""
+        self._move(state, gradient, at)
+        moved = state["moved"].astype("<f4", copy=False).tobytes()
+        state["moved"][:] = 0
+        return moved
+
+    def _move(self, state: State, gradient: np.ndarray, at: Step) -> np.ndarray:
+        beta = np.float32(self.settings.momentum)
+        momentum = state["momentum"]
+        momentum *= beta
+        momentum += (1 - beta) * gradient
+        step = at.lr * momentum
+        state["moved"] += step
+        return step
+
+    def apply(self, weights: np.ndarray, decision: bytes, at: Step) -> None:
+        """Move to the average of the cluster's models."""
+        weights -= floats(decision, self.layout)
+
+    def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
+        """Average the edges' models."""
+        total = np.zeros(self.layout.d)
+        for report in reports:
+            total += report.share * floats(report.payload, self.layout)
+        return Change((-total).astype(np.float32))
