@@ -67,7 +67,7 @@ def edge(devices: int) -> list[float]:
         cluster = Cluster("edge", grid, config, lambda news: None)
         cluster.move(1, base)
         grid.begins.clear()
-        cluster.run(1)
+        cluster.run(1, b"")
     for child in children:
         child.wait(10)
     return [b - a for a, b in zip(grid.begins, grid.begins[1:], strict=False)]

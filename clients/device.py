@@ -7,12 +7,13 @@ is redone from there, along the edge's decisions, and comes out in the same bits
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from hierfl.algorithms.base import Algorithm, State, Step
 from hierfl.algorithms.schedule import from_bits, to_bits
-from hierfl.checkpoint import Checkpoint, Checkpoints
+from hierfl.checkpoint import Checkpoint, Checkpoints, Json
 from hierfl.config import Config
 from hierfl.errors import PayloadError
 from hierfl.learning.trainer import Trainer
@@ -204,10 +205,36 @@ class Device:
 
     def _keep(self) -> None:
         if self._checkpoints is not None:
-            arrays = {"base": self._base, "buffers": self._model.buffers()}
-            arrays |= {f"state.{name}": array for name, array in self._state.items()}
-            facts = {"lr": to_bits(self._opening.lr)}
-            self._checkpoints.write(Checkpoint(self._run, self._opening.round, arrays, facts))
+            self._checkpoints.write(
+                Checkpoint(self._run, self._opening.round, self._arrays(), self._facts())
+            )
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        arrays = {"base": self._base, "buffers": self._model.buffers()}
+        return arrays | {f"state.{name}": array for name, array in self._state.items()}
+
+    def _facts(self) -> dict[str, Json]:
+        return {"lr": to_bits(self._opening.lr)}
+
+    def pause(self) -> Checkpoint:
+        """Return all that this process knows, for one that takes its place in mid-round."""
+        arrays = self._arrays() | {"weights": self._model.weights}
+        facts = self._facts() | {
+            "weight": self._opening.weight,
+            "applied": self._applied,
+            "voted": self._voted,
+            "in_step": self._in_step,
+        }
+        return Checkpoint(self._run, self._opening.round, arrays, facts)
+
+    def resume(self, paused: Checkpoint) -> None:
+        """Take the place of the process that has paused."""
+        self._restore(paused)
+        facts: dict[str, Any] = dict(paused.facts)
+        self._model.weights[:] = paused.arrays["weights"]
+        self._opening = replace(self._opening, weight=facts["weight"])
+        self._applied, self._voted = facts["applied"], facts["voted"]
+        self._in_step = facts["in_step"]
 
     def _go_back(self, round_: int) -> bool:
         """Return to a round's start; return whether its checkpoint is there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
@@ -14,8 +15,10 @@ from hierfl.checkpoint import Checkpoints
 from hierfl.config import CLOUD, Config
 from hierfl.errors import RunFailed
 from hierfl.learning.datasets import load_dataset
+from hierfl.learning.flat import FlatModel
 from hierfl.learning.setup import make_model
-from hierfl.link.grid import RUN_ID
+from hierfl.learning.split import Split
+from hierfl.link.grid import RUN_ID, TreeGrid
 from hierfl.link.server import LinkGrid
 from hierfl.plan import digest, longest_frame
 from hierfl.security import identity
@@ -44,11 +47,7 @@ def run(
         HierflError: whatever a person can put right.
     """
     credentials = identity(config, CLOUD)
-    data = load_dataset(config.data.dataset, config.data.root)
-    model = make_model(config, data)
-    checkpoints = Checkpoints(out / "checkpoints", CLOUD)
-    kept = checkpoints.last()
-    run = kept.run if kept else uuid.uuid4().hex
+    held = Held.of(config, out)
     with LinkGrid(
         config.cloud.address,
         list(config.tree()),
@@ -62,9 +61,10 @@ def run(
         on_presence=view.presence,
     ) as grid:
         on_grid(grid)
+        model = held.model
         address = grid.open(
             model=model.layout.fingerprint(),
-            run=run,
+            run=held.run,
             max_frame=longest_frame(model.layout, model.buffer_layout.d),
         )
         view.wait(address)
@@ -73,5 +73,36 @@ def run(
                 f"{', '.join(missing)} did not come within {config.quorum.round_timeout:g} s",
                 "Are these edges running, and can they reach the cloud at cloud.address?",
             )
-        app = server_app(config, model, data.test, out, view, checkpoints, run)
-        app(grid, Context(RUN_ID, 0, {}, RecordDict(), {}))
+        train(config, out, view, held, grid)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a cloud has before its edges are there.
+
+    Attributes:
+        model: holds the first base.
+        test: the test set.
+        checkpoints: of this run folder.
+        run: the run's identifier; that of the checkpoints, where there are some.
+    """
+
+    model: FlatModel
+    test: Split
+    checkpoints: Checkpoints
+    run: str
+
+    @classmethod
+    def of(cls, config: Config, out: Path) -> Held:
+        """Return it for a run folder."""
+        data = load_dataset(config.data.dataset, config.data.root)
+        checkpoints = Checkpoints(out / "checkpoints", CLOUD)
+        kept = checkpoints.last()
+        run = kept.run if kept else uuid.uuid4().hex
+        return cls(make_model(config, data), data.test, checkpoints, run)
+
+
+def train(config: Config, out: Path, view: View, held: Held, grid: TreeGrid) -> None:
+    """Run all rounds that are left, with edges on any grid."""
+    app = server_app(config, held.model, held.test, out, view, held.checkpoints, held.run)
+    app(grid, Context(RUN_ID, 0, {}, RecordDict(), {}))

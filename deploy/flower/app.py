@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
-from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
+from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from deploy.flower.joining import Invitation, Node
 from deploy.flower.settings import gathering
+from deploy.flower.tunnel import from_content, to_content
 from hierfl.errors import ConfigError, HierflError, render
 
 server = ServerApp()
@@ -28,35 +31,80 @@ def main(grid: Grid, context: Context) -> None:
     """Be the cloud, or, where an edge has submitted the app to its own SuperLink, the edge."""
     _log()
     own = gathering(context.run_config)
-    if own.tier == "edge":
-        from deploy.flower.edge import edge
+    match own.link, own.tier:
+        case "stream", "cloud":
+            from deploy.flower.cloud import cloud
 
-        edge(grid, own, home())
-    else:
-        from deploy.flower.cloud import cloud
+            cloud(grid, own, context.run_config)
+        case "stream", _:
+            from deploy.flower.edge import edge
 
-        cloud(grid, own, context.run_config)
+            edge(grid, own, home())
+        case _, "cloud":
+            from deploy.flower import slowly
+
+            slowly.cloud(grid, own, context.run_config)
+        case _:
+            from deploy.flower import slowly
+
+            slowly.edge(grid, own, home())
 
 
 @client.query("join")
 def join(message: Message, context: Context) -> Message:
-    """Be the edge, or the device, that the SuperNode's node config says."""
-    _log()
-    try:
+    """Be the edge, or the device, that the SuperNode's node config says, until the run is over."""
+
+    def do() -> bytes:
         invitation = Invitation.from_message(message)
         node = Node.of(context, invitation.registered)
         if "superlink" in node.config:
             from deploy.flower.edge import submit
 
-            submit(node, invitation, project())
+            submit(node, invitation, project(), "stream")
         else:
             from deploy.flower.device import device
 
             device(node, invitation, home())
-    except HierflError as error:  # said in one line here and at the parent, not as a traceback
+        return node.name.encode()
+
+    return _reply(message, do)
+
+
+@client.query("who")
+def who(message: Message, context: Context) -> Message:
+    """Say who this node is; `link = "flower"` begins so."""
+
+    def do() -> bytes:
+        from deploy.flower import edge, slowly
+
+        invitation = Invitation.from_message(message)
+        node = Node.of(context, invitation.registered)
+        said = slowly.who(node, invitation, lambda n, i: edge.submit(n, i, project(), "flower"))
+        return json.dumps(said).encode()
+
+    return _reply(message, do)
+
+
+@client.query("frame")
+def frame(message: Message, context: Context) -> Message:
+    """Answer one question of a run with `link = "flower"`."""
+
+    def do() -> bytes:
+        from deploy.flower import slowly
+
+        return slowly.frame(context, from_content(message.content), home())
+
+    return _reply(message, do)
+
+
+def _reply(message: Message, do: Callable[[], bytes]) -> Message:
+    """Return the reply; what a person can put right is one line, here and at the parent."""
+    _log()
+    try:
+        return Message(to_content(do()), reply_to=message)
+    except HierflError as error:
         print(render(error), file=sys.stderr, flush=True)
         return Message(Error(FAILED, f"{error}"), reply_to=message)
-    return Message(RecordDict({"done": ConfigRecord({"name": node.name})}), reply_to=message)
 
 
 def home() -> Path:

@@ -33,14 +33,15 @@ FRAME = " \n│╭╮╰╯─"
 """What the Flower command draws around its errors."""
 
 
-def submit(node: Node, invitation: Invitation, app: Path) -> None:
-    """Run the same app at the edge's own SuperLink, to its end.
+def submit(node: Node, invitation: Invitation, app: Path, link: str) -> None:
+    """Run the same app at the edge's own SuperLink: over a stream to its end.
 
     Args:
         node: the edge; its node config names the connection to that SuperLink (`superlink`), the
             least number of its devices (`devices`) and where its link listens (`link-address`).
         invitation: the cloud's.
         app: the folder of the app.
+        link: "stream", or "flower", where the run goes on by itself.
 
     Raises:
         ConfigError: the node config does not say which SuperLink.
@@ -56,6 +57,7 @@ def submit(node: Node, invitation: Invitation, app: Path) -> None:
         )
     overrides: dict[str, Any] = {
         "tier": "edge",
+        "link": link,
         "upstream": invitation.address,
         "token": invitation.token,
         "node": node.name,
@@ -65,13 +67,18 @@ def submit(node: Node, invitation: Invitation, app: Path) -> None:
         "link-address": str(node.config.get("link-address", "127.0.0.1:0")),
     }
     with _toml(overrides) as run_config:
-        command = [flwr(), "run", str(app), str(superlink), "--stream"]
+        command = [flwr(), "run", str(app), str(superlink)]
+        command += ["--stream"] if link == "stream" else []
         with subprocess.Popen(
             [*command, "--run-config", str(run_config)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
         ) as process:  # fmt: skip
             run_id, end = _follow(process, node.name, str(superlink))
-    _check(run_id, str(superlink), node.name, end)
+    if run_id is None:
+        said = " ".join(end)
+        raise RunFailed(f"edge {node.name} could not start a run at its SuperLink: {said}")
+    if link == "stream":
+        _check(run_id, str(superlink), node.name, end)
 
 
 def _follow(
@@ -98,15 +105,12 @@ def _follow(
     return run_id, list(end)
 
 
-def _check(run_id: str | None, superlink: str, name: str, end: list[str]) -> None:
+def _check(run_id: str, superlink: str, name: str, end: list[str]) -> None:
     """See that a run has ended well.
 
     Raises:
         RunFailed: with the reason, as far as it is known.
     """
-    if run_id is None:
-        raise RunFailed(f"edge {name} could not start a run at its SuperLink {superlink}: "
-                        + " ".join(end))  # fmt: skip
     listed = subprocess.run(
         [flwr(), "list", "--run-id", run_id, superlink, "--format", "json"],
         capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,

@@ -41,10 +41,10 @@ class Invitation:
     config: str = ""
     registered: str = ""
 
-    def to_message(self, node_id: int) -> Message:
+    def to_message(self, node_id: int, kind: str = TYPE) -> Message:
         """Return it as a message for a node."""
         content = RecordDict({"invitation": ConfigRecord(dict(vars(self)))})
-        return Message(content, node_id, TYPE)
+        return Message(content, node_id, kind)
 
     @classmethod
     def from_message(cls, message: Message) -> Invitation:

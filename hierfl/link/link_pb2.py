@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\nlink.proto\x12\x0ehierfl.link.v1\"F\n\x05\x45ntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x04 \x03(\t\"\x17\n\x05Place\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\"\xb6\x01\n\x05\x46rame\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.hierfl.link.v1.HelloH\x00\x12*\n\x07welcome\x18\x02 \x01(\x0b\x32\x17.hierfl.link.v1.WelcomeH\x00\x12\x11\n\x07message\x18\x03 \x01(\x0cH\x00\x12\x12\n\x08progress\x18\x04 \x01(\x0cH\x00\x12*\n\x07goodbye\x18\x05 \x01(\x0b\x32\x17.hierfl.link.v1.GoodbyeH\x00\x42\x06\n\x04kind\"\x92\x01\n\x05Hello\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08protocol\x18\x02 \x01(\r\x12\x0b\n\x03run\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x0c\n\x04plan\x18\x05 \x01(\t\x12\x10\n\x08instance\x18\x06 \x01(\t\x12\r\n\x05round\x18\x07 \x01(\r\x12\x0f\n\x07\x61pplied\x18\x08 \x01(\r\x12\r\n\x05token\x18\t \x01(\t\"I\n\x07Welcome\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\x04\x12\r\n\x05model\x18\x03 \x01(\t\x12\x11\n\tmax_frame\x18\x04 \x01(\r\"\x8b\x01\n\x07Goodbye\x12*\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1c.hierfl.link.v1.Goodbye.Code\x12\x0e\n\x06reason\x18\x02 \x01(\t\"D\n\x04\x43ode\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x08\n\x04\x44ONE\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\x12\x08\n\x04\x42USY\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\x32\x42\n\x04Link\x12:\n\x06\x41ttach\x12\x15.hierfl.link.v1.Frame\x1a\x15.hierfl.link.v1.Frame(\x01\x30\x01\x32>\n\x05Lobby\x12\x35\n\x05\x45nter\x12\x15.hierfl.link.v1.Entry\x1a\x15.hierfl.link.v1.Placeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\nlink.proto\x12\x0ehierfl.link.v1\"F\n\x05\x45ntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x04 \x03(\t\"\x17\n\x05Place\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\"b\n\tTunnelled\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\r\n\x05\x66rame\x18\x03 \x01(\x0c\x12\x0c\n\x04over\x18\x04 \x01(\x08\x12\r\n\x05token\x18\x05 \x01(\t\x12\x0c\n\x04name\x18\x06 \x01(\t\"\xb6\x01\n\x05\x46rame\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.hierfl.link.v1.HelloH\x00\x12*\n\x07welcome\x18\x02 \x01(\x0b\x32\x17.hierfl.link.v1.WelcomeH\x00\x12\x11\n\x07message\x18\x03 \x01(\x0cH\x00\x12\x12\n\x08progress\x18\x04 \x01(\x0cH\x00\x12*\n\x07goodbye\x18\x05 \x01(\x0b\x32\x17.hierfl.link.v1.GoodbyeH\x00\x42\x06\n\x04kind\"\x92\x01\n\x05Hello\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08protocol\x18\x02 \x01(\r\x12\x0b\n\x03run\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x0c\n\x04plan\x18\x05 \x01(\t\x12\x10\n\x08instance\x18\x06 \x01(\t\x12\r\n\x05round\x18\x07 \x01(\r\x12\x0f\n\x07\x61pplied\x18\x08 \x01(\r\x12\r\n\x05token\x18\t \x01(\t\"I\n\x07Welcome\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\x04\x12\r\n\x05model\x18\x03 \x01(\t\x12\x11\n\tmax_frame\x18\x04 \x01(\r\"\x8b\x01\n\x07Goodbye\x12*\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1c.hierfl.link.v1.Goodbye.Code\x12\x0e\n\x06reason\x18\x02 \x01(\t\"D\n\x04\x43ode\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x08\n\x04\x44ONE\x10\x01\x12\x0b\n\x07REFUSED\x10\x02\x12\x08\n\x04\x42USY\x10\x03\x12\n\n\x06\x46\x41ILED\x10\x04\x32\x42\n\x04Link\x12:\n\x06\x41ttach\x12\x15.hierfl.link.v1.Frame\x1a\x15.hierfl.link.v1.Frame(\x01\x30\x01\x32>\n\x05Lobby\x12\x35\n\x05\x45nter\x12\x15.hierfl.link.v1.Entry\x1a\x15.hierfl.link.v1.Placeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,18 +35,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENTRY']._serialized_end=100
   _globals['_PLACE']._serialized_start=102
   _globals['_PLACE']._serialized_end=125
-  _globals['_FRAME']._serialized_start=128
-  _globals['_FRAME']._serialized_end=310
-  _globals['_HELLO']._serialized_start=313
-  _globals['_HELLO']._serialized_end=459
-  _globals['_WELCOME']._serialized_start=461
-  _globals['_WELCOME']._serialized_end=534
-  _globals['_GOODBYE']._serialized_start=537
-  _globals['_GOODBYE']._serialized_end=676
-  _globals['_GOODBYE_CODE']._serialized_start=608
-  _globals['_GOODBYE_CODE']._serialized_end=676
-  _globals['_LINK']._serialized_start=678
-  _globals['_LINK']._serialized_end=744
-  _globals['_LOBBY']._serialized_start=746
-  _globals['_LOBBY']._serialized_end=808
+  _globals['_TUNNELLED']._serialized_start=127
+  _globals['_TUNNELLED']._serialized_end=225
+  _globals['_FRAME']._serialized_start=228
+  _globals['_FRAME']._serialized_end=410
+  _globals['_HELLO']._serialized_start=413
+  _globals['_HELLO']._serialized_end=559
+  _globals['_WELCOME']._serialized_start=561
+  _globals['_WELCOME']._serialized_end=634
+  _globals['_GOODBYE']._serialized_start=637
+  _globals['_GOODBYE']._serialized_end=776
+  _globals['_GOODBYE_CODE']._serialized_start=708
+  _globals['_GOODBYE_CODE']._serialized_end=776
+  _globals['_LINK']._serialized_start=778
+  _globals['_LINK']._serialized_end=844
+  _globals['_LOBBY']._serialized_start=846
+  _globals['_LOBBY']._serialized_end=908
 # @@protoc_insertion_point(module_scope)

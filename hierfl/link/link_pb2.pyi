@@ -25,6 +25,22 @@ class Place(_message.Message):
     config: str
     def __init__(self, config: _Optional[str] = ...) -> None: ...
 
+class Tunnelled(_message.Message):
+    __slots__ = ("config", "run", "frame", "over", "token", "name")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    OVER_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    config: str
+    run: str
+    frame: bytes
+    over: bool
+    token: str
+    name: str
+    def __init__(self, config: _Optional[str] = ..., run: _Optional[str] = ..., frame: _Optional[bytes] = ..., over: _Optional[bool] = ..., token: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
 class Frame(_message.Message):
     __slots__ = ("hello", "welcome", "message", "progress", "goodbye")
     HELLO_FIELD_NUMBER: _ClassVar[int]
