@@ -239,3 +239,20 @@ def test_two_nodes_of_one_name_are_refused(tmp_path: Path) -> None:
             )  # fmt: skip
             with here.run(**TINY, wait=60.0) as run:
                 seen(run, "east-0 is here already: no two nodes may have one name")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_without_a_port_of_our_own_the_bits_are_the_same(tmp_path: Path) -> None:
+    short = TINY | {"algorithm.edge_steps": 2, "algorithm.rounds": 2}
+    sets = [f"{k}={v}" for k, v in short.items() if k != "devices"]
+    memory = tmp_path / "memory"
+    done = hierfl("run", *NODES, *[p for text in sets for p in ("--set", text)],
+                  "--set", "runtime=memory", "--out", str(memory))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with engine(tmp_path / "home") as here:
+        with here.run(**short, link="flower", out=str(tmp_path / "run")) as run:
+            seen(run, "link = flower: each of about 11 messages")
+            seen(run, "model " + summary(memory)["model_sha256"])
+            run.wait(LIMIT_S)
+        wait_for(lambda: "running" not in here.status("east") + here.status("west"))
