@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ IMPORTS = ("flwr.app", "flwr.clientapp", "flwr.serverapp", "grpc")
 
 LOOPBACK = "127.0.0.1:0"
 REGISTER_S = 60.0
-"""Seconds within which a SuperLink must take registrations."""
+"""Seconds within which a SuperLink must take a registration."""
 
 DOWN_S = 30.0
 
@@ -234,6 +235,7 @@ def _greet(
 ) -> None:
     """Register the children that have keys, then say what to do next."""
     for link in links:
+        _await(link.address)
         for child in children.get(link.name, []):
             assert link.certs is not None
             _register(home, link, child)
@@ -242,6 +244,17 @@ def _greet(
     print(f"up: {', '.join(what)}; logs in {home / 'logs'}")
     if any(link.name == CLOUD for link in links):
         print(f"run: FLWR_HOME={home} flwr run . {CLOUD} --stream", flush=True)
+
+
+def _await(address: str) -> None:
+    """Wait until somebody listens at an address."""
+    host, _, port = address.rpartition(":")
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), 1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
 
 
 def _register(home: Path, link: SuperLink, child: str) -> None:
