@@ -3,8 +3,8 @@
 Let S(x) = mean |x| sign(x), tensor by tensor (1 bit a coordinate and 4 bytes a tensor). In round t
 at edge q, step s:
 
-    device k:   m_k <- beta m_k + (1 - beta) g_k;   e_k += m_k;   ballot S(e_k);   e_k -= S(e_k)
-    edge q:     e_q += sum_k (n_k / n_q) S(e_k);    decision v = S(e_q);           e_q -= v
+    device k:   e_k += g_k;                         ballot S(e_k);       e_k -= S(e_k)
+    edge q:     e_q += sum_k (n_k / n_q) S(e_k);    decision v = S(e_q); e_q -= v
     all in q:   w <- w - lr v
 
 and at the round's end:
@@ -12,9 +12,9 @@ and at the round's end:
     edge q:     r_q += sum_s v;   report S(r_q);   r_q -= S(r_q)
     cloud:      change = -lr sum_q p_q S(r_q)
 
-Error feedback (Karimireddy et al. 2019, arXiv 1901.09847) at both ends of a link, with momentum
-before it, is Algorithm 1 of Zheng et al. 2019 (arXiv 1905.10936); here a third residual stands
-between edge and cloud, and the downlink's between cloud and all.
+Error feedback (Karimireddy et al. 2019, arXiv 1901.09847) at both ends of a link is Algorithm 1 of
+Zheng et al. 2019 (arXiv 1905.10936); here a third residual stands between edge and cloud, and the
+downlink's between cloud and all. There is no momentum: the residuals average gradients already.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ NO_DRAWS = np.random.default_rng(0)
 class EFSignSGD(Algorithm):
     """A ballot, a decision and a report are ceil(d/8) bytes and 4 bytes a tensor each.
 
-    `algorithm.tie` means nothing here.
+    `algorithm.momentum` and `algorithm.tie` mean nothing here.
     """
 
-    lr: ClassVar[Mapping[str, float]] = {"default": 0.1}
+    lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
     uplinks = ("sign",)
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
@@ -56,16 +56,12 @@ class EFSignSGD(Algorithm):
     # -- device ----------------------------------------------------------------------------------
 
     def device_state(self) -> State:
-        """Return the momentum m_k and the residual e_k, float32[d] each."""
-        return {name: np.zeros(self.layout.d, np.float32) for name in ("momentum", "residual")}
+        """Return the residual e_k, float32[d]."""
+        return {"residual": np.zeros(self.layout.d, np.float32)}
 
     def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
         """Return S(e_k)."""
-        beta = np.float32(self.settings.momentum)
-        momentum = state["momentum"]
-        momentum *= beta
-        momentum += (1 - beta) * gradient
-        state["residual"] += momentum
+        state["residual"] += gradient
         return self.send(state["residual"])[0]
 
     def apply(self, weights: np.ndarray, decision: bytes, at: Step) -> None:

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,6 +43,9 @@ class SparseSignSGD(HierSignSGD):
     Raises:
         ConfigError: if an option is unknown or out of range.
     """
+
+    lr: ClassVar[Mapping[str, float]] = {"default": 0.004, "mlp": 0.002}
+    """Twice HierSignSGD's: a coordinate rests in most steps."""
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)

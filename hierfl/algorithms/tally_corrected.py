@@ -7,11 +7,12 @@ of round t, with T steps of rate lr, of which a device has applied the decisions
 
     own  = -(w - base) / (lr S)            the mean vote of cluster q, in [-1, 1]
     mean = -change / (lr T)                the mean vote of all, as the downlink's codec gives it
-    F_q <- F_q + 0.3 (mean - own)
+    F_q <- F_q + 0.3 (lr / lr_1) (mean - own)
 
 and in the next round device k votes sign(m_k) with m_k <- beta m_k + (1 - beta) (g_k + G F_q), G
-the mean |g_k| of each tensor. What the codec leaves out of a change comes with a later one, and
-F_q is a sum of changes, so it lacks no more than the residual at the cloud.
+the mean |g_k| of each tensor. What the codec leaves out of a change comes with a later one; lr_1 is
+the rate of the device's first round, so that F_q is a sum of changes in one unit, and lacks no more
+than the residual at the cloud.
 
 The votes of a round's last step are in the mean alone, whence S = T - 1: their decision would cost
 one bit more per coordinate and round. A device that is sent the whole model keeps its F_q.
@@ -45,8 +46,9 @@ class TallyCorrected(HierSignSGD):
             )
 
     def device_state(self) -> State:
-        """Return the momentum and the correction F_q, float32[d] each."""
-        return {**super().device_state(), "correction": np.zeros(self.layout.d, np.float32)}
+        """Return the momentum and the correction F_q, float32[d] each, and lr_1, 0 until known."""
+        fresh = {"correction": np.zeros(self.layout.d, np.float32), "lr": np.zeros(1, np.float32)}
+        return {**super().device_state(), **fresh}
 
     def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
         """Return the packed signs of the momentum of corrected gradients."""
@@ -59,6 +61,8 @@ class TallyCorrected(HierSignSGD):
 
     def learn(self, state: State, own: np.ndarray, change: np.ndarray, at: Step) -> None:
         """Move F_q by what the cluster's votes differ from all clusters'."""
+        if not state["lr"]:
+            state["lr"][:] = at.lr
         if at.step:
-            votes = change / np.float32(self.settings.steps) - own / np.float32(at.step)
-            state["correction"] -= GAIN / at.lr * votes
+            drift = change / np.float32(self.settings.steps) - own / np.float32(at.step)
+            state["correction"] -= GAIN / state["lr"] * drift

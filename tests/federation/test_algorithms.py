@@ -77,7 +77,7 @@ def test_crashes_change_no_bit(name: str) -> None:
 
 
 def test_ef_signsgd_leaves_nothing_out_for_good() -> None:
-    algorithm = EFSignSGD(LAYOUT, Settings(momentum=0))
+    algorithm = EFSignSGD(LAYOUT, Settings())
     device, edge = algorithm.device_state(), algorithm.edge_state()
     meant, sent, decided, reported = (np.zeros(D) for _ in range(4))
     decode = algorithm.codec.decode
