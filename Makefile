@@ -8,7 +8,7 @@ BENCHMARKS := $(patsubst benchmarks/%.py,%,$(filter-out benchmarks/_%.py,$(wildc
 
 export FLWR_TELEMETRY_ENABLED := 0
 
-.PHONY: demo test lint bench proto clean
+.PHONY: demo test test-slow lint bench proto clean
 
 demo: $(STAMP)
 	$(BIN)/hierfl data get fashion-mnist
@@ -16,6 +16,10 @@ demo: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow"
+
+# What waits for Flower's own runtime, which polls: some minutes.
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
