@@ -38,7 +38,7 @@ def sent(out: Path, *sets: str) -> dict[str, int]:
     return counts
 
 
-@pytest.mark.parametrize("algorithm", ["hier-signsgd", "hier-sgd", "dc-hier-signsgd"])
+@pytest.mark.parametrize("algorithm", ["hier-signsgd", "hier-sgd"])
 @pytest.mark.parametrize("model", ["cnn", "mlp"])
 def test_a_run_sends_exactly_what_was_planned(tmp_path, algorithm, model):
     sets = [f"algorithm.name={algorithm}", f"model={model}"]
