@@ -42,7 +42,7 @@ def run(
         client_app(device),
         model=model.layout.fingerprint(),
         plan=digest(config),
-        max_frame=longest_frame(model.layout, model.buffer_layout.d),
+        max_frame=longest_frame(config, model.layout, model.buffer_layout.d),
         patience=patience or config.quorum.round_timeout,
         heartbeat=config.quorum.heartbeat,
         credentials=credentials.towards(edge.name) if credentials else None,

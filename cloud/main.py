@@ -65,7 +65,7 @@ def run(
         address = grid.open(
             model=model.layout.fingerprint(),
             run=held.run,
-            max_frame=longest_frame(model.layout, model.buffer_layout.d),
+            max_frame=longest_frame(config, model.layout, model.buffer_layout.d),
         )
         view.wait(address)
         if missing := grid.wait_for_children(config.quorum.round_timeout):

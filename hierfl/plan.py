@@ -87,12 +87,16 @@ def digest(config: Config) -> str:
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
-def longest_frame(layout: Layout, buffers: int) -> int:
+def longest_frame(config: Config, layout: Layout, buffers: int) -> int:
     """Return the longest frame, in bytes, for a model of this layout and so many buffers.
 
-    No payload is longer than the whole model and its buffers in float32.
+    It holds the whole model and its buffers in float32, or what a device is told that has missed
+    all of a round: its decisions, of two bits a coordinate at least, and the opening's answer.
     """
-    return frame_limit(4 * (layout.d + buffers))
+    algorithm = make_algorithm(config, layout)
+    decision = max(algorithm.sizes()[1], layout.d // 4 + 1)
+    missed = config.algorithm.edge_steps * decision + sum(algorithm.opening_sizes())
+    return frame_limit(max(4 * (layout.d + buffers), missed))
 
 
 @dataclass(frozen=True)

@@ -99,12 +99,16 @@ def frame(message: Message, context: Context) -> Message:
 
 def _reply(message: Message, do: Callable[[], bytes]) -> Message:
     """Return the reply; what a person can put right is one line, here and at the parent."""
+    said: HierflError
     _log()
     try:
         return Message(to_content(do()), reply_to=message)
     except HierflError as error:
-        print(render(error), file=sys.stderr, flush=True)
-        return Message(Error(FAILED, f"{error}"), reply_to=message)
+        said = error
+    except ImportError as error:
+        said = ConfigError("", f"a package is missing on this node: {error}", "Install hierfl's.")
+    print(render(said), file=sys.stderr, flush=True)
+    return Message(Error(FAILED, f"{said}"), reply_to=message)
 
 
 def home() -> Path:

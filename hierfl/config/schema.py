@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from hierfl.config.dialect import Dumper
 from hierfl.errors import ConfigError
 
 CLOUD = "cloud"
@@ -242,7 +243,7 @@ class Config(Part):
     def to_yaml(self) -> str:
         """The whole configuration, every key written out; `load_config` reads it back equal."""
         tree = self.model_dump(mode="json")
-        return yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=100)
+        return yaml.dump(tree, Dumper=Dumper, sort_keys=False, default_flow_style=None, width=100)
 
     def tree(self) -> dict[str, tuple[str, ...]]:
         """Edge name -> the names of its devices, in the file's order."""

@@ -30,6 +30,8 @@ LONGEST_ENTRY = 1 << 20
 """Bytes: the names of many thousand devices."""
 
 PAUSE_S = 0.5
+REACH_S = 20.0
+"""Seconds within which a lobby must be reached: it is open before anybody is asked in."""
 
 
 class Lobby:
@@ -167,6 +169,7 @@ def enter(
     """
     options = client_options(LONGEST_ENTRY, HEARTBEAT_S)
     deadline = time.monotonic() + timeout
+    reach = min(deadline, time.monotonic() + REACH_S)
     while True:
         channel = towards.channel(address, options) if towards else _plain(address, options)
         with channel:
@@ -180,7 +183,7 @@ def enter(
                     raise PeerRefused(
                         f"the parent at {address} refused {entry.name}: {details}"
                     ) from None
-                if time.monotonic() + PAUSE_S > deadline:
+                if time.monotonic() + PAUSE_S > reach:
                     reason = (towards and towards.mistrust(details)) or details
                     raise LinkError(
                         f"{entry.name} cannot join its parent at {address}: {reason}",

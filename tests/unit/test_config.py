@@ -25,6 +25,7 @@ from hierfl.config import (
     Shards,
     Uplink,
     load_config,
+    read_config,
 )
 from hierfl.errors import ConfigError, render
 
@@ -354,3 +355,9 @@ def test_all_that_is_wrong_is_shown_at_once(write):
         " (given with --set algorithm.momentum=2)",
         "  edges.0.adress: there is no such key; did you mean edges.0.address?",
     ]
+
+
+def test_a_name_that_looks_like_a_number_stays_a_name() -> None:
+    config = load_config(None, ["name='0E0'"])
+    assert config.name == "0E0"
+    assert read_config(config.to_yaml()) == config
