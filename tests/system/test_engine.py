@@ -123,7 +123,7 @@ def test_two_nodes_of_one_name_are_refused(tmp_path: Path) -> None:
             wait_for(lambda: len(json.loads(
                 here.flwr("supernode", "list", "east", "--format", "json"))["nodes"]) == 3
             )  # fmt: skip
-            with here.run(**TINY, wait=60.0) as run:
+            with here.run(**TINY, wait=150.0) as run:
                 seen(run, "east-0 is here already: no two nodes may have one name")
 
 
