@@ -51,6 +51,7 @@ class Usher:
         self._asked: dict[str, tuple[int, float]] = {}
         self._failures: Counter[int] = Counter()
         self._over = threading.Event()
+        self._farewell = 0.0
         self._failed: str | None = None
         self._watched: TreeGrid | None = None
         self._thread = threading.Thread(target=self._run, name="usher", daemon=True)
@@ -72,7 +73,8 @@ class Usher:
         self._thread.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._farewell = FAREWELL_S if kind is None else 0.0  # a run that failed ends at once
         self._over.set()
         self._thread.join(FAREWELL_S + EVERY_S)
 
@@ -90,7 +92,7 @@ class Usher:
             while not self._over.wait(EVERY_S):
                 self._invite_all()
                 self._hear(self._again)
-            deadline = time.monotonic() + FAREWELL_S
+            deadline = time.monotonic() + self._farewell
             while self._asked and time.monotonic() < deadline:
                 self._hear(lambda node_id, reason: None)
                 time.sleep(EVERY_S)

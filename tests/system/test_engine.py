@@ -62,7 +62,7 @@ def test_a_device_that_crashes_rejoins_and_a_stopped_run_ends_everywhere(tmp_pat
         here.flwr("stop", number[1], "cloud")
         stopped = time.monotonic()
         wait_for(lambda: not [c for c in here.processes().values() if "flwr-clientapp" in c])
-        assert time.monotonic() - stopped < 40
+        assert time.monotonic() - stopped < 30
         wait_for(lambda: "running" not in here.status("east") + here.status("west"))
 
 
