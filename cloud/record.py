@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from cloud.strategy import RoundResult
+from cloud.result import RoundResult
 from cloud.view import View
 from hierfl.config import Config
 from hierfl.errors import HierflError

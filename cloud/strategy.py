@@ -7,9 +7,8 @@ change of the global model, and encodes it for the downlink. Flower's `Strategy.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -18,58 +17,25 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
+from cloud.reports import Reports
+from cloud.result import RoundResult
 from hierfl.algorithms import base as algorithms
 from hierfl.algorithms import downlink
 from hierfl.algorithms.schedule import from_bits, learning_rate, to_bits
 from hierfl.checkpoint import Checkpoint, Checkpoints, Json
 from hierfl.config import CLOUD, Config
-from hierfl.errors import PayloadError, RunFailed
 from hierfl.ledger import Faults, Traffic
 from hierfl.link.grid import TreeGrid
-from hierfl.messages import Base, Behind, Question, Report, Round, answer, questions
-from hierfl.model import as_finite, from_bytes, model_hash, to_bytes
+from hierfl.messages import Base, Question, Report, Round, questions
+from hierfl.model import from_bytes, model_hash, to_bytes
 from hierfl.numerics.layout import Layout
 from hierfl.plan import make_algorithm, make_downlink
-from hierfl.rollout import MOST_DETOURS, Rollout
+from hierfl.rollout import Rollout
 
 log = logging.getLogger(__name__)
 
 MOST_EXAMPLES = 1 << 63
 """How many samples an edge may claim that its devices hold: what a message can say."""
-
-
-@dataclass(frozen=True)
-class RoundResult:
-    """What a round came to, before the evaluation.
-
-    Attributes:
-        round: t.
-        lr: its learning rate.
-        loss: mean loss of the devices' minibatches.
-        voters: by edge, the smallest number of ballots that a step had.
-        seconds: by edge, how long its steps took.
-        devices: traffic between edges and devices so far.
-        edges: traffic between cloud and edges so far.
-    """
-
-    round: int
-    lr: float
-    loss: float
-    voters: dict[str, int]
-    seconds: dict[str, float]
-    devices: Traffic
-    edges: Traffic
-
-    def to_json(self) -> dict[str, Json]:
-        """Return it as plain data."""
-        traffic = {"devices": self.devices.to_list(), "edges": self.edges.to_list()}
-        return {**asdict(self), **traffic}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> RoundResult:
-        """Undo `to_json`."""
-        traffic = {key: Traffic.from_list(data[key]) for key in ("devices", "edges")}
-        return cls(**{**data, **traffic})
 
 
 class HierStrategy(Strategy):
@@ -163,21 +129,22 @@ class HierStrategy(Strategy):
         Raises:
             RunFailed: if those that are left are no quorum.
         """
-        reports = dict(sorted(self._reports(replies).items()))
         at = self._at(self.done + server_round)
-        shares, change = self._change(reports, at)
+        reports = Reports(self._grid, self._rollout, Round(self._answer), self.buffers)
+        reports.collect(replies, self._config.quorum.round_timeout)
+        shares, change = reports.change(self._algorithm, self._state, at)
         payload, decoded = downlink.send(
             self._codec, self._residual, change.model, at.draw("downlink")
         )
         self.base += decoded
-        self._average_buffers(shares, [report.buffers for report in reports.values()])
+        self._average_buffers(shares, [report.buffers for report in reports.held.values()])
         self._next = Base(
             lr=0,
             change=payload,
             buffers=to_bytes(self.buffers),
             edges=change.edges,
         )
-        self.last = self._result(at.round, float(at.lr), shares, reports)
+        self.last = self._result(at.round, float(at.lr), shares, reports.held)
         self._on_round(self.last)
         return self.arrays(), MetricRecord({"loss": self.last.loss})
 
@@ -245,77 +212,6 @@ class HierStrategy(Strategy):
 
     def _at(self, round_: int) -> algorithms.Step:
         return algorithms.Step(self._config.seed, CLOUD, round_, 0, from_bits(self._next.lr))
-
-    def _reports(self, replies: Iterable[Message]) -> dict[int, Report]:
-        """Return the reports by node id.
-
-        An edge that has lost the base of the round is brought there, and runs the round again.
-        """
-        rollout, reports = self._rollout, {}
-        behind: Counter[int] = Counter()
-        while True:
-            asked: list[int] = []
-            for reply in replies:
-                node_id = reply.metadata.src_node_id
-                if reply.has_error():
-                    rollout.lose(node_id, str(reply.error.reason))
-                    continue
-                try:
-                    said = answer(reply.content, Report, Behind)
-                    if isinstance(said, Report):
-                        reports[node_id] = self._checked(said)
-                        continue
-                    behind[node_id] += 1
-                    if behind[node_id] > MOST_DETOURS:
-                        raise PayloadError(f"{MOST_DETOURS} times that it cannot follow")
-                    asked.append(node_id)
-                except PayloadError as error:
-                    rollout.refuse(node_id, error)
-            if not asked:
-                return reports
-            timeout = self._config.quorum.round_timeout
-            rollout.bring(asked, timeout)
-            order = Round(self._answer)
-            again = {node_id: order for node_id in asked if node_id in rollout.members}
-            replies = self._grid.send_and_receive(questions(again, rollout.round), timeout=timeout)
-
-    def _checked(self, report: Report) -> Report:
-        if not (report.examples and report.voters):
-            raise PayloadError("a report in which nobody took part")
-        Traffic.from_list(report.traffic)
-        if not as_finite(from_bytes(report.buffers, self.buffers.size), self.buffers):
-            raise PayloadError("buffers that are not finite")
-        return report
-
-    def _change(
-        self, reports: dict[int, Report], at: algorithms.Step
-    ) -> tuple[list[float], algorithms.Change]:
-        """Return the edges' shares and the change; drop from the reports what are none."""
-        while True:
-            total = sum(report.examples for report in reports.values())
-            shares = [report.examples / total for report in reports.values()]
-            parts = [
-                algorithms.Report(share, report.report)
-                for share, report in zip(shares, reports.values(), strict=True)
-            ]
-            try:
-                return shares, self._algorithm.change(self._state, parts, at)
-            except PayloadError as error:
-                node_id = self._sender(reports, at)
-                if node_id is None:
-                    raise RunFailed(f"the reports of round {at.round}: {error}") from error
-                del reports[node_id]
-                self._rollout.refuse(node_id, error)
-
-    def _sender(self, reports: dict[int, Report], at: algorithms.Step) -> int | None:
-        """Return who sent a report that the algorithm cannot read even alone."""
-        for node_id, report in reports.items():
-            state = {name: array.copy() for name, array in self._state.items()}
-            try:
-                self._algorithm.change(state, [algorithms.Report(1.0, report.report)], at)
-            except PayloadError:
-                return node_id
-        return None
 
     def _average_buffers(self, shares: list[float], parts: list[bytes]) -> None:
         """Average the edges' buffers, float32[b] each, in the edges' order."""

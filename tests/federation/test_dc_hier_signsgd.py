@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cloud.strategy import HierStrategy, RoundResult
+from cloud.result import RoundResult
+from cloud.strategy import HierStrategy
 from hierfl.algorithms.base import Settings, Step
 from hierfl.algorithms.dc_hier_signsgd import DCHierSignSGD
 from hierfl.checkpoint import Checkpoints

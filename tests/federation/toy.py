@@ -10,7 +10,8 @@ from flwr.app import Context, RecordDict
 
 from clients.client_app import client_app as device_app
 from clients.device import Device
-from cloud.strategy import HierStrategy, RoundResult
+from cloud.result import RoundResult
+from cloud.strategy import HierStrategy
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.config import Config, load_config

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cloud.record import Record
-from cloud.strategy import RoundResult
+from cloud.result import RoundResult
 from cloud.view import View
 from hierfl.config import load_config
 from hierfl.learning.datasets import load_dataset
