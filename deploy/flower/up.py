@@ -28,7 +28,7 @@ LOOPBACK = "127.0.0.1:0"
 REGISTER_S = 60.0
 """Seconds within which a SuperLink must take a registration."""
 
-DOWN_S = 30.0
+DOWN_S = 90.0
 
 
 def up_local(config: Config, home: Path) -> int:

@@ -17,7 +17,8 @@ from flwr.serverapp import Grid
 
 from deploy.flower.joining import Invitation
 from hierfl.errors import RunFailed, shortened
-from hierfl.link.grid import TreeGrid
+from hierfl.link.flower import on_engine_exit
+from hierfl.link.server import LinkGrid
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Usher:
         self._over = threading.Event()
         self._farewell = 0.0
         self._failed: str | None = None
-        self._watched: TreeGrid | None = None
+        self._watched: LinkGrid | None = None
         self._thread = threading.Thread(target=self._run, name="usher", daemon=True)
 
     def towards(self, address: str) -> Usher:
@@ -65,9 +66,10 @@ class Usher:
         """Whoever comes from now on need not wait in the lobby: the configuration is known."""
         self.invitation = replace(self.invitation, config=config)
 
-    def watch(self, grid: TreeGrid) -> None:
-        """From now on, end a link's run when a node has failed too often."""
+    def watch(self, grid: LinkGrid) -> None:
+        """From now on, end a link's run when a node has failed too often, or the run is stopped."""
         self._watched = grid
+        on_engine_exit(lambda: grid.close("the run was stopped"))
 
     def __enter__(self) -> Usher:
         self._thread.start()

@@ -7,6 +7,7 @@ importing this module fails, and the test of this module says so first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flwr.app import ConfigRecord, Error, Message, RecordDict
@@ -23,6 +24,7 @@ from flwr.common.serde_utils import (
 from flwr.proto.message_pb2 import Message as MessageProto
 from flwr.proto.recorddict_pb2 import ConfigRecordValue as ValueProto
 from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
+from flwr.supercore.exit import add_exit_handler
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -35,6 +37,7 @@ __all__ = [
     "flatten_dict",
     "message_from_bytes",
     "message_to_bytes",
+    "on_engine_exit",
     "parse_config_args",
     "stamp",
     "validate_config",
@@ -51,6 +54,14 @@ def assume_identity(run_id: int) -> None:
     """
     if TaskIdentity._task_id is None:
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, 0, 0
+
+
+def on_engine_exit(handler: Callable[[], None]) -> None:
+    """Let Flower's engine call this when it stops the run that this process belongs to.
+
+    It does so before anything else, and then gives the process a few seconds.
+    """
+    add_exit_handler(handler, run_before_force_exit=True)
 
 
 def stamp(message: Message, message_id: str) -> None:
