@@ -1,0 +1,65 @@
+"""The commands for experiments: many runs of one topology."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hierfl.cli.options import Sets, Topology
+from hierfl.cli.parts import one_thread, part, terminate
+from hierfl.errors import ConfigError
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(help="The folder of the results and the runs; given again, it goes on."),
+]
+Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="How many runs at once.")]
+
+
+def compare(
+    algorithms: Annotated[
+        str, typer.Option(metavar="A,B,...", help="The algorithms, each with its own rate.")
+    ],
+    topology: Topology = None,
+    seeds: Annotated[str, typer.Option(metavar="1,2,...")] = "1,2,3",
+    splits: Annotated[
+        str, typer.Option(help="How the data is shared out: some of iid, dir and inter.")
+    ] = "iid,dir,inter",
+    sets: Sets = [],  # noqa: B006
+    out: Folder = None,
+    jobs: Jobs = 1,
+) -> None:
+    """Run algorithms on several splits of the data with several seeds; make a table and a picture.
+
+    Runs are made in memory. Those that are in --out already are not made again.
+    """
+    _begin()
+    part("deploy.experiments.compare:compare")(
+        topology,
+        sets,
+        _list("--algorithms", algorithms),
+        _list("--splits", splits),
+        _list("--seeds", seeds),
+        out or _folder("compare", topology),
+        jobs,
+    )
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGTERM, terminate)
+    one_thread()
+
+
+def _folder(what: str, topology: Path | None) -> Path:
+    return Path("runs") / f"{what}-{topology.stem if topology else 'demo'}"
+
+
+def _list(option: str, text: str) -> list[str]:
+    """Return what stands between commas, nothing twice."""
+    items = [item.strip() for item in text.split(",")]
+    if not all(items):
+        raise ConfigError(f"{option} {text}", "expected values with commas between them")
+    return list(dict.fromkeys(items))
