@@ -13,8 +13,7 @@ from cloud.view import View
 from hierfl.checkpoint import Checkpoints
 from hierfl.config import CLOUD, Config
 from hierfl.errors import RunFailed
-from hierfl.learning.datasets import load_dataset
-from hierfl.learning.setup import make_model
+from hierfl.learning.setup import load_data, make_model
 from hierfl.link.grid import RUN_ID
 from hierfl.link.server import LinkGrid
 from hierfl.plan import digest, longest_frame
@@ -44,7 +43,7 @@ def run(
         HierflError: whatever a person can put right.
     """
     credentials = identity(config, CLOUD)
-    data = load_dataset(config.data.dataset, config.data.root)
+    data = load_data(config)
     model = make_model(config, data)
     checkpoints = Checkpoints(out / "checkpoints", CLOUD)
     kept = checkpoints.last()

@@ -14,7 +14,7 @@ from deploy.experiments.picture import draw
 from deploy.experiments.trials import Trial, folder_name, make_trial, perform
 from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError
-from hierfl.learning.datasets import load_dataset
+from hierfl.learning.setup import load_data
 from hierfl.units import plural
 
 SPLITS = ("iid", "dir", "inter")
@@ -121,8 +121,9 @@ def _partitions(config: Config, splits: Sequence[str]) -> dict[str, dict[str, An
     for split in splits:
         if split not in SPLITS:
             raise ConfigError("--splits", f"no split {split!r}", f"There are {', '.join(SPLITS)}.")
-    known = load_dataset(config.data.dataset, config.data.root).classes
-    classes = min(known, max(3, -(-known // len(config.edges))))
+    known = load_data(config).classes
+    edges = len(config.data.homes or config.edges)
+    classes = min(known, max(3, -(-known // edges)))
     every: dict[str, dict[str, Any]] = {
         "iid": {"kind": "iid"},
         "dir": {"kind": "dirichlet", "alpha": 0.3},
@@ -142,6 +143,7 @@ def table(comparison: Comparison) -> dict[str, Any]:
     return {
         "name": config.name,
         "dataset": config.data.dataset,
+        "validation": config.data.validation,
         **{key: first[key] for key in ("model", "parameters", "edges", "devices", "rounds")},
         "edge_steps": config.algorithm.edge_steps,
         "seeds": [int(seed) for seed in comparison.asked(2)],
@@ -178,8 +180,10 @@ def bits_up(summary: Mapping[str, Any]) -> float:
 
 def markdown(numbers: Mapping[str, Any]) -> str:
     """Return the table for people."""
-    seeds = numbers["seeds"]
-    over = f"mean ± standard deviation over seeds {', '.join(map(str, seeds))}"
+    seeds, judge = numbers["seeds"], "validation" if numbers["validation"] else "test"
+    over = f"seed {seeds[0]}"
+    if len(seeds) > 1:
+        over = f"mean ± standard deviation over seeds {', '.join(map(str, seeds))}"
     splits = "; ".join(f"{name}: {_words(how)}" for name, how in numbers["splits"].items())
     header = ["algorithm", "lr", *numbers["splits"], "bits up"]
     rows = [
@@ -196,7 +200,7 @@ def markdown(numbers: Mapping[str, Any]) -> str:
             f"{numbers['model']} (d = {numbers['parameters']:,}) on {numbers['dataset']}; "
             f"{plural(numbers['edges'], 'edge')}, {plural(numbers['devices'], 'device')}; "
             f"{plural(numbers['rounds'], 'round')} of {plural(numbers['edge_steps'], 'step')}.",
-            f"Final accuracy in %, {over if len(seeds) > 1 else f'seed {seeds[0]}'}.",
+            f"Final accuracy in % on the {judge} set, {over}.",
             f"Splits: {splits}.",
             "Bits up: payload from a device to its edge, as counted, per coordinate and step.",
             "",

@@ -48,6 +48,30 @@ def compare(
     )
 
 
+def tune(
+    algorithm: Annotated[str, typer.Option(metavar="NAME", help="The algorithm.")],
+    grid: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KEY=A,B,...", help="A key of the topology and what to try; repeatable."
+        ),
+    ],
+    topology: Topology = None,
+    sets: Sets = [],  # noqa: B006
+    out: Folder = None,
+    jobs: Jobs = 1,
+) -> None:
+    """Find an algorithm's best settings in a small grid, on a part of the training set.
+
+    All settings get short runs, the better half longer ones, and so on. The part that judges is
+    data.validation, by default a tenth; the test set is not touched.
+    """
+    _begin()
+    part("deploy.experiments.tune:tune")(
+        topology, sets, algorithm, grid, out or _folder("tune", topology), jobs
+    )
+
+
 def _begin() -> None:
     signal.signal(signal.SIGTERM, terminate)
     one_thread()
