@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hierfl.cli.options import Sets, Topology
+from hierfl.cli.options import Required, Sets, Topology
 from hierfl.cli.parts import one_thread, part, terminate
 from hierfl.errors import ConfigError
 
@@ -70,6 +70,21 @@ def tune(
     part("deploy.experiments.tune:tune")(
         topology, sets, algorithm, grid, out or _folder("tune", topology), jobs
     )
+
+
+def assign(
+    topology: Required,
+    sets: Sets = [],  # noqa: B006
+    out: Annotated[
+        Path | None, typer.Option(help="The new topology; by default it is shown.")
+    ] = None,
+) -> None:
+    """Move devices to edges that they reach, so that every edge sees the classes as all do.
+
+    Capacities are edges.N.capacity, reach is the key of that name. Devices keep their data.
+    """
+    _begin()
+    part("deploy.experiments.assign:assign")(topology, sets, out)
 
 
 def _begin() -> None:
