@@ -96,11 +96,10 @@ def worker(name: str) -> None:
 
     one_thread()
     from hierfl.algorithms.base import Step
-    from hierfl.learning.datasets import load_dataset
-    from hierfl.learning.setup import make_trainer
+    from hierfl.learning.setup import load_data, make_trainer
 
     config = settings()
-    trainer = make_trainer(config, name, load_dataset(config.data.dataset, config.data.root))
+    trainer = make_trainer(config, name, load_data(config))
     print("ready", flush=True)
     sys.stdin.readline()
     for round_ in range(1, ROUNDS + 1):

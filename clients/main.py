@@ -8,8 +8,7 @@ from clients.client_app import client_app
 from clients.device import Device
 from hierfl.checkpoint import Checkpoints
 from hierfl.config import Config
-from hierfl.learning.datasets import load_dataset
-from hierfl.learning.setup import make_trainer
+from hierfl.learning.setup import load_data, make_trainer
 from hierfl.link.client import LinkClient
 from hierfl.plan import digest, longest_frame
 from hierfl.security import identity
@@ -33,7 +32,7 @@ def run(
     edge = config.edge(config.parent_of(name))
     credentials = identity(config, name)
     # The data set goes with the call that cuts out the device's share of it.
-    trainer = make_trainer(config, name, load_dataset(config.data.dataset, config.data.root))
+    trainer = make_trainer(config, name, load_data(config))
     model = trainer.model
     device = Device(name, config, trainer, Checkpoints(state, name))
     LinkClient(

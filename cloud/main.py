@@ -14,9 +14,8 @@ from cloud.view import View
 from hierfl.checkpoint import Checkpoints
 from hierfl.config import CLOUD, Config
 from hierfl.errors import RunFailed
-from hierfl.learning.datasets import load_dataset
 from hierfl.learning.flat import FlatModel
-from hierfl.learning.setup import make_model
+from hierfl.learning.setup import load_data, make_model
 from hierfl.learning.split import Split
 from hierfl.link.grid import RUN_ID, TreeGrid
 from hierfl.link.server import LinkGrid
@@ -95,7 +94,7 @@ class Held:
     @classmethod
     def of(cls, config: Config, out: Path) -> Held:
         """Return it for a run folder."""
-        data = load_dataset(config.data.dataset, config.data.root)
+        data = load_data(config)
         checkpoints = Checkpoints(out / "checkpoints", CLOUD)
         kept = checkpoints.last()
         run = kept.run if kept else uuid.uuid4().hex

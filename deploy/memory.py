@@ -13,8 +13,7 @@ from cloud.view import View
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.config import Config
-from hierfl.learning.datasets import load_dataset
-from hierfl.learning.setup import make_model, make_trainer
+from hierfl.learning.setup import load_data, make_model, make_trainer
 from hierfl.learning.split import Data
 from hierfl.link.child import Child
 from hierfl.link.grid import RUN_ID
@@ -27,7 +26,7 @@ def run_memory(config: Config, out: Path, view: View) -> None:
     Raises:
         HierflError: whatever a person can put right.
     """
-    data = load_dataset(config.data.dataset, config.data.root)
+    data = load_data(config)
     edges = {
         edge: Child(edge_app(_cluster(config, edge, data, view)), _context())
         for edge in config.tree()

@@ -93,6 +93,10 @@ def _row(item: Item) -> tuple[str, ...]:
     )
 
 
+def _held(share: float) -> str:
+    return f", {share:.0%} of it held out to judge by" if share else ""
+
+
 def show(config: Config, file: IO[str]) -> None:
     """Write the tree and the bytes of a resolved configuration.
 
@@ -109,7 +113,7 @@ def show(config: Config, file: IO[str]) -> None:
         f"{config.name}: {settings.name}, lr {settings.lr:g} ({settings.schedule}), "
         f"{plural(settings.rounds, 'round')} of {plural(settings.edge_steps, 'step')}",
         f"model {config.model} of {plural(expected.d, 'parameter')}, "
-        f"data {config.data.dataset} ({kind})",
+        f"data {config.data.dataset} ({kind})" + _held(config.data.validation),
     )
     for line in lines:
         console.print(Text(line))

@@ -49,6 +49,7 @@ class Gathering:
     node: str
 
 
+_TREES = ("algorithm.options", "data.homes")  # what Flower's config cannot hold: a text of YAML
 _OWN = {field.name.replace("_", "-"): field for field in fields(Gathering)}
 
 
@@ -93,5 +94,5 @@ def topology(run_config: Mapping[str, Value], nodes: Mapping[str, Any]) -> Confi
             place = tree
             for step in path:
                 place = place.setdefault(step, {})
-            place[last] = yaml.safe_load(str(value)) if key == "algorithm.options" else value
+            place[last] = yaml.safe_load(str(value)) if key in _TREES else value
     return make_config(tree | dict(nodes), "the run config")

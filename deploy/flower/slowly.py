@@ -39,8 +39,7 @@ from hierfl.checkpoint import Checkpoints
 from hierfl.config import CLOUD, Config, read_config
 from hierfl.errors import RunFailed
 from hierfl.folder import claim
-from hierfl.learning.datasets import load_dataset
-from hierfl.learning.setup import make_trainer
+from hierfl.learning.setup import load_data, make_trainer
 from hierfl.learning.threads import one_thread
 from hierfl.link import envelope
 from hierfl.link import link_pb2 as pb
@@ -181,7 +180,7 @@ def device_frame(node: Node, asked: pb.Tunnelled, home: Path) -> bytes:
         return b""
     one_thread()
     config: Config = node.local(asked.config)
-    trainer = make_trainer(config, node.name, load_dataset(config.data.dataset, config.data.root))
+    trainer = make_trainer(config, node.name, load_data(config))
     folder = state_folder(home, config)
     device = Device(node.name, config, trainer, Checkpoints(folder, node.name))
     device.join(asked.run)

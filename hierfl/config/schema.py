@@ -6,7 +6,6 @@ never converted from one to the other.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,19 +24,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from hierfl.config.dialect import Dumper
-from hierfl.errors import ConfigError
+from hierfl.config.names import no_such, refuse_strangers, refuse_twins, wrong
 
 CLOUD = "cloud"
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})")
-
-
-def wrong(message: str) -> PydanticCustomError:
-    """A validation error that reads exactly `message`."""
-    return PydanticCustomError("hierfl", "{message}", {"message": message})
 
 
 def _address(text: str) -> str:
@@ -64,6 +57,7 @@ Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Bool = Annotated[bool, Strict()]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Names = Annotated[tuple[Name, ...], AfterValidator(_not_empty)]
 Address = Annotated[str, AfterValidator(_address)]
 Place = Annotated[Path, AfterValidator(Path.expanduser)]
 Share = Annotated[Float, Field(gt=0, le=1)]
@@ -101,9 +95,18 @@ Partition = Annotated[Iid | Dirichlet | Shards, Field(discriminator="kind")]
 
 
 class Data(Part):
+    """What is learnt from.
+
+    The share `validation` of the training set is held out, and the cloud judges models by it
+    instead of by the test set. `homes` is the tree by which the data is shared out, where that is
+    not the federation's own: devices that have moved to another edge keep their data.
+    """
+
     dataset: Text = "fashion-mnist"
     root: Place | None = None
     partition: Partition = Iid()
+    validation: Annotated[Float, Field(ge=0, lt=1)] = 0.0
+    homes: dict[Name, Names] | None = None
 
 
 class Algorithm(Part):
@@ -177,11 +180,15 @@ class Cloud(Part):
 
 
 class Edge(Part):
-    """An edge and its devices; a number of devices names them NAME-0, NAME-1, ..."""
+    """An edge and its devices; a number of devices names them NAME-0, NAME-1, ...
+
+    `capacity` is how many it could have; null: as many as it has.
+    """
 
     name: Name
     address: Address = "127.0.0.1:0"
-    devices: Annotated[tuple[Name, ...], AfterValidator(_not_empty)]
+    devices: Names
+    capacity: Annotated[Int, Field(ge=1)] | None = None
 
     @field_validator("devices", mode="before")
     @classmethod
@@ -194,7 +201,10 @@ class Edge(Part):
 
 
 class Config(Part):
-    """A whole federation. Names of nodes are unique; each device has one edge."""
+    """A whole federation. Names of nodes are unique; each device has one edge.
+
+    `reach` names the edges to which a device could belong; a device that is not there reaches all.
+    """
 
     name: Name = "demo"
     seed: Annotated[Int, Field(ge=0, lt=2**63)] = 1
@@ -210,14 +220,15 @@ class Config(Part):
     faults: Faults = Faults()
     cloud: Cloud = Cloud()
     edges: Annotated[tuple[Edge, ...], AfterValidator(_not_empty)]
+    reach: dict[Name, Names] = {}
 
     @model_validator(mode="after")
     def _distinct(self) -> Config:
         addresses = [("cloud.address", self.cloud.address)]
         addresses += [(f"edges.{i}.address", edge.address) for i, edge in enumerate(self.edges)]
         fixed = [(place, address) for place, address in addresses if not address.endswith(":0")]
-        _refuse_twins("address", fixed)
-        _refuse_twins("name", self._places())
+        refuse_twins("address", fixed)
+        refuse_twins("name", self._places())
         return self
 
     @model_validator(mode="after")
@@ -227,10 +238,38 @@ class Config(Part):
         named += [
             (f"faults.random_vote.{i}", name) for i, name in enumerate(self.faults.random_vote)
         ]
-        for place, name in named:
-            if name not in known:
-                raise wrong(f"{place}: no device is named {name!r}{_nearest(name, known)}")
-        _refuse_twins("device", named)
+        refuse_strangers("device", named, known)
+        refuse_twins("device", named)
+        return self
+
+    @model_validator(mode="after")
+    def _homes_are_of_all_devices(self) -> Config:
+        if self.data.homes is not None:
+            placed = [
+                (f"data.homes.{edge}.{i}", name)
+                for edge, names in self.data.homes.items()
+                for i, name in enumerate(names)
+            ]
+            refuse_twins("device", placed)
+            known = [device for edge in self.edges for device in edge.devices]
+            refuse_strangers("device", placed, known)
+            if missing := set(known) - {name for _, name in placed}:
+                raise wrong(f"data.homes: {min(missing)} has no home")
+        return self
+
+    @model_validator(mode="after")
+    def _devices_are_where_they_can_be(self) -> Config:
+        for i, edge in enumerate(self.edges):
+            if edge.capacity is not None and edge.capacity < len(edge.devices):
+                raise wrong(f"edges.{i}.capacity: {edge.name} has {len(edge.devices)} devices")
+        parents = {device: edge.name for edge in self.edges for device in edge.devices}
+        edges = [edge.name for edge in self.edges]
+        refuse_strangers("device", [(f"reach.{name}", name) for name in self.reach], list(parents))
+        for device, reached in self.reach.items():
+            places = [(f"reach.{device}.{i}", name) for i, name in enumerate(reached)]
+            refuse_strangers("edge", places, edges)
+            if parents[device] not in reached:
+                raise wrong(f"reach.{device}: should name {parents[device]}, where it is")
         return self
 
     def _places(self) -> Iterator[tuple[str, str]]:
@@ -257,7 +296,7 @@ class Config(Part):
         """
         found = next((edge for edge in self.edges if edge.name == name), None)
         if found is None:
-            raise _no_such("edge", name, [edge.name for edge in self.edges])
+            raise no_such("edge", name, [edge.name for edge in self.edges])
         return found
 
     def parent_of(self, name: str) -> str:
@@ -269,25 +308,5 @@ class Config(Part):
         parents = {edge.name: CLOUD for edge in self.edges}
         parents |= {device: edge.name for edge in self.edges for device in edge.devices}
         if name not in parents:
-            raise _no_such("device or edge", name, list(parents))
+            raise no_such("device or edge", name, list(parents))
         return parents[name]
-
-
-def _refuse_twins(what: str, placed: Any) -> None:
-    seen: dict[str, str] = {}
-    for place, value in placed:
-        if value in seen:
-            raise wrong(f"{place} and {seen[value]} have the same {what} {value!r}")
-        seen[value] = place
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _no_such(what: str, name: str, known: list[str]) -> ConfigError:
-    close = difflib.get_close_matches(name, known, n=1)
-    listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-    hint = f"Did you mean {close[0]}?" if close else f"There are: {listed}"
-    return ConfigError("", f"the configuration has no {what} named {name!r}", hint)

@@ -5,12 +5,37 @@ from __future__ import annotations
 import torch
 
 from hierfl.config import Config
+from hierfl.learning.datasets import load_dataset
 from hierfl.learning.flat import FlatModel
 from hierfl.learning.lies import RandomVote, SignFlip
 from hierfl.learning.models import build_model
-from hierfl.learning.partition import partition
+from hierfl.learning.partition import Indices, partition
 from hierfl.learning.split import Data
 from hierfl.learning.trainer import Trainer
+
+
+def load_data(config: Config) -> Data:
+    """Return the configuration's data set, with its validation set as what judges if it has one.
+
+    Raises:
+        DataError: it is not on this machine, or not as it should be.
+        ConfigError: there is no such data set.
+    """
+    data = load_dataset(config.data.dataset, config.data.root)
+    share = config.data.validation
+    return data.hold_out(share, config.seed) if share else data
+
+
+def share_out(config: Config, data: Data) -> dict[str, Indices]:
+    """Return the positions in `data.train` of each device's samples.
+
+    Raises:
+        ConfigError: if the partition leaves a device without samples.
+    """
+    chosen = config.data.partition
+    options = chosen.model_dump(exclude={"kind"})
+    tree = config.data.homes or config.tree()
+    return partition(data.train.labels.numpy(), tree, chosen.kind, seed=config.seed, **options)
 
 
 def make_model(config: Config, data: Data) -> FlatModel:
@@ -31,11 +56,7 @@ def make_trainer(config: Config, name: str, data: Data) -> Trainer:
     Raises:
         ConfigError: if the partition leaves a device without samples.
     """
-    chosen = config.data.partition
-    options = chosen.model_dump(exclude={"kind"})
-    labels = data.train.labels.numpy()
-    shards = partition(labels, config.tree(), chosen.kind, seed=config.seed, **options)
-    split = data.train.take(torch.from_numpy(shards[name]))
+    split = data.train.take(torch.from_numpy(share_out(config, data)[name]))
     kind = Trainer
     if name in config.faults.sign_flip:
         kind = SignFlip

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from hierfl.errors import DataError
+
+_STREAM = 0x76616C69  # keeps these draws apart from all others that use the same seed
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Data:
 
     Attributes:
         train: shared out among the devices.
-        test: for the cloud.
+        test: for the cloud; where a validation set is held out, that.
         classes: how many there are.
         shape: of one input, (channels, height, width) for images.
     """
@@ -74,3 +77,24 @@ class Data:
     test: Split
     classes: int
     shape: tuple[int, ...]
+
+    def hold_out(self, share: float, seed: int) -> Data:
+        """Return this data with a share of what is to be learnt from as what judges, at random.
+
+        The test set is gone: what chooses by validation cannot look at it.
+
+        Args:
+            share: of `train`, above 0 and below 1.
+            seed: not negative.
+
+        Raises:
+            DataError: if one of the two would be empty.
+        """
+        total = len(self.train)
+        held = round(total * share)
+        if not 0 < held < total:
+            raise DataError(f"of {total} samples to train, {share:g} cannot be held out")
+        generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM])))
+        order = generator.permutation(total)
+        out, kept = (torch.from_numpy(np.sort(part)) for part in np.split(order, [held]))
+        return replace(self, train=self.train.take(kept), test=self.train.take(out))

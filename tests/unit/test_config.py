@@ -61,6 +61,8 @@ def test_the_defaults():
           dataset: fashion-mnist
           root: null
           partition: {kind: iid}
+          validation: 0.0
+          homes: null
         algorithm:
           name: hier-signsgd
           lr: null
@@ -79,8 +81,9 @@ def test_the_defaults():
         faults: {sign_flip: [], random_vote: []}
         cloud: {address: "127.0.0.1:0"}
         edges:
-          - {name: east, address: "127.0.0.1:0", devices: [east-0, east-1, east-2]}
-          - {name: west, address: "127.0.0.1:0", devices: [west-0, west-1, west-2]}
+          - {name: east, address: "127.0.0.1:0", devices: [east-0, east-1, east-2], capacity: null}
+          - {name: west, address: "127.0.0.1:0", devices: [west-0, west-1, west-2], capacity: null}
+        reach: {}
     """)
 
 
@@ -151,6 +154,7 @@ configs = st.builds(
         partition=st.just(Iid())
         | st.builds(Dirichlet, alpha=positive)
         | st.builds(Shards, classes=counts),
+        validation=st.floats(0, 1, exclude_max=True),
     ),
     algorithm=st.builds(
         Algorithm,
@@ -202,6 +206,10 @@ def test_what_is_written_reads_back_equal(config, tmp_path_factory):
         ("edges.west.address='[::1]:0'", lambda c: c.edges[1].address == "[::1]:0"),
         ("edges.east.devices=2", lambda c: c.edges[0].devices == ("east-0", "east-1")),
         ("edges.east.devices.1=x", lambda c: c.edges[0].devices == ("east-0", "x", "east-2")),
+        ("edges.east.capacity=9", lambda c: c.edges[0].capacity == 9),
+        ("reach={east-0: [west, east]}", lambda c: c.reach == {"east-0": ("west", "east")}),
+        ("data.homes={a: [west-0, west-1, west-2, east-2], b: [east-1, east-0]}",
+         lambda c: c.data.homes["b"] == ("east-1", "east-0")),
         ("edges=[{name: e, devices: 1}]", lambda c: c.tree() == {"e": ("e-0",)}),
     ],
 )
@@ -279,6 +287,15 @@ def test_the_last_set_wins_and_beats_the_file(write):
         ("edges.west.devices=[east]", "", "edges.1.devices.0 and edges.0.name have the same"),
         ("edges.west.devices=[cloud]", "", "edges.1.devices.0 and cloud have the same name"),
         ("edges.west.name=cloud", "", "edges.1.name and cloud have the same name 'cloud'"),
+        ("data.validation=1", "data.validation", "less than 1, got 1"),
+        ("data.homes={a: [east-0, east-9]}", "", "data.homes.a.1: no device is named 'east-9'"),
+        ("data.homes={a: [east-0], b: [east-0]}", "", "have the same device 'east-0'"),
+        ("data.homes={a: [east-0]}", "", "data.homes: east-1 has no home"),
+        ("data.homes={a: []}", "data.homes.a", "should name at least one"),
+        ("edges.1.capacity=2", "", "edges.1.capacity: west has 3 devices"),
+        ("reach={west-9: [west]}", "", "reach.west-9: no device is named 'west-9'"),
+        ("reach={west-0: [west, wset]}", "", "reach.west-0.1: no edge is named 'wset'; did"),
+        ("reach={west-0: [east]}", "", "reach.west-0: should name west, where it is"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named(option, path, said):

@@ -1,0 +1,1 @@
+"""Experiments: many runs of one topology, and what they say together."""

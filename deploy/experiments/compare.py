@@ -1,0 +1,220 @@
+"""Algorithms side by side: every one on every split of the data with every seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from deploy.experiments.picture import draw
+from deploy.experiments.trials import Trial, folder_name, make_trial, perform
+from hierfl.config import Config, load_config
+from hierfl.errors import ConfigError
+from hierfl.learning.setup import load_data
+from hierfl.units import plural
+
+SPLITS = ("iid", "dir", "inter")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The trials, by algorithm, split and seed.
+
+    Attributes:
+        trials: (algorithm, split, seed) -> its trial, in the order in which they were asked for.
+        partitions: split -> the key `data.partition`.
+    """
+
+    trials: Mapping[tuple[str, str, str], Trial]
+    partitions: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def config(self) -> Config:
+        """A configuration that stands for all, but for algorithm, split and seed."""
+        return next(iter(self.trials.values())).config
+
+    def of(self, algorithm: str, split: str) -> list[Trial]:
+        """Return the trials of one algorithm on one split, in the order of the seeds."""
+        return [trial for key, trial in self.trials.items() if key[:2] == (algorithm, split)]
+
+    def asked(self, part: int) -> list[str]:
+        """Return all algorithms (0), splits (1) or seeds (2)."""
+        return list(dict.fromkeys(key[part] for key in self.trials))
+
+
+def compare(
+    topology: Path | None,
+    sets: Sequence[str],
+    algorithms: Sequence[str],
+    splits: Sequence[str],
+    seeds: Sequence[str],
+    out: Path,
+    jobs: int,
+) -> None:
+    """Run what is not done yet, write `table.md`, `table.json` and `accuracy.png`, and print it.
+
+    Args:
+        topology: the topology; None: the default one.
+        sets: keys to set in it.
+        algorithms: values of `algorithm.name`.
+        splits: some of `SPLITS`.
+        seeds: values of `seed`.
+        out: the folder of the table and, below it, of the runs.
+        jobs: how many run at once.
+
+    Raises:
+        HierflError: whatever a person can put right.
+    """
+    comparison = plan(topology, sets, algorithms, splits, seeds, out)
+    named = {trial.folder: key for key, trial in comparison.trials.items()}
+    for number, trial in enumerate(perform(list(comparison.trials.values()), jobs), 1):
+        algorithm, split, seed = named[trial.folder]
+        accuracy = f"{trial.summary()['accuracy']:.2%}"
+        print(f"{number}/{len(named)}  {algorithm}, {split}, seed {seed}: {accuracy}", flush=True)
+    numbers = table(comparison)
+    text = markdown(numbers)
+    (out / "table.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    (out / "table.md").write_text(text, encoding="utf-8")
+    print(f"\n{text}")
+    print(draw(comparison, out / "accuracy.png"))
+    print(f"all of it is in {out}")
+
+
+def plan(
+    topology: Path | None,
+    sets: Sequence[str],
+    algorithms: Sequence[str],
+    splits: Sequence[str],
+    seeds: Sequence[str],
+    out: Path,
+) -> Comparison:
+    """Return the comparison of all combinations, each checked.
+
+    Raises:
+        ConfigError: one of them cannot be.
+        DataError: the data set is not there.
+    """
+    partitions = _partitions(load_config(topology, sets), splits)
+    trials = {
+        (algorithm, split, seed): make_trial(
+            topology,
+            [
+                *sets, f"algorithm.name={algorithm}", f"seed={seed}",
+                f"data.partition={json.dumps(partitions[split])}",
+            ],
+            out / folder_name(algorithm, split, seed),
+        )
+        for algorithm, split, seed in product(algorithms, splits, seeds)
+    }  # fmt: skip
+    return Comparison(trials, partitions)
+
+
+def _partitions(config: Config, splits: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return what the splits are for a topology.
+
+    `inter`: 3 classes an edge, or as many as it takes for a few edges to hold all.
+    """
+    for split in splits:
+        if split not in SPLITS:
+            raise ConfigError("--splits", f"no split {split!r}", f"There are {', '.join(SPLITS)}.")
+    known = load_data(config).classes
+    edges = len(config.data.homes or config.edges)
+    classes = min(known, max(3, -(-known // edges)))
+    every: dict[str, dict[str, Any]] = {
+        "iid": {"kind": "iid"},
+        "dir": {"kind": "dirichlet", "alpha": 0.3},
+        "inter": {"kind": "shards", "classes": classes},
+    }
+    return {split: every[split] for split in splits}
+
+
+def table(comparison: Comparison) -> dict[str, Any]:
+    """Return the figures of a comparison that is done.
+
+    Accuracies are shares (0 to 1) at the runs' ends. `std` is the sample standard deviation over
+    seeds; null where there is one seed. For `bits_up` see the function of this name.
+    """
+    config = comparison.config
+    first = next(iter(comparison.trials.values())).summary()
+    return {
+        "name": config.name,
+        "dataset": config.data.dataset,
+        "validation": config.data.validation,
+        **{key: first[key] for key in ("model", "parameters", "edges", "devices", "rounds")},
+        "edge_steps": config.algorithm.edge_steps,
+        "seeds": [int(seed) for seed in comparison.asked(2)],
+        "splits": dict(comparison.partitions),
+        "algorithms": {name: _row(comparison, name) for name in comparison.asked(0)},
+    }
+
+
+def _row(comparison: Comparison, algorithm: str) -> dict[str, Any]:
+    cells = {split: comparison.of(algorithm, split) for split in comparison.asked(1)}
+    trials = [trial for cell in cells.values() for trial in cell]
+    return {
+        "lr": trials[0].config.algorithm.lr,
+        "bits_up": fmean(bits_up(trial.summary()) for trial in trials),
+        "accuracy": {split: _spread(cell) for split, cell in cells.items()},
+    }
+
+
+def _spread(trials: Sequence[Trial]) -> dict[str, Any]:
+    values = [trial.summary()["accuracy"] for trial in trials]
+    deviation = stdev(values) if len(values) > 1 else None
+    return {"mean": fmean(values), "std": deviation, "of_seeds": values}
+
+
+def bits_up(summary: Mapping[str, Any]) -> float:
+    """Return the payload bits that a device has sent to its edge, per coordinate and step.
+
+    They are those that were counted on the links, whatever they were for, divided by
+    devices * steps * d.
+    """
+    sent = 8 * summary["bytes"]["device_up"]
+    return float(sent / (summary["devices"] * summary["steps"] * summary["parameters"]))
+
+
+def markdown(numbers: Mapping[str, Any]) -> str:
+    """Return the table for people."""
+    seeds, judge = numbers["seeds"], "validation" if numbers["validation"] else "test"
+    over = f"seed {seeds[0]}"
+    if len(seeds) > 1:
+        over = f"mean ± standard deviation over seeds {', '.join(map(str, seeds))}"
+    splits = "; ".join(f"{name}: {_words(how)}" for name, how in numbers["splits"].items())
+    header = ["algorithm", "lr", *numbers["splits"], "bits up"]
+    rows = [
+        [
+            name,
+            f"{row['lr']:g}",
+            *(_percent(spread) for spread in row["accuracy"].values()),
+            f"{row['bits_up']:.3g}",
+        ]
+        for name, row in numbers["algorithms"].items()
+    ]
+    return "\n".join(
+        [
+            f"{numbers['model']} (d = {numbers['parameters']:,}) on {numbers['dataset']}; "
+            f"{plural(numbers['edges'], 'edge')}, {plural(numbers['devices'], 'device')}; "
+            f"{plural(numbers['rounds'], 'round')} of {plural(numbers['edge_steps'], 'step')}.",
+            f"Final accuracy in % on the {judge} set, {over}.",
+            f"Splits: {splits}.",
+            "Bits up: payload from a device to its edge, as counted, per coordinate and step.",
+            "",
+            *(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]),
+            "",
+        ]
+    )
+
+
+def _words(partition: Mapping[str, Any]) -> str:
+    kind, *rest = partition.items()
+    return " ".join([str(kind[1]), *(f"({key} {value})" for key, value in rest)])
+
+
+def _percent(spread: Mapping[str, Any]) -> str:
+    deviation = "" if spread["std"] is None else f" ± {spread['std']:.1%}"
+    return f"{spread['mean']:.1%}{deviation}".replace("%", "")

@@ -1,0 +1,129 @@
+"""A grid of settings, halved again and again on a validation set.
+
+Successive halving (arXiv 1502.07943): all settings get short runs, the better half of them runs of
+twice as many rounds, and so on; the last two get as many as the topology says. Every run starts
+anew, because the learning rate's schedule goes by the number of rounds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from deploy.experiments.trials import Trial, folder_name, make_trial, perform
+from hierfl.config import load_config
+from hierfl.errors import ConfigError
+from hierfl.units import plural
+
+VALIDATION = 0.1
+"""The share of the training set that is held out where the topology does not say."""
+
+Setting = tuple[str, ...]
+"""The `key=value` texts of one point of the grid."""
+
+
+def tune(
+    topology: Path | None,
+    sets: Sequence[str],
+    algorithm: str,
+    grid: Sequence[str],
+    out: Path,
+    jobs: int,
+) -> None:
+    """Find the best setting, write `tune.json`, and print how it went.
+
+    Args:
+        topology: the topology; None: the default one.
+        sets: keys to set in it.
+        algorithm: the value of `algorithm.name`.
+        grid: texts `key=value,value,...`.
+        out: the folder of the result and, below it, of the runs.
+        jobs: how many run at once.
+
+    Raises:
+        HierflError: whatever a person can put right.
+    """
+    fixed = [f"data.validation={VALIDATION}", *sets, f"algorithm.name={algorithm}"]
+    settings = points(grid)
+    config = load_config(topology, fixed)
+    share = config.data.validation
+    if not share:
+        raise ConfigError("data.validation", "is 0: there is nothing to choose by")
+    print(
+        f"{plural(len(settings), 'setting')} of {algorithm}, judged by {share:.0%} of the training "
+        f"set of {config.data.dataset}, held out with seed {config.seed}; the test set is not used"
+    )
+    rungs: list[dict[str, Any]] = []
+    for rounds in ladder(len(settings), config.algorithm.rounds):
+        trials = {
+            setting: make_trial(
+                topology,
+                [*fixed, *setting, f"algorithm.rounds={rounds}"],
+                out / f"rounds-{rounds}" / folder_name(*setting),
+            )
+            for setting in settings
+        }
+        scores = _scores(trials, jobs)
+        ranked = sorted(settings, key=scores.__getitem__)
+        rungs.append({"rounds": rounds, "ranking": [_line(s, scores[s]) for s in ranked]})
+        print(f"after {plural(rounds, 'round')}:")
+        for setting in ranked:
+            print(f"  {-scores[setting][0]:.2%}  {' '.join(setting)}")
+        settings = ranked[: -(-len(ranked) // 2)]
+    best = settings[0]
+    result = {
+        "algorithm": algorithm, "validation": share, "seed": config.seed, "best": list(best),
+        "rungs": rungs,
+    }  # fmt: skip
+    (out / "tune.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"best: {' '.join(f'--set {text}' for text in best)}")
+    print(f"all of it is in {out}")
+
+
+def points(grid: Sequence[str]) -> list[Setting]:
+    """Return all points of a grid.
+
+    >>> points(["algorithm.lr=0.1,0.2", "algorithm.momentum=0.9"])
+    [('algorithm.lr=0.1', 'algorithm.momentum=0.9'), ('algorithm.lr=0.2', 'algorithm.momentum=0.9')]
+
+    Raises:
+        ConfigError: a text is no `key=value,...`, or a key stands in two.
+    """
+    axes: dict[str, list[str]] = {}
+    for text in grid:
+        key, _, values = text.partition("=")
+        listed = list(dict.fromkeys(value.strip() for value in values.split(",")))
+        if not key or not all(listed):
+            raise ConfigError(f"--grid {text}", "expected key=value,value,...")
+        if key in axes:
+            raise ConfigError(f"--grid {text}", f"{key} is in the grid already")
+        axes[key] = [f"{key}={value}" for value in listed]
+    return list(product(*axes.values()))
+
+
+def ladder(settings: int, rounds: int) -> list[int]:
+    """Return how many rounds the runs of each halving have.
+
+    >>> ladder(8, 40), ladder(3, 40), ladder(1, 40), ladder(16, 3)
+    ([10, 20, 40], [20, 40], [40], [1, 1, 2, 3])
+    """
+    halvings = max(1, (settings - 1).bit_length())
+    return [-(-rounds // 2**i) for i in reversed(range(halvings))]
+
+
+Score = tuple[float, float]
+"""What a run is ranked by: its accuracy, negated, and its loss; the smaller the better."""
+
+
+def _scores(trials: Mapping[Setting, Trial], jobs: int) -> dict[Setting, Score]:
+    for _ in perform(list(trials.values()), jobs):
+        pass
+    ends = {setting: trial.summary() for setting, trial in trials.items()}
+    return {setting: (-end["accuracy"], end["loss"]) for setting, end in ends.items()}
+
+
+def _line(setting: Setting, score: Score) -> dict[str, Any]:
+    return {"setting": list(setting), "accuracy": -score[0], "loss": score[1]}
