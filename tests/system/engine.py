@@ -31,9 +31,11 @@ class Engine:
         pids: everything that it consists of.
     """
 
-    def __init__(self, home: Path, up: subprocess.Popen[str]) -> None:
+    def __init__(self, home: Path, up: subprocess.Popen[str] | None) -> None:
         self.home = home
         self._up = up
+        if up is None:  # it is up already
+            return
         assert up.stdout is not None
         for line in up.stdout:
             if line.startswith("run: "):
@@ -46,7 +48,7 @@ class Engine:
         """Return the processes whose FLWR_HOME this is, but for `hierfl up`: pid to command."""
         found = {}
         for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != self._up.pid:
+            if entry.name.isdigit() and not self._is_up(int(entry.name)):
                 try:
                     environment = (entry / "environ").read_bytes().split(b"\0")
                     command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
@@ -55,6 +57,9 @@ class Engine:
                 if f"FLWR_HOME={self.home}".encode() in environment and command:
                     found[int(entry.name)] = command
         return found
+
+    def _is_up(self, pid: int) -> bool:
+        return self._up is not None and pid == self._up.pid
 
     @contextmanager
     def run(self, **config: object) -> Iterator[subprocess.Popen[str]]:

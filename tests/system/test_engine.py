@@ -8,14 +8,17 @@ import re
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from deploy.ports import Ports
 from tests.system.engine import LIMIT_S, NODES, TINY, Engine, engine, seen
-from tests.system.harness import hierfl, metrics, started, summary
+from tests.system.harness import hierfl, line_with, metrics, started, summary
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
 
 @pytest.fixture(scope="module")
 def direct(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -142,3 +145,33 @@ def test_without_a_port_of_our_own_the_bits_are_the_same(tmp_path: Path) -> None
             seen(run, "model " + summary(memory)["model_sha256"])
             run.wait(LIMIT_S)
         wait_for(lambda: "running" not in here.status("east") + here.status("west"))
+
+
+@pytest.mark.slow
+def test_a_tree_of_machines_that_are_brought_up_one_by_one(tmp_path: Path) -> None:
+    """The commands for three machines, on one; the SuperNodes are known by registered keys."""
+    certs, topology = tmp_path / "certs", tmp_path / "tree.yaml"
+    topology.write_text("edges:\n- {name: east, devices: 1}\n")
+    assert hierfl("certs", str(topology), "--out", str(certs)).returncode == 0
+    with Ports() as ports:
+        cloud, east = (ports.fix("", "127.0.0.1:0") for _ in range(2))
+        secure = ["--certs", str(certs), "--home"]
+        machines = {
+            "cloud": ["cloud", "--address", cloud],
+            "east": ["edge", "--name", "east", "--cloud", cloud, "--address", east],
+            "east-0": ["device", "--name", "east-0", "--edge", east],
+        }
+        with ExitStack() as stack:
+            for name, arguments in machines.items():
+                up = stack.enter_context(started("up", *arguments, *secure, str(tmp_path / name)))
+                line_with(up, "up: ")
+            here = Engine(tmp_path / "cloud", None)
+            with here.run(
+                **TINY | {"edges": 1, "devices": 1}, certs=str(certs), out=str(tmp_path / "run")
+            ) as run:
+                seen(run, "model ")
+                run.wait(LIMIT_S)
+            for name in machines:
+                done = hierfl("down", "--home", str(tmp_path / name))
+                assert done.returncode == 0, done.stderr
+    assert summary(tmp_path / "run")["devices"] == 1
