@@ -17,7 +17,7 @@ demo: $(STAMP)
 test: lint
 	$(BIN)/python -m pytest -m "not slow"
 
-# What waits for Flower's own runtime, which polls: some minutes.
+# More kills, broken disks, a soak, Flower's own engine: a quarter of an hour.
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 

@@ -149,6 +149,7 @@ def test_a_read_only_folder_is_one_error(disk: Disk) -> None:
         one_error(done.stderr, "--out", f"cannot write into {out}: {READ_ONLY}")
 
 
+@pytest.mark.slow
 def test_a_folder_that_became_read_only_keeps_what_it_has(disk: Disk, undisturbed: str) -> None:
     out = disk.place / "run"
     with started("run", *ARGUMENTS, "--out", str(out)) as run:
@@ -181,7 +182,12 @@ def empty(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("victim", "damage"),
-    [("cloud", flip), ("east", empty), ("east-0", cut), ("west-0", flip)],
+    [
+        ("cloud", flip),
+        pytest.param("east", empty, marks=pytest.mark.slow),
+        pytest.param("east-0", cut, marks=pytest.mark.slow),
+        pytest.param("west-0", flip, marks=pytest.mark.slow),
+    ],
 )
 def test_a_damaged_checkpoint_is_done_without(
     victim: str, damage, undisturbed: str, tmp_path: Path

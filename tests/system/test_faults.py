@@ -73,7 +73,18 @@ TABLE = {
 } | {case: (*where, where[0]) for case, where in OWN.items()}
 
 
-@pytest.mark.parametrize("case", TABLE, ids=lambda case: "-".join(case).replace(" ", "_"))
+# Every kind of node at every moment of the table; the rest of the table is for `make test-slow`.
+CASES = [
+    pytest.param(
+        case,
+        id="-".join(case).replace(" ", "_"),
+        marks=[pytest.mark.slow] if case in OWN and case[1] != "before hello" else [],
+    )
+    for case in TABLE
+]
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_a_kill_at_any_moment_changes_no_bit(
     case: tuple[str, str], undisturbed: str, tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def test_certificates_change_no_bit(topology: Path, tmp_path: Path) -> None:
     assert not nodes(tmp_path / "secured")
 
 
+@pytest.mark.slow
 def test_strangers_are_counted_and_change_no_bit(tmp_path: Path) -> None:
     """While an edge waits for its second device, others try to take its place."""
     topology = tmp_path / "one.yaml"

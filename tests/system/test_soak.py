@@ -30,6 +30,7 @@ SEED = 1285
 
 
 @pytest.mark.system
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_short_soak_keeps_every_promise(tmp_path: Path) -> None:
     topology = tmp_path / "small.yaml"
