@@ -33,6 +33,9 @@ NODE_ENVIRONMENT = {
 LAST_LINES = 12
 """How many lines of what a node said are shown when it has failed."""
 
+LAST_WORDS_S = 1.0
+"""Seconds in which what a process said last arrives after its end."""
+
 WIDTH = 400
 """Characters of a line that are shown."""
 
@@ -171,18 +174,24 @@ class NodeProcess:
             raise
         finally:
             os.close(says)
-        self._waiter = threading.Thread(
-            target=self._wait, args=(os.fdopen(said, "rb"), log, ended), daemon=True
+        reader = threading.Thread(
+            target=self._listen, args=(os.fdopen(said, "rb"), log), daemon=True
         )
+        self._waiter = threading.Thread(target=self._wait, args=(reader, ended), daemon=True)
+        reader.start()
         self._waiter.start()
 
-    def _wait(self, said: IO[bytes], log: IO[bytes], ended: SimpleQueue[object]) -> None:
+    def _listen(self, said: IO[bytes], log: IO[bytes]) -> None:
         with said, log:
             for line in said:
                 self._said.append(line)
                 with suppress(OSError):
                     log.write(line)
-        ended.put(Ended(self, self._nursery.wait(self._key)))
+
+    def _wait(self, reader: threading.Thread, ended: SimpleQueue[object]) -> None:
+        code = self._nursery.wait(self._key)
+        reader.join(LAST_WORDS_S)  # whoever it has started may hold the pipe open for longer
+        ended.put(Ended(self, code))
 
     def last_words(self) -> str:
         """The last lines that it said, for a person to read."""

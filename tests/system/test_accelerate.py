@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -106,6 +107,11 @@ def test_a_dead_node_ends_the_run_and_is_named(tmp_path: Path) -> None:
         (victim,) = [
             pid for pid in below if b'"node-1"' in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
+        (log,) = tmp_path.glob("runs/*/logs/node-1.log")
+        limit, pause = time.monotonic() + LIMIT_S, threading.Event()
+        while "attached to" not in log.read_text():
+            assert time.monotonic() < limit
+            pause.wait(0.05)
         os.kill(victim, signal.SIGKILL)
         _, said = launcher.communicate(timeout=LIMIT_S)
         assert launcher.returncode == 1
