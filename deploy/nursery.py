@@ -131,6 +131,7 @@ def _call_itself(argv: Sequence[str]) -> None:
 
 def main(modules: Sequence[str]) -> None:
     """Import what all nodes need, and obey."""
+    _call_itself([sys.executable, "-m", "deploy.nursery"])  # the padding is no sight to see
     control = socket.socket(fileno=os.dup(0))
     for module in modules:
         with suppress(Exception):  # the node that needs it says what is wrong with it
