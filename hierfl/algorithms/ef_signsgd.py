@@ -25,7 +25,7 @@ from typing import ClassVar
 import numpy as np
 
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
-from hierfl.algorithms.mean import WeightedMean
+from hierfl.algorithms.mean import WeightedMean, over_edges
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.quantize import Sign
 
@@ -82,9 +82,7 @@ class EFSignSGD(Algorithm):
 
     def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
         """Average the reports."""
-        total = np.zeros(self.layout.d)
-        for report in reports:
-            total += report.share * self.codec.decode(report.payload)
+        total = over_edges(reports, self.codec.decode, self.layout.d)
         return Change((-float(at.lr) * total).astype(np.float32))
 
     def sizes(self) -> tuple[int, int, int]:

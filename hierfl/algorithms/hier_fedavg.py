@@ -22,6 +22,7 @@ import numpy as np
 from hierfl.algorithms import options
 from hierfl.algorithms.base import Change, Report, Settings, State, Step
 from hierfl.algorithms.hier_sgd import HierSGD, floats
+from hierfl.algorithms.mean import follow, over_edges
 from hierfl.numerics.layout import Layout
 
 
@@ -57,10 +58,8 @@ class HierFedAvg(HierSGD):
         return moved
 
     def _move(self, state: State, gradient: np.ndarray, at: Step) -> np.ndarray:
-        beta = np.float32(self.settings.momentum)
         momentum = state["momentum"]
-        momentum *= beta
-        momentum += (1 - beta) * gradient
+        follow(momentum, gradient, self.settings.momentum)
         step = at.lr * momentum
         state["moved"] += step
         return step
@@ -71,7 +70,5 @@ class HierFedAvg(HierSGD):
 
     def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
         """Average the edges' models."""
-        total = np.zeros(self.layout.d)
-        for report in reports:
-            total += report.share * floats(report.payload, self.layout)
+        total = over_edges(reports, lambda payload: floats(payload, self.layout), self.layout.d)
         return Change((-total).astype(np.float32))

@@ -20,7 +20,7 @@ import numpy as np
 
 from hierfl.algorithms import options
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
-from hierfl.algorithms.mean import WeightedMean
+from hierfl.algorithms.mean import WeightedMean, follow, over_edges
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.quantize import Qsgd
 
@@ -51,10 +51,8 @@ class HierQSGD(Algorithm):
 
     def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
         """Return the quantized momentum."""
-        beta = np.float32(self.settings.momentum)
         momentum = state["momentum"]
-        momentum *= beta
-        momentum += (1 - beta) * gradient
+        follow(momentum, gradient, self.settings.momentum)
         return self.codec.encode(momentum, at.draw("ballot"))
 
     def apply(self, weights: np.ndarray, decision: bytes, at: Step) -> None:
@@ -67,9 +65,7 @@ class HierQSGD(Algorithm):
 
     def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
         """Average the reports."""
-        total = np.zeros(self.layout.d)
-        for report in reports:
-            total += report.share * self.codec.decode(report.payload)
+        total = over_edges(reports, self.codec.decode, self.layout.d)
         return Change((-float(at.lr) * total).astype(np.float32))
 
     def sizes(self) -> tuple[int, int, int]:

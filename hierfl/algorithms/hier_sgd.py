@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, State, Step
-from hierfl.algorithms.mean import WeightedMean
+from hierfl.algorithms.mean import WeightedMean, follow, over_edges
 from hierfl.errors import PayloadError
 from hierfl.numerics.layout import Layout
 
@@ -38,10 +38,8 @@ class HierSGD(Algorithm):
 
     def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
         """Return the momentum."""
-        beta = np.float32(self.settings.momentum)
         momentum = state["momentum"]
-        momentum *= beta
-        momentum += (1 - beta) * gradient
+        follow(momentum, gradient, self.settings.momentum)
         return momentum.astype(_F32, copy=False).tobytes()
 
     def apply(self, weights: np.ndarray, decision: bytes, at: Step) -> None:
@@ -54,9 +52,7 @@ class HierSGD(Algorithm):
 
     def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
         """Average the edges' models."""
-        total = np.zeros(self.layout.d)
-        for report in reports:
-            total += report.share * floats(report.payload, self.layout)
+        total = over_edges(reports, lambda payload: floats(payload, self.layout), self.layout.d)
         return Change((-float(at.lr) * total).astype(np.float32))
 
     def sizes(self) -> tuple[int, int, int]:

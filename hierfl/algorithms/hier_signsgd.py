@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, State, Step
+from hierfl.algorithms.mean import follow, over_edges
 from hierfl.numerics import signs, tally, vote
 from hierfl.numerics.draws import random_bits
 
@@ -35,12 +36,10 @@ class HierSignSGD(Algorithm):
 
     def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
         """Return the packed signs of the momentum."""
-        beta = np.float32(self.settings.momentum)
-        if beta == 0:
+        if self.settings.momentum == 0:
             return signs.pack(gradient).tobytes()
         momentum = state["momentum"]
-        momentum *= beta
-        momentum += (1 - beta) * gradient
+        follow(momentum, gradient, self.settings.momentum)
         return signs.pack(momentum).tobytes()
 
     def apply(self, weights: np.ndarray, decision: bytes, at: Step) -> None:
@@ -60,11 +59,8 @@ class HierSignSGD(Algorithm):
 
     def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
         """Average the tallies: change = -lr sum_q p_q tally_q."""
-        total = np.zeros(self.layout.d)
-        for report in reports:
-            total += report.share * tally.decode(
-                report.payload, self.layout.d, self.settings.steps
-            )
+        d, steps = self.layout.d, self.settings.steps
+        total = over_edges(reports, lambda payload: tally.decode(payload, d, steps), d)
         return Change((-float(at.lr) * total).astype(np.float32))
 
     def sizes(self) -> tuple[int, int, int]:

@@ -1,11 +1,12 @@
-"""The mean of a step's ballots that are vectors: the same bits in whatever order they arrive."""
+"""Means that come to the same bits in every run: over a device's steps, its cluster, the edges."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from hierfl.algorithms.base import Report
 from hierfl.errors import PayloadError
 
 LARGEST = np.float32(2.0**96)
@@ -49,3 +50,30 @@ class WeightedMean:
             mean += np.float32(self._examples[device] / total) * self._vectors[device]
         self._vectors.clear()
         return mean
+
+
+def follow(momentum: np.ndarray, gradient: np.ndarray, beta: float) -> None:
+    """Move a momentum, float32[d], on by a gradient, in place: m <- beta m + (1 - beta) g.
+
+    >>> momentum = np.array([4.0], np.float32)
+    >>> follow(momentum, np.array([8.0], np.float32), 0.75)
+    >>> momentum
+    array([5.], dtype=float32)
+    """
+    share = np.float32(beta)
+    momentum *= share
+    momentum += (1 - share) * gradient
+
+
+def over_edges(
+    reports: Sequence[Report], decode: Callable[[bytes], np.ndarray], d: int
+) -> np.ndarray:
+    """Return sum_q p_q report_q, float64[d], added in the edges' order.
+
+    Raises:
+        PayloadError: as `decode` does.
+    """
+    total = np.zeros(d)
+    for report in reports:
+        total += report.share * decode(report.payload)
+    return total

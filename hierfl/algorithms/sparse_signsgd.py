@@ -24,6 +24,7 @@ import numpy as np
 from hierfl.algorithms import options
 from hierfl.algorithms.base import EdgeRound, Settings, State, Step
 from hierfl.algorithms.hier_signsgd import HierSignSGD
+from hierfl.algorithms.mean import follow
 from hierfl.errors import PayloadError
 from hierfl.numerics import sparse, tally
 from hierfl.numerics.layout import Layout
@@ -63,10 +64,8 @@ class SparseSignSGD(HierSignSGD):
 
     def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
         """Return the k largest coordinates' positions and signs."""
-        beta = np.float32(self.settings.momentum)
         momentum = state["momentum"]
-        momentum *= beta
-        momentum += (1 - beta) * gradient
+        follow(momentum, gradient, self.settings.momentum)
         meant = momentum + state["residual"]
         chosen = largest(np.abs(meant), self.k)
         payload = sparse.encode(chosen, meant[chosen] < 0)
