@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 
 from hierfl.errors import LinkError
-from hierfl.link.listening import bind
+from hierfl.link.listening import bind, serve
 
 METHOD = "/hierfl.link.v1.Relay/Ask"
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -42,10 +42,7 @@ class Relay:
         socket.unlink(missing_ok=True)
         self._server = grpc.server(ThreadPoolExecutor(1), options=OPTIONS)
         handler = grpc.unary_unary_rpc_method_handler(lambda request, context: answer(request))
-        service, method = METHOD.strip("/").split("/")
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, {method: handler}),)
-        )
+        serve(self._server, METHOD, handler)
         bind(self._server, f"unix:{socket}", None)
 
     def __enter__(self) -> Relay:

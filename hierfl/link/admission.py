@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -56,11 +56,8 @@ class Admission:
     async def hello(self, context: Context) -> pb.Hello:
         """Return the hello that opens a stream, or raise Refusal."""
         hello = await self._first(context)
-        if self.certified and (certified := certified_name(context.auth_context())) != hello.name:
-            raise Refusal(
-                f"it says it is {short(hello.name)}, and its certificate says "
-                f"{short(certified or '')}"
-            )
+        if self.certified and (lie := contradiction(hello.name, context.auth_context())):
+            raise Refusal(lie)
         self._check(hello)
         return hello
 
@@ -106,6 +103,14 @@ class Admission:
 def same_secret(theirs: str, ours: str) -> bool:
     """Return whether two secrets are equal, in a time that does not tell how far they are."""
     return hmac.compare_digest(theirs.encode(errors="replace"), ours.encode())
+
+
+def contradiction(name: str, auth: Mapping[str, Any]) -> str | None:
+    """Return what is wrong if a peer's certificate, from `auth_context()`, has another name."""
+    certified = certified_name(auth)
+    if certified == name:
+        return None
+    return f"it says it is {short(name)}, and its certificate says {short(certified or '')}"
 
 
 def short(name: str) -> str:

@@ -19,7 +19,7 @@ from hierfl.link import link_pb2 as pb
 from hierfl.link.child import Child
 from hierfl.link.flower import assume_identity
 from hierfl.link.grid import RUN_ID
-from hierfl.link.identity import Towards
+from hierfl.link.identity import Towards, dial
 from hierfl.link.transport import HEARTBEAT_S, LONGEST_FRAME, client_options
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,8 @@ class LinkClient:
         """Serve one stream; return whether there was a welcome, and why it ended (None: done)."""
         self._outbox = SimpleQueue()
         welcomed = False
-        with self._channel() as channel:
+        options = client_options(self._max_frame, self._heartbeat)
+        with dial(self._address, options, self._credentials) as channel:
             attach = channel.stream_stream(envelope.METHOD)
             hello = envelope.hello(
                 self._name,
@@ -163,12 +164,6 @@ class LinkClient:
                 return welcomed, self._explained(error.details() or error.code().name)
             finally:
                 self._outbox.put(None)
-
-    def _channel(self) -> grpc.Channel:
-        options = client_options(self._max_frame, self._heartbeat)
-        if self._credentials is None:
-            return grpc.insecure_channel(self._address, options)
-        return self._credentials.channel(self._address, options)
 
     def _explained(self, details: str) -> str:
         """Return why to dial again, or raise LinkError if that is useless.

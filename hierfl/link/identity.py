@@ -108,6 +108,13 @@ class Towards:
         return None
 
 
+def dial(address: str, options: list[tuple[str, Any]], towards: Towards | None) -> grpc.Channel:
+    """Return a channel to a parent: with this node's identity, or in plain text if it has none."""
+    if towards is None:
+        return grpc.insecure_channel(address, options)
+    return towards.channel(address, options)
+
+
 _MISTRUST = {
     "Hostname Verification Check failed": "who answers there is not {parent}",
     "certificate has expired": "the certificate of {parent} has expired",

@@ -1,7 +1,8 @@
-"""A server's port."""
+"""What a gRPC server answers, and at which port."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import grpc
@@ -15,6 +16,15 @@ class Server(Protocol):
     def add_insecure_port(self, address: str) -> int: ...
 
     def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int: ...
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None: ...
+
+
+def serve(server: Server, path: str, handler: grpc.RpcMethodHandler) -> None:
+    """Let a server answer the calls of one method, given as "/SERVICE/METHOD"."""
+    service, method = path.strip("/").split("/")
+    handlers = grpc.method_handlers_generic_handler(service, {method: handler})
+    server.add_generic_rpc_handlers((handlers,))
 
 
 def bind(server: Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
@@ -34,14 +44,9 @@ def bind(server: Server, address: str, credentials: grpc.ServerCredentials | Non
         else:
             port = server.add_secure_port(address, credentials)
     except RuntimeError as error:  # the reason is in gRPC's own log
-        raise cannot_listen(address, error) from error
+        raise ConfigError(
+            "",
+            f"cannot listen at {address}: {error}",
+            "Is another process using the port? Is the address one of this machine's?",
+        ) from error
     return f"{address.rpartition(':')[0]}:{port}"
-
-
-def cannot_listen(address: str, error: Exception) -> ConfigError:
-    """Return the error for an address that cannot be had."""
-    return ConfigError(
-        "",
-        f"cannot listen at {address}: {error}",
-        "Is another process using the port? Is the address one of this machine's?",
-    )

@@ -18,9 +18,9 @@ import grpc
 
 from hierfl.errors import LinkError, PeerRefused
 from hierfl.link import link_pb2 as pb
-from hierfl.link.admission import same_secret, short
-from hierfl.link.identity import Identity, Towards, certified_name
-from hierfl.link.listening import bind
+from hierfl.link.admission import contradiction, same_secret
+from hierfl.link.identity import Identity, Towards, dial
+from hierfl.link.listening import bind, serve
 from hierfl.link.transport import HEARTBEAT_S, client_options, server_options
 
 log = logging.getLogger(__name__)
@@ -59,10 +59,7 @@ class Lobby:
         handler = grpc.unary_unary_rpc_method_handler(
             self._enter, pb.Entry.FromString, pb.Place.SerializeToString
         )
-        service, method = METHOD.strip("/").split("/")
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, {method: handler}),)
-        )
+        serve(self._server, METHOD, handler)
         secrets = credentials.to_children(lambda: None) if credentials else None
         self.address = bind(self._server, address, secrets)
 
@@ -131,15 +128,8 @@ class Lobby:
             _refuse(context, grpc.StatusCode.PERMISSION_DENIED, "it does not know the run's token")
         if not entry.name:
             _refuse(context, grpc.StatusCode.PERMISSION_DENIED, "a node without a name")
-        if self._credentials is not None:
-            certified = certified_name(context.auth_context())
-            if certified != entry.name:
-                _refuse(
-                    context,
-                    grpc.StatusCode.PERMISSION_DENIED,
-                    f"it says it is {short(entry.name)}, and its certificate says "
-                    f"{short(certified or '')}",
-                )
+        if self._credentials and (lie := contradiction(entry.name, context.auth_context())):
+            _refuse(context, grpc.StatusCode.PERMISSION_DENIED, lie)
         return entry.name
 
 
@@ -171,8 +161,7 @@ def enter(
     deadline = time.monotonic() + timeout
     reach = min(deadline, time.monotonic() + REACH_S)
     while True:
-        channel = towards.channel(address, options) if towards else _plain(address, options)
-        with channel:
+        with dial(address, options, towards) as channel:
             call = channel.unary_unary(METHOD, pb.Entry.SerializeToString, pb.Place.FromString)
             try:
                 place = call(entry, timeout=max(0.1, deadline - time.monotonic()))
@@ -191,7 +180,3 @@ def enter(
                         "firewall, and certs set at both or neither?",
                     ) from None
         time.sleep(PAUSE_S)
-
-
-def _plain(address: str, options: list[tuple[str, int]]) -> grpc.Channel:
-    return grpc.insecure_channel(address, options)

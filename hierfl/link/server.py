@@ -25,7 +25,7 @@ from hierfl.link.admission import BROKEN, Admission, Context, Refusal
 from hierfl.link.door import Door
 from hierfl.link.grid import MAX_MISSED, Arrival, Broken, TreeGrid
 from hierfl.link.identity import Identity
-from hierfl.link.listening import bind
+from hierfl.link.listening import bind, serve
 from hierfl.link.seat import Outbox, Seat
 from hierfl.link.transport import HEARTBEAT_S, LONGEST_FRAME, server_options
 
@@ -192,11 +192,8 @@ class LinkGrid(TreeGrid):
     async def _serve(self, bound: Future[str]) -> None:
         self._loop = asyncio.get_running_loop()
         handler = grpc.stream_stream_rpc_method_handler(self._attach)
-        service, method = envelope.METHOD.strip("/").split("/")
         server = grpc.aio.server(options=server_options(self._max_frame, self._heartbeat))
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, {method: handler}),)
-        )
+        serve(server, envelope.METHOD, handler)
         try:
             address = self._bind(server)
             await server.start()
