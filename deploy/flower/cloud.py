@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,8 +24,6 @@ from hierfl.link import link_pb2 as pb
 from hierfl.link.identity import Identity
 from hierfl.link.lobby import Lobby
 from hierfl.plan import resolve
-
-log = logging.getLogger(__name__)
 
 
 def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
@@ -68,13 +65,7 @@ def _config(
     address: str,
     entries: Sequence[pb.Entry],
 ) -> Config:
-    devices = sum(len(entry.devices) for entry in entries)
-    if devices < own.devices:
-        counts = ", ".join(f"{entry.name} {len(entry.devices)}" for entry in entries)
-        raise RunFailed(
-            f"{devices} of {own.devices} devices are there: {counts}",
-            "Start the others before the run, or ask for fewer with the run config's `devices`.",
-        )
+    check_devices(own, {entry.name: entry.devices for entry in entries})
     nodes: dict[str, Any] = {
         "cloud": {"address": address},
         "edges": [
@@ -87,6 +78,21 @@ def _config(
         },
     }
     return resolve(topology(run_config, nodes))
+
+
+def check_devices(own: Gathering, there: Mapping[str, Sequence[str]]) -> None:
+    """See that as many devices are there as were asked for, given by edge.
+
+    Raises:
+        RunFailed: if not.
+    """
+    devices = sum(map(len, there.values()))
+    if devices < own.devices:
+        counts = ", ".join(f"{edge} {len(names)}" for edge, names in there.items())
+        raise RunFailed(
+            f"{devices} of {own.devices} devices are there: {counts}",
+            "Start the others before the run, or ask for fewer with the run config's `devices`.",
+        )
 
 
 def _missing(here: Sequence[str], edges: int, wait: float) -> RunFailed:

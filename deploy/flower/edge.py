@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import secrets
 import subprocess
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -18,14 +16,13 @@ from typing import Any
 from flwr.serverapp import Grid
 
 from deploy.flower.joining import PATIENCE_S, Invitation, Node, state_folder
+from deploy.flower.machine import script
 from deploy.flower.settings import Gathering
 from deploy.flower.usher import Usher, gather
 from edge.main import run
 from hierfl.config import CLOUD
 from hierfl.errors import ConfigError, RunFailed
 from hierfl.link.lobby import Lobby
-
-log = logging.getLogger(__name__)
 
 STARTED = re.compile(r"started run (\d+)")
 LAST_LINES = 8
@@ -67,7 +64,7 @@ def submit(node: Node, invitation: Invitation, app: Path, link: str) -> None:
         "link-address": str(node.config.get("link-address", "127.0.0.1:0")),
     }
     with _toml(overrides) as run_config:
-        command = [flwr(), "run", str(app), str(superlink)]
+        command = [script("flwr"), "run", str(app), str(superlink)]
         command += ["--stream"] if link == "stream" else []
         with subprocess.Popen(
             [*command, "--run-config", str(run_config)],
@@ -100,7 +97,9 @@ def _follow(
     except BaseException:
         process.terminate()
         if run_id is not None:
-            subprocess.run([flwr(), "stop", run_id, superlink], capture_output=True, check=False)
+            subprocess.run(
+                [script("flwr"), "stop", run_id, superlink], capture_output=True, check=False
+            )
         raise
     return run_id, list(end)
 
@@ -112,7 +111,7 @@ def _check(run_id: str, superlink: str, name: str, end: list[str]) -> None:
         RunFailed: with the reason, as far as it is known.
     """
     listed = subprocess.run(
-        [flwr(), "list", "--run-id", run_id, superlink, "--format", "json"],
+        [script("flwr"), "list", "--run-id", run_id, superlink, "--format", "json"],
         capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -134,20 +133,13 @@ def _toml(values: dict[str, Any]) -> Iterator[Path]:
         yield Path(file.name)
 
 
-def flwr() -> str:
-    """Return the command of the Flower that runs here."""
-    beside = Path(sys.executable).with_name("flwr")
-    return str(beside) if beside.exists() else "flwr"
-
-
 def edge(grid: Grid, own: Gathering, home: Path) -> None:
     """Run the edge whose devices are the nodes of this SuperLink.
 
     Raises:
         HierflError: whatever a person can put right.
     """
-    here = {"certs": own.certs} if own.certs else {}
-    node = Node(own.node, Path(own.certs) if own.certs else None, here)
+    node = Node(own.node, Path(own.certs) if own.certs else None, {})
     upstream = Invitation(CLOUD, own.upstream, own.token, own.wait)
     devices = gather(grid, own.devices, own.wait, "devices")
     ushered = Usher(grid, Invitation(node.name, "", secrets.token_hex(16), own.wait))

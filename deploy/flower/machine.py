@@ -92,6 +92,23 @@ class SuperNode:
         return Command(self.role, label, program, logs / f"{label}.log")
 
 
+def edge_node(
+    name: str, superlink: str, address: str, certs: Path | None, devices: int, link_address: str
+) -> SuperNode:
+    """Return an edge's SuperNode; the connection to its own SuperLink has its name."""
+    config: dict[str, Value] = {"superlink": name, "devices": devices, "link-address": link_address}
+    return SuperNode("edge", name, superlink, address, certs, config)
+
+
+def device_node(
+    name: str, superlink: str, address: str, certs: Path | None, data_root: Path | None
+) -> SuperNode:
+    """Return a device's SuperNode; None: its data is in the usual places."""
+    config: dict[str, Value] = {} if data_root is None else {"data-root": str(data_root.absolute())}
+    return SuperNode("device", name, superlink, address, certs, config)
+
+
 def script(name: str) -> str:
-    """Return the path of one of Flower's programs, beside the Python that runs here."""
-    return str(Path(sys.executable).with_name(name))
+    """Return one of Flower's programs: the one beside the Python that runs here, if there is."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else name

@@ -9,7 +9,6 @@ one left on disk, an edge's asks the ServerApp on the same machine.
 from __future__ import annotations
 
 import json
-import logging
 import secrets
 import sys
 import threading
@@ -18,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from flwr.app import Context, RecordDict
@@ -28,6 +28,7 @@ from clients.device import Device
 from cloud.main import Held, train
 from cloud.plain import Plain
 from cloud.view import Harmless
+from deploy.flower.cloud import check_devices
 from deploy.flower.joining import Invitation, Node, state_folder
 from deploy.flower.relay import Relay, ask, place
 from deploy.flower.settings import Gathering, Value, topology
@@ -48,8 +49,6 @@ from hierfl.link.flower import assume_identity
 from hierfl.link.grid import RUN_ID
 from hierfl.plan import resolve
 
-log = logging.getLogger(__name__)
-
 WHO = "query.who"
 IDLE_S = 600.0
 """Seconds without a question after which an edge takes the run for dead."""
@@ -64,10 +63,9 @@ def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
     token, begin = secrets.token_hex(16), time.monotonic()
     found = _who(grid, Invitation(CLOUD, "", token, own.wait), own.edges, own.wait, "edges")
     seconds = time.monotonic() - begin
-    devices = sum(len(facts["devices"]) for _, facts in found.values())
-    if devices < own.devices:
-        raise RunFailed(f"{devices} of {own.devices} devices are there")
-    edges = [{"name": name, "devices": facts["devices"]} for name, (_, facts) in found.items()]
+    there = {name: facts["devices"] for name, (_, facts) in found.items()}
+    check_devices(own, there)
+    edges = [{"name": name, "devices": devices} for name, devices in there.items()]
     config = resolve(topology(run_config, {"edges": edges}))
     folder = claim(config, Path(own.out) if own.out else None)
     one_thread()
@@ -112,23 +110,32 @@ class _Serving:
         self._home = home
         self._stack = stack
         self._child: Child | None = None
-        self._asked = threading.Event()
+        self._questions: SimpleQueue[bool] = SimpleQueue()
         self._over = threading.Event()
 
     def wait(self) -> None:
-        """Wait for the end of the run.
+        """Wait for the end of the run; a question may take as long as it takes.
 
         Raises:
             RunFailed: if nothing is asked for long.
         """
+        open_questions = 0
         while not self._over.is_set():
-            if not self._asked.wait(IDLE_S):
-                raise RunFailed(f"the cloud has asked nothing for {IDLE_S:.0f} s")
-            self._asked.clear()
+            try:
+                begins = self._questions.get(timeout=None if open_questions else IDLE_S)
+            except Empty:
+                raise RunFailed(f"the cloud has asked nothing for {IDLE_S:.0f} s") from None
+            open_questions += 1 if begins else -1
 
     def answer(self, data: bytes) -> bytes:
         """Answer who the devices are, or a frame."""
-        self._asked.set()
+        self._questions.put(True)
+        try:
+            return self._answer(data)
+        finally:
+            self._questions.put(False)
+
+    def _answer(self, data: bytes) -> bytes:
         if not data:
             return json.dumps(list(self._devices)).encode()
         asked = pb.Tunnelled.FromString(data)

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 TYPE = "query.frame"
 EVERY_S = 0.5
+GOODBYE_S = 60.0
+"""How long a goodbye waits for nodes that may be gone; the thread ends with its process."""
 MOST_FAILURES = 3
 """How often running a frame may fail at a node before the node is sent away."""
 
@@ -80,7 +82,7 @@ class Tunnel(TreeGrid):
         for name in self._node_ids:
             self._outbox.put((name, self._with(name, over=True)))
         self._over.set()
-        self._thread.join()
+        self._thread.join(GOODBYE_S)
 
     def get_node_ids(self) -> list[int]:
         """Return all children's: who is there, only an answer tells."""

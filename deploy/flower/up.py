@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from deploy.endings import signals
-from deploy.flower.machine import SuperLink, SuperNode, Value, script
+from deploy.flower.machine import SuperLink, SuperNode, device_node, edge_node, script
 from deploy.local import Supervisor
 from deploy.ports import Ports
 from hierfl.config import CLOUD, Config
@@ -44,19 +44,11 @@ def up_local(config: Config, home: Path) -> int:
         links = [SuperLink(name, address, certs) for name, address in places.items()]
         nodes = []
         for edge in config.edges:
-            own: dict[str, Value] = {
-                "superlink": edge.name,
-                "devices": len(edge.devices),
-                "link-address": edge.address,
-            }
-            nodes.append(
-                SuperNode("edge", edge.name, places[CLOUD], ports.fix("", LOOPBACK), certs, own)
-            )
-            root: dict[str, Value] = {}
-            if config.data.root is not None:
-                root["data-root"] = str(config.data.root.absolute())
+            own, count = places[edge.name], len(edge.devices)
+            here = ports.fix("", LOOPBACK)
+            nodes.append(edge_node(edge.name, places[CLOUD], here, certs, count, edge.address))
             nodes += [
-                SuperNode("device", device, places[edge.name], ports.fix("", LOOPBACK), certs, root)
+                device_node(device, own, ports.fix("", LOOPBACK), certs, config.data.root)
                 for device in edge.devices
             ]
         children = {CLOUD: list(config.tree())}
@@ -82,10 +74,9 @@ def up_edge(
 ) -> int:
     """Run an edge's SuperLink, and its SuperNode towards the cloud's; see `up_cloud`."""
     certs = certs and certs.absolute()
-    own: dict[str, Value] = {"superlink": name, "devices": devices, "link-address": link_address}
     with Ports() as ports:
         here = ports.fix("--port", f"127.0.0.1:{port}")
-        node = SuperNode("edge", name, cloud, here, certs, own)
+        node = edge_node(name, cloud, here, certs, devices, link_address)
         return up(home, [SuperLink(name, address, certs)], [node], {name: _keys(certs, name)})
 
 
@@ -93,12 +84,10 @@ def up_device(
     name: str, edge: str, data_root: Path | None, port: int, certs: Path | None, home: Path
 ) -> int:
     """Run a device's SuperNode; see `up`."""
-    own: dict[str, Value] = {} if data_root is None else {"data-root": str(data_root.absolute())}
     with Ports() as ports:
         here = ports.fix("--port", f"127.0.0.1:{port}")
-        return up(
-            home, [], [SuperNode("device", name, edge, here, certs and certs.absolute(), own)], {}
-        )
+        node = device_node(name, edge, here, certs and certs.absolute(), data_root)
+        return up(home, [], [node], {})
 
 
 def _keys(certs: Path | None, name: str) -> list[str]:

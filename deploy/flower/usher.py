@@ -142,10 +142,7 @@ class Usher:
 
 def nodes(grid: Grid) -> dict[int, str]:
     """Return the nodes that are there: node id to registered name, "" where there is none."""
-    found = getattr(grid, "get_nodes", None)
-    if found is None:
-        return dict.fromkeys(grid.get_node_ids(), "")
-    return {node.node_id: node.name for node in found()}
+    return {node.node_id: node.name for node in grid.get_nodes()}
 
 
 def gather(grid: Grid, number: int, timeout: float, what: str) -> int:
