@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,9 @@ def devices_of(out: Path) -> list[int]:
     """Return the pids of the run's device processes."""
     found = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+        if not entry.name.isdigit():
+            continue
+        with suppress(OSError):  # it has ended meanwhile
             words = (entry / "cmdline").read_bytes().split(b"\0")
             if b"device" in words and str(out / "config.yaml").encode() in words:
                 found.append(int(entry.name))

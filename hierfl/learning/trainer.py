@@ -59,7 +59,7 @@ class Evaluation:
     accuracy: float
 
 
-def evaluate(model: FlatModel, split: Split, batch_size: int = 250) -> Evaluation:
+def evaluate(model: FlatModel, split: Split, batch_size: int = 64) -> Evaluation:
     """Try a model on every sample of a split, in evaluation mode; then back to training mode."""
     loss, correct = 0.0, 0
     model.module.eval()

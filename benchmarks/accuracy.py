@@ -1,0 +1,146 @@
+"""Every algorithm on every split, over seeds: the tables of docs/accuracy.md.
+
+4 edges with 5 devices each, batch 32, 600 steps, the runs in memory, each in a folder of its own;
+what is done is not run again.
+
+    python -m benchmarks.accuracy --model mlp --jobs 2 --out runs/accuracy-mlp
+
+With `--lr` the learning rates are multiples of the algorithms' defaults and the validation set
+judges instead of the test set: that is how the defaults were chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+from deploy.experiments.compare import bits_up
+from deploy.experiments.trials import Trial, folder_name, make_trial, perform
+from hierfl.config import load_config
+from hierfl.plan import resolve
+
+STEPS = 600
+EDGES = "edges=[{name: a, devices: 5}, {name: b, devices: 5}, {name: c, devices: 5}, " + (
+    "{name: d, devices: 5}]"
+)
+TREE = ["name=accuracy", EDGES, "algorithm.batch_size=32"]
+
+
+class Row(NamedTuple):
+    """What one line of the table runs."""
+
+    label: str
+    sets: Sequence[str]
+
+
+class Column(NamedTuple):
+    """On what it runs."""
+
+    label: str
+    partition: str
+    edge_steps: int
+
+
+def _row(algorithm: str, label: str = "", **options: object) -> Row:
+    sets = [f"algorithm.name={algorithm}"]
+    sets += [f"algorithm.{key}={json.dumps(value)}" for key, value in options.items()]
+    return Row(label or algorithm, sets)
+
+
+ROWS = [
+    _row("hier-sgd", "hier-sgd, momentum 0", momentum=0.0),
+    _row("hier-sgd"),
+    _row("hier-signsgd", "hier-signsgd, momentum 0", momentum=0.0),
+    _row("hier-signsgd"),
+    _row("dc-hier-signsgd", "dc-hier-signsgd, 1 batch", options={"correction_batches": 1}),
+    _row("dc-hier-signsgd"),
+    _row("tally-corrected"),
+    _row("ef-signsgd"),
+    _row("sparse-signsgd"),
+    _row("sparse-signsgd", "sparse-signsgd, residuals", options={"error_feedback": True}),
+    _row("ef-lion"),
+    _row("hier-qsgd"),
+    _row("hier-fedavg"),
+]
+_SPLITS = {
+    "iid": "{kind: iid}",
+    "dir": "{kind: dirichlet, alpha: 0.3}",
+    "inter": "{kind: shards, classes: 3}",
+}
+COLUMNS = [Column(name, split, 15) for name, split in _SPLITS.items()]
+COLUMNS.append(Column("inter, 5 steps a round", _SPLITS["inter"], 5))
+
+Cell = tuple[str, str, str, str]
+"""Row, column, seed, multiple of the default learning rate."""
+
+
+def trials(arguments: argparse.Namespace) -> dict[Cell, Trial]:
+    """Return all runs that were asked for."""
+    found = {}
+    rows = [row for row in ROWS if not arguments.rows or row.label in arguments.rows]
+    columns = [column for column in COLUMNS if column.label in arguments.columns]
+    for row, column, seed, lr in product(rows, columns, arguments.seeds, arguments.lr or ["1"]):
+        sets = [
+            *TREE, *row.sets, f"model={arguments.model}", f"seed={seed}",
+            f"data.partition={column.partition}", f"algorithm.edge_steps={column.edge_steps}",
+            f"algorithm.rounds={STEPS // column.edge_steps}", *arguments.set,
+        ]  # fmt: skip
+        if arguments.lr:
+            default = resolve(load_config(None, sets)).algorithm.lr
+            assert default is not None
+            sets += [f"algorithm.lr={default * float(lr)!r}", "data.validation=0.1"]
+        folder = arguments.out / folder_name(row.label, column.label, seed, lr)
+        found[row.label, column.label, seed, lr] = make_trial(None, sets, folder)
+    return found
+
+
+def table(cells: dict[Cell, Trial]) -> str:
+    """Return the table for people: accuracy at the end in %, mean and deviation over seeds."""
+    rows = list(dict.fromkeys((row, lr) for row, _, _, lr in cells))
+    columns = list(dict.fromkeys(column for _, column, _, _ in cells))
+    header = ["algorithm", "lr", *columns, "bits up"]
+    lines = [header, ["---"] * len(header)]
+    for row, lr in rows:
+        line, bits = [], []
+        for column in columns:
+            runs = [t for key, t in cells.items() if (key[0], key[1], key[3]) == (row, column, lr)]
+            line.append(_percent([run.summary()["accuracy"] for run in runs]))
+            bits += [bits_up(run.summary()) for run in runs]
+        lines.append([f"`{row}`", f"{runs[0].config.algorithm.lr:g}", *line, f"{bits[0]:.3g}"])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _percent(values: Sequence[float]) -> str:
+    spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * fmean(values):.1f}{spread}"
+
+
+def main() -> None:
+    """Run what is not done yet, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default="mlp")
+    parser.add_argument("--seeds", nargs="+", default=["1", "2", "3"])
+    parser.add_argument("--rows", nargs="+", default=[], help="by default all")
+    parser.add_argument("--columns", nargs="+", default=[column.label for column in COLUMNS])
+    parser.add_argument("--lr", nargs="+", default=[], help="multiples of the default")
+    parser.add_argument("--set", action="append", default=[], help="a key of the topology")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    cells = trials(arguments)
+    named = {trial.folder: key for key, trial in cells.items()}
+    for number, trial in enumerate(perform(list(cells.values()), arguments.jobs), 1):
+        accuracy = f"{trial.summary()['accuracy']:.2%}"
+        print(f"{number}/{len(cells)} {', '.join(named[trial.folder])}: {accuracy}", flush=True)
+    text = table(cells)
+    (arguments.out / "table.md").write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
