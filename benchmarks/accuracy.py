@@ -60,6 +60,10 @@ ROWS = [
     _row("dc-hier-signsgd", "dc-hier-signsgd, 1 batch", options={"correction_batches": 1}),
     _row("dc-hier-signsgd"),
     _row("tally-corrected"),
+    Row(
+        "tally-corrected, downlink float32",
+        ["algorithm.name=tally-corrected", "downlink.codec=float32"],
+    ),
     _row("ef-signsgd"),
     _row("sparse-signsgd"),
     _row("sparse-signsgd", "sparse-signsgd, residuals", options={"error_feedback": True}),
@@ -84,7 +88,8 @@ def trials(arguments: argparse.Namespace) -> dict[Cell, Trial]:
     found = {}
     rows = [row for row in ROWS if not arguments.rows or row.label in arguments.rows]
     columns = [column for column in COLUMNS if column.label in arguments.columns]
-    for row, column, seed, lr in product(rows, columns, arguments.seeds, arguments.lr or ["1"]):
+    # Seeds go last: what is there of a run that is cut off is whole tables.
+    for seed, row, column, lr in product(arguments.seeds, rows, columns, arguments.lr or ["1"]):
         sets = [
             *TREE, *row.sets, f"model={arguments.model}", f"seed={seed}",
             f"data.partition={column.partition}", f"algorithm.edge_steps={column.edge_steps}",
