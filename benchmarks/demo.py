@@ -1,7 +1,8 @@
 """The demo's pace and memory, beside the same gradients taken without any federation.
 
 The default federation (2 edges x 3 devices, `cnn`, batch 64, Fashion-MNIST, each round evaluated)
-runs for real; then as many processes take as many gradients on the same shards, and never talk.
+runs for real; before it, as many processes take as many gradients on the same shards, and never
+talk: once by themselves, and once beside a process that evaluates as often as the cloud does.
 
     python -m benchmarks.demo
 """
@@ -23,6 +24,7 @@ from hierfl.config import Config, load_config
 from hierfl.plan import resolve
 
 ROUNDS = 20
+EVALUATION = "evaluation"
 ENVIRONMENT = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1"}
 
 
@@ -66,8 +68,8 @@ def peak_mb(pid: int) -> float:
     raise ValueError("no VmHWM")
 
 
-def gradients_alone() -> tuple[float, list[float]]:
-    """Return the same two figures for processes that only take gradients."""
+def alone(*more: str) -> tuple[float, list[float]]:
+    """Return the same two figures for processes that only take gradients, or do `more`."""
     config = settings()
     names = [name for devices in config.tree().values() for name in devices]
     workers = [
@@ -78,7 +80,7 @@ def gradients_alone() -> tuple[float, list[float]]:
             text=True,
             env=ENVIRONMENT,
         )
-        for name in names
+        for name in [*names, *more]
     ]
     for worker in workers:
         assert worker.stdout is not None
@@ -94,18 +96,24 @@ def gradients_alone() -> tuple[float, list[float]]:
 
 
 def worker(name: str) -> None:
-    """Take a device's gradients of the whole run, and print the peak memory."""
+    """Do a device's, or the cloud's, arithmetic of the whole run; print the peak memory."""
     from hierfl.learning.threads import one_thread
 
     one_thread()
     from hierfl.algorithms.base import Step
     from hierfl.learning.setup import load_data, make_trainer
+    from hierfl.learning.trainer import evaluate
 
     config = settings()
-    trainer = make_trainer(config, name, load_data(config))
+    data = load_data(config)
+    first = next(iter(config.tree().values()))[0]
+    trainer = make_trainer(config, first if name == EVALUATION else name, data)
     print("ready", flush=True)
     sys.stdin.readline()
     for round_ in range(1, ROUNDS + 1):
+        if name == EVALUATION:
+            evaluate(trainer.model, data.test)
+            continue
         for step in range(1, config.algorithm.edge_steps + 1):
             at = Step(config.seed, name, round_, step, np.float32(0))
             trainer.gradient(at.draw("minibatch"))
@@ -119,10 +127,13 @@ def settings() -> Config:
 
 def main() -> None:
     """Print both figures."""
-    alone, alone_mb = gradients_alone()
+    gradients, alone_mb = alone()
+    evaluated, _ = alone(EVALUATION)
     with tempfile.TemporaryDirectory() as folder:
         pace, device_mb = federation(Path(folder) / "run")
-    print(f"steps/s: federation {pace:.1f}, gradients alone {alone:.1f}, ratio {pace / alone:.2f}")
+    print(f"steps/s: federation {pace:.1f}")
+    for what, other in (("gradients alone", gradients), ("with as many evaluations", evaluated)):
+        print(f"         {what} {other:.1f}, ratio {pace / other:.2f}")
     print(
         f"peak memory of a device, MB: {max(device_mb):.0f}, gradients alone {max(alone_mb):.0f}, "
         f"difference {max(device_mb) - max(alone_mb):.0f}"
