@@ -55,13 +55,23 @@ class Admission:
 
     async def hello(self, context: Context) -> pb.Hello:
         """Return the hello that opens a stream, or raise Refusal."""
-        hello = await self._first(context)
+        return self.admitted(await self._first(context), context)
+
+    def admitted(self, data: bytes, context: Context) -> pb.Hello:
+        """Return the hello that a first frame is, or raise Refusal."""
+        try:
+            frame = envelope.parse(data)
+        except LinkError as error:
+            raise Refusal(f"it sent {error}") from error
+        if frame.WhichOneof("kind") != "hello":
+            raise Refusal("the first frame is no hello")
+        hello = frame.hello
         if self.certified and (lie := contradiction(hello.name, context.auth_context())):
             raise Refusal(lie)
         self._check(hello)
         return hello
 
-    async def _first(self, context: Context) -> pb.Hello:
+    async def _first(self, context: Context) -> bytes:
         try:
             data: Any = await asyncio.wait_for(context.read(), self.patience)
         except TimeoutError:
@@ -70,13 +80,7 @@ class Admission:
             raise Refusal("the stream broke before its hello") from None
         if data is grpc.aio.EOF:
             raise Refusal("the stream ended before its hello")
-        try:
-            frame = envelope.parse(data)
-        except LinkError as error:
-            raise Refusal(f"it sent {error}") from error
-        if frame.WhichOneof("kind") != "hello":
-            raise Refusal("the first frame is no hello")
-        return frame.hello
+        return bytes(data)
 
     def _check(self, hello: pb.Hello) -> None:
         if hello.protocol != envelope.PROTOCOL:

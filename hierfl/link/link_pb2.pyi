@@ -89,6 +89,16 @@ class Welcome(_message.Message):
     max_frame: int
     def __init__(self, run: _Optional[str] = ..., node_id: _Optional[int] = ..., model: _Optional[str] = ..., max_frame: _Optional[int] = ...) -> None: ...
 
+class Verdict(_message.Message):
+    __slots__ = ("code", "reason", "time")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    code: Goodbye.Code
+    reason: str
+    time: float
+    def __init__(self, code: _Optional[_Union[Goodbye.Code, str]] = ..., reason: _Optional[str] = ..., time: _Optional[float] = ...) -> None: ...
+
 class Goodbye(_message.Message):
     __slots__ = ("code", "reason")
     class Code(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):

@@ -19,7 +19,7 @@ import grpc
 import grpc.aio
 
 from hierfl.errors import ConfigError, LinkError, ParentFailed, RunFailed
-from hierfl.link import envelope
+from hierfl.link import asking, envelope
 from hierfl.link import link_pb2 as pb
 from hierfl.link.admission import BROKEN, Admission, Context, Refusal
 from hierfl.link.door import Door
@@ -194,6 +194,7 @@ class LinkGrid(TreeGrid):
         handler = grpc.stream_stream_rpc_method_handler(self._attach)
         server = grpc.aio.server(options=server_options(self._max_frame, self._heartbeat))
         serve(server, envelope.METHOD, handler)
+        serve(server, asking.METHOD, grpc.unary_unary_rpc_method_handler(self._ask))
         try:
             address = self._bind(server)
             await server.start()
@@ -223,6 +224,16 @@ class LinkGrid(TreeGrid):
             "is valid now",
             peer,
         )
+
+    async def _ask(self, data: bytes, context: Context) -> bytes:
+        """Say what would become of a hello."""
+        if self._door is not None:
+            self._door.enter(context.peer())
+        try:
+            self._seats[self._admission.admitted(data, context).name].check_free()
+        except Refusal as refusal:
+            return asking.verdict(refusal.code, str(refusal))
+        return asking.verdict()
 
     async def _attach(self, _: object, context: Context) -> None:
         """Serve one stream from its hello to its goodbye."""
