@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 for command in (
     federation.run, federation.validate, roles.cloud, roles.edge, roles.device, tools.certs,
-    tools.accelerate, experiments.compare, experiments.tune, experiments.assign,
+    tools.doctor, tools.accelerate, experiments.compare, experiments.tune, experiments.assign,
 ):  # fmt: skip
     app.command()(command)
 app.command(hidden=True)(roles.app_node)

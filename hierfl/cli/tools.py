@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hierfl.cli.options import Required, Sets
-from hierfl.cli.parts import part
+from hierfl.cli.parts import configuration, part, quiet_flower
 
 data = typer.Typer(help="Data sets.", no_args_is_help=True)
 
@@ -31,6 +32,26 @@ def certs(
 
     made = make_certificates(load_config(topology, sets), out, days=days, renew=renew)
     print("\n".join(report(made, out)))
+
+
+def doctor(
+    topology: Required,
+    name: Annotated[
+        str | None, typer.Option(help="The node that is to run here; without it, all of them.")
+    ] = None,
+    certs: Annotated[
+        Path | None, typer.Option(help="Where the certificates are, instead of security.certs.")
+    ] = None,
+    sets: Sets = [],  # noqa: B006
+) -> None:
+    """Look for what would keep nodes from running here; say what to do about it.
+
+    A line each: versions, data, disk, memory, names, ports, certificates, the parent, the clock.
+    Nobody is attached to a parent by it. The exit code is 1 if something has failed.
+    """
+    given = [] if certs is None else [f"security.certs={json.dumps(str(certs))}"]
+    quiet_flower()
+    raise typer.Exit(part("deploy.doctor.main:doctor")(configuration(topology, sets + given), name))
 
 
 def accelerate(

@@ -69,9 +69,7 @@ def test_the_difference_between_the_clocks(monkeypatch: pytest.MonkeyPatch, amis
 
 def test_with_certificates_it_is_asked_by_name_and_not_counted(tmp_path: Path) -> None:
     home = Federation(tmp_path / "home")
-    with LinkGrid(
-        "127.0.0.1:0", ["a", "b"], credentials=home["cloud"], heartbeat=1.0
-    ) as grid:
+    with LinkGrid("127.0.0.1:0", ["a", "b"], credentials=home["cloud"], heartbeat=1.0) as grid:
         address = grid.open()
         towards = home["a"].towards("cloud")
         assert asking.ask(address, hello("a"), LIMIT_S, towards).code == pb.Goodbye.UNSPECIFIED

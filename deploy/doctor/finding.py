@@ -1,0 +1,46 @@
+"""What a check has found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Grade = Literal["ok", "warning", "failure"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        grade: a failure keeps a node from running; a warning may, or will later.
+        what: the thing.
+        text: how it is.
+        remedy: what to do about it; "" if it is as it should be.
+    """
+
+    grade: Grade
+    what: str
+    text: str
+    remedy: str = ""
+
+    def line(self) -> str:
+        """Return the finding for people.
+
+        >>> Finding("failure", "port", "7 is taken.", "Take 8.").line()
+        'failure  port                   7 is taken. Take 8.'
+        """
+        words = " ".join(f"{self.text} {self.remedy}".split())
+        return f"{self.grade:8} {self.what:22} {words}"
+
+
+def ok(what: str, text: str) -> Finding:
+    return Finding("ok", what, text)
+
+
+def warning(what: str, text: str, remedy: str) -> Finding:
+    return Finding("warning", what, text, remedy)
+
+
+def failure(what: str, text: str, remedy: str) -> Finding:
+    return Finding("failure", what, text, remedy)

@@ -1,0 +1,122 @@
+"""`hierfl doctor`: which checks there are for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploy.doctor import network, trust
+from deploy.doctor.finding import Finding, failure
+from deploy.doctor.versions import versions
+from hierfl.config import CLOUD, Config
+from hierfl.units import plural
+
+
+def doctor(config: Config, node: str | None) -> int:
+    """Print what is found from where this machine stands; return the exit code.
+
+    Args:
+        config: resolved.
+        node: which node is to run here; None: whichever can.
+
+    Raises:
+        ConfigError: there is no such node, or no such model.
+    """
+    if node not in (None, CLOUD):
+        config.parent_of(str(node))
+    grades = []
+    for finding in findings(config, node):
+        print(finding.line(), flush=True)
+        grades.append(finding.grade)
+    failures, warnings = grades.count("failure"), grades.count("warning")
+    print(f"{plural(failures, 'failure')}, {plural(warnings, 'warning')}")
+    return 1 if failures else 0
+
+
+def findings(config: Config, node: str | None) -> Iterator[Finding]:
+    """Look at one thing after the other."""
+    yield from versions()
+    model = ""
+    try:
+        from deploy.doctor import work
+    except (ImportError, OSError) as error:
+        yield failure("torch", f"cannot be imported: {error}.", "Install it anew; see the README.")
+    else:
+        nodes = _who_can_be_here(config) if node is None else [node]
+        model = yield from work.of(config, nodes)
+    if node is None:
+        yield from _tree(config)
+    else:
+        yield from _node(config, node, model)
+
+
+def _node(config: Config, node: str, model: str) -> Iterator[Finding]:
+    """Look at what one node needs of the network, and of its parent."""
+    places = _places(config)
+    parent = None if node == CLOUD else config.parent_of(node)
+    for place in (node, parent):
+        if place in places:
+            host, _ = network.split(places[place][1])
+            if (named := network.name(host, listens=place == node)) is not None:
+                yield named
+    if node in places:
+        yield network.port(node, *places[node])
+    shown = trust.certificate(config, node)
+    yield shown
+    if shown.grade == "failure":
+        return
+    if parent is None:
+        yield trust.alone(config, node)
+        return
+    key, address = places[parent]
+    way = network.way(parent, key, address)
+    yield way
+    if way.grade == "ok":
+        yield from trust.welcome(config, node, parent, address, model)
+    else:
+        yield trust.alone(config, node)
+
+
+def _tree(config: Config) -> Iterator[Finding]:
+    """Look at all addresses, and at the certificates that are here."""
+    seen = set()
+    for place, (key, address) in _places(config).items():
+        host, number = network.split(address)
+        here = network.is_here(host)
+        named = None if host in seen else network.name(host, listens=here)
+        seen.add(host)
+        if named is not None:
+            yield named
+        if named is not None and named.grade == "failure":
+            continue
+        if not here:
+            yield network.way(place, key, address)
+        elif number:
+            yield network.port(place, key, address)
+    certs = config.security.certs
+    for node in _names(config):
+        if certs is not None and (certs / f"{node}.key").exists():
+            yield trust.certificate(config, node)
+    if certs is not None and not (certs / "ca.crt").exists():
+        yield trust.certificate(config, CLOUD)
+
+
+def _places(config: Config) -> dict[str, tuple[str, str]]:
+    """Return the nodes that listen: the keys of their addresses, and the addresses."""
+    places = {CLOUD: ("cloud.address", config.cloud.address)}
+    for i, edge in enumerate(config.edges):
+        places[edge.name] = f"edges.{i}.address", edge.address
+    return places
+
+
+def _who_can_be_here(config: Config) -> list[str]:
+    """Return all nodes if all listen at addresses of this machine, else those that do."""
+    places = _places(config)
+    here = [
+        node for node, (_, address) in places.items() if network.is_here(network.split(address)[0])
+    ]
+    return _names(config) if len(here) == len(places) else here
+
+
+def _names(config: Config) -> list[str]:
+    tree = config.tree()
+    return [CLOUD, *tree, *(device for devices in tree.values() for device in devices)]
