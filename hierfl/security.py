@@ -21,7 +21,7 @@ def refuse_exposure(config: Config) -> None:
     parents = [("cloud.address", config.cloud.address)]
     parents += [(f"edges.{i}.address", edge.address) for i, edge in enumerate(config.edges)]
     for key, address in parents:
-        if not _is_loopback(address):
+        if not is_loopback(address):
             raise ConfigError(
                 "security",
                 f"{key} is {address}, beyond this machine, and there are no certificates: anybody "
@@ -44,7 +44,8 @@ def identity(config: Config, name: str) -> Identity | None:
     return None if certs is None else Identity.read(certs, name)
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Return whether nothing but this machine can reach what listens at an address."""
     host = address.rpartition(":")[0].strip("[]")
     try:
         return ip_address(host).is_loopback

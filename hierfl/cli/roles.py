@@ -45,11 +45,18 @@ def device(
     name: Name,
     sets: Sets = [],  # noqa: B006
     state: State = None,
+    bench: Annotated[
+        bool,
+        typer.Option("--bench", help="Say how fast this machine would be; connect to nothing."),
+    ] = False,
 ) -> None:
     """Run one device."""
     config = node_configuration(topology, sets)
     one_thread()
-    part("clients.main:run")(config, name, state_folder(config, state))
+    if bench:
+        part("clients.bench:run")(config, name)
+    else:
+        part("clients.main:run")(config, name, state_folder(config, state))
 
 
 def app_node(seat: Annotated[str, typer.Argument(help="What `accelerate` tells it.")]) -> None:

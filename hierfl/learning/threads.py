@@ -12,3 +12,10 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+def threads() -> int:
+    """Return how many threads torch uses for one operation."""
+    import torch
+
+    return torch.get_num_threads()
