@@ -67,13 +67,7 @@ def _node(config: Config, node: str, model: str) -> Iterator[Finding]:
     if parent is None:
         yield trust.alone(config, node)
         return
-    key, address = places[parent]
-    way = network.way(parent, key, address)
-    yield way
-    if way.grade == "ok":
-        yield from trust.welcome(config, node, parent, address, model)
-    else:
-        yield trust.alone(config, node)
+    yield from trust.welcome(config, node, parent, *places[parent], model)
 
 
 def _tree(config: Config) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x509_certificate
 
 from deploy.doctor.finding import Finding, failure, ok, warning
-from deploy.doctor.network import REACH_S, split
+from deploy.doctor.network import REACH_S, split, way
 from hierfl.certs.issue import EARLY
 from hierfl.config import Config
 from hierfl.errors import ConfigError, LinkError
@@ -48,14 +48,18 @@ def certificate(config: Config, node: str) -> Finding:
 
 
 def welcome(
-    config: Config, node: str, parent: str, address: str, model: str = ""
+    config: Config, node: str, parent: str, key: str, address: str, model: str = ""
 ) -> Iterator[Finding]:
-    """See what a parent that listens would say to a node, and whether the clocks agree.
+    """See whether a parent is there, what it would say to a node, and whether the clocks agree.
+
+    A parent that answers is asked over one connection, which it does not count as a fault; only
+    where it does not is it looked at more closely.
 
     Args:
         config: with security.certs that can serve the node, if it has them.
         node: its name.
         parent: the parent's name.
+        key: of the parent's address in the topology.
         address: the parent's.
         model: the fingerprint of the node's model, "" if it holds none.
     """
@@ -64,8 +68,13 @@ def welcome(
     try:
         verdict = ask(address, hello, 2 * REACH_S, mine.towards(parent) if mine else None)
     except LinkError as error:
-        yield failure(f"{parent}'s word", f"{error}.", _stranger(mine, address))
+        reached = way(parent, key, address)
+        yield reached
+        if reached.grade == "ok":
+            yield failure(f"{parent}'s word", f"{error}.", _stranger(mine, address))
+        yield alone(config, node)
         return
+    yield ok(f"to {parent}", f"{address} answers")
     yield _word(node, parent, verdict)
     yield clocks(parent, verdict, certified=mine is not None)
 

@@ -197,7 +197,9 @@ def test_somebody_else_in_the_parent_s_place(
     identity: Identity | None = kinds[kind][name] if kind else None
     with LinkGrid("127.0.0.1:0", ["a"], credentials=identity, heartbeat=1.0) as grid:
         address = grid.open()
-        (found,) = trust.welcome(tree(kinds, "good", address), "a", "cloud", address)
+        config = tree(kinds, "good", address)
+        way, found, clock = trust.welcome(config, "a", "cloud", "cloud.address", address)
+    assert (way.grade, clock.grade) == ("ok", "ok")
     assert found.grade == "failure"
     assert text in found.text and remedy in found.remedy
 
@@ -208,13 +210,15 @@ def test_what_the_parent_would_say(kinds: dict[str, Federation]) -> None:
         "127.0.0.1:0", ["a"], credentials=kinds["good"]["cloud"], plan=digest(config)
     ) as grid:
         address = grid.open()
-        word, clock = trust.welcome(config, "a", "cloud", address)
+        at = "cloud", "cloud.address", address
+        way, word, clock = trust.welcome(config, "a", *at)
+        assert (way.grade, way.text) == ("ok", f"{address} answers")
         assert (word.grade, word.text) == ("ok", "a is welcome")
         assert clock.grade == "ok" and clock.text.startswith("is 0.0 s")
-        word, _ = trust.welcome(config, "b", "cloud", address)
+        _, word, _ = trust.welcome(config, "b", *at)
         assert word.grade == "failure" and "no child of this node is called 'b'" in word.text
         another = config.model_copy(update={"seed": 2})
-        word, _ = trust.welcome(another, "a", "cloud", address)
+        _, word, _ = trust.welcome(another, "a", *at)
         assert word.grade == "failure" and "another configuration" in word.text
         assert grid.rejected == 0
 
