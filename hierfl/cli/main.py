@@ -26,7 +26,8 @@ app = typer.Typer(
 )
 for command in (
     federation.run, federation.validate, roles.cloud, roles.edge, roles.device, tools.certs,
-    tools.doctor, tools.accelerate, experiments.compare, experiments.tune, experiments.assign,
+    tools.doctor, tools.compose, tools.accelerate,
+    experiments.compare, experiments.tune, experiments.assign,
 ):  # fmt: skip
     app.command()(command)
 app.command(hidden=True)(roles.app_node)

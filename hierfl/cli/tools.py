@@ -54,6 +54,15 @@ def doctor(
     raise typer.Exit(part("deploy.doctor.main:doctor")(configuration(topology, sets + given), name))
 
 
+def compose(topology: Required, sets: Sets = []) -> None:  # noqa: B006
+    """Show the compose file that runs a topology in containers, each node in one of its own.
+
+    Its paths, the topology's among them, are relative to the folder in which this is run: put it
+    there.
+    """
+    print(part("deploy.compose:compose")(topology, sets), end="")
+
+
 def accelerate(
     folder: Annotated[
         Path, typer.Argument(metavar="APP_FOLDER", help="The folder with its pyproject.toml.")
