@@ -8,18 +8,24 @@ BENCHMARKS := $(patsubst benchmarks/%.py,%,$(filter-out benchmarks/_%.py,$(wildc
 
 export FLWR_TELEMETRY_ENABLED := 0
 
-.PHONY: demo test test-slow lint bench proto clean
+.PHONY: demo test test-slow test-containers lint bench proto clean
 
 demo: $(STAMP)
 	$(BIN)/hierfl data get fashion-mnist
 	$(BIN)/hierfl run
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not containers"
 
 # More kills, broken disks, a soak, Flower's own engine: a quarter of an hour.
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+# The demo in real containers; as root, with podman and iptables.
+test-containers: $(STAMP)
+	$(BIN)/python -m pip install -qq podman-compose -c constraints.txt
+	$(BIN)/hierfl data get fashion-mnist
+	$(BIN)/python -m pytest -m containers tests/system/test_containers.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,0 +1,231 @@
+"""The demo in real containers: the bits, who reaches whom, who is killed, what is left.
+
+Run by `make test-containers` alone. It needs root, podman with iptables, and Fashion-MNIST; its
+commands are those of docs/containers.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hierfl.learning.places import SOURCES, find
+from tests.system.harness import ENVIRONMENT, hierfl, summary
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(2400)]
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = (ROOT / "docs/containers.md").read_text()
+LIMIT_S = 1200
+IMAGE = "hierfl-test"
+PROJECT = f"hierfl-test-{os.getpid()}"
+ROUNDS = "algorithm.rounds=6"
+NODES = ["cloud", *(f"{e}{i}" for e in ("east", "west") for i in ("", "-0", "-1", "-2"))]
+
+
+@pytest.fixture(scope="module")
+def image() -> None:
+    """The image of this tree. It stays: its layers make the next build quick."""
+    for program in ("podman", "iptables", "podman-compose"):
+        assert shutil.which(program, path=environment()["PATH"]), f"there is no {program} here"
+    documented("podman build --format docker -t hierfl -f deploy/Dockerfile .", ROOT)
+
+
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The hash of the demo in one process, without containers."""
+    out = tmp_path_factory.mktemp("direct") / "run"
+    sets = ["--set", ROUNDS, "--set", "runtime=memory"]
+    done = hierfl("run", str(ROOT / "examples/demo.yaml"), *sets, "--out", str(out), timeout=600)
+    assert done.returncode == 0, done.stderr
+    return str(summary(out)["model_sha256"])
+
+
+def test_the_demo_in_containers(image: None, direct: str, tmp_path: Path) -> None:
+    with demo(tmp_path):
+        wait_for(lambda: "attached to cloud" in log("east"))
+        each_holds_its_own_key_alone()
+        a_device_reaches_its_edge_and_no_further()
+        for node in ("cloud", "east", "east-0"):
+            wait_for(lambda node=node: podman("healthcheck", "run", name(node), fails=True) == "")
+        documented("podman-compose wait cloud", tmp_path)
+        assert f"model {direct}" in log("cloud")
+        (tmp_path / "runs").mkdir()
+        documented("podman cp demo_cloud_1:/state/demo runs/demo", tmp_path)
+        assert summary(tmp_path / "runs/demo")["model_sha256"] == direct
+        wait_for(lambda: all(state(node) == "exited 0" for node in NODES))
+
+
+def test_killed_containers_change_no_bit(image: None, direct: str, tmp_path: Path) -> None:
+    with demo(tmp_path):
+        wait_for(lambda: "round 1/" in log("cloud"))
+        os.kill(int(inspect("east-1", ".State.Pid")), signal.SIGKILL)
+        wait_for(lambda: inspect("east-1", ".RestartCount") == "1")
+        documented("podman-compose kill west", tmp_path)
+        wait_for(lambda: state("west") == "exited 137")
+        assert state("cloud").startswith("running")
+        documented("podman-compose start west", tmp_path)
+        documented("podman-compose wait cloud", tmp_path)
+        assert f"model {direct}" in log("cloud")
+
+
+def test_the_demo_on_flowers_engine(image: None, direct: str, tmp_path: Path) -> None:
+    folder = tmp_path / "deploy"
+    folder.mkdir()
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copy(ROOT / "deploy/compose-flower.yaml", folder)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    documented("hierfl certs ../examples/demo.yaml --out certs", folder)
+    documented("chown -R 1000 certs", folder)
+    with up("podman-compose -f compose-flower.yaml", folder):
+        wait_for(lambda: "run: " in log("cloud"))
+        run = next(part for part in blocks() if " exec " in part and "flwr run" in part)
+        more = f"--run-config '{ROUNDS} "
+        assert "--run-config '" in run
+        documented(run, folder, lambda text: text.replace("--run-config '", more))
+        file = "/state/run/summary.json"
+        result = json.loads(podman("exec", name("cloud"), "cat", file))
+        assert result["devices"] == 6
+        assert result["model_sha256"] == direct
+
+
+# -- what is promised ------------------------------------------------------------------------------
+
+
+def each_holds_its_own_key_alone() -> None:
+    """And is no superuser."""
+    for node in NODES:
+        assert podman("exec", name(node), "id", "-u").strip() == "1000"
+        held = podman("exec", name(node), "ls", "/certs").split()
+        assert sorted(held) == sorted(["ca.crt", f"{node}.crt", f"{node}.key"])
+
+
+def a_device_reaches_its_edge_and_no_further() -> None:
+    addresses = {node: networks(node) for node in NODES}
+    cloud = addresses["cloud"]["cloud"]
+    assert connects("east", cloud) and connects("east", "cloud")
+    for device, edge, other in (("east-0", "east", "west"), ("west-2", "west", "east")):
+        assert connects(device, edge) and connects(device, addresses[edge][edge])
+        beyond = [cloud, *addresses[other].values(), addresses[edge]["cloud"]]
+        for place in ("cloud", other, *beyond):
+            assert not connects(device, place), f"{device} reaches {place}"
+
+
+def connects(node: str, host: str) -> bool:
+    """Whether a connection from a node's container to the port of the links comes about."""
+    code = f"import socket; socket.create_connection(({host!r}, 9400), 10)"
+    command = ["podman", "exec", name(node), "python", "-c", code]
+    return subprocess.run(command, capture_output=True, timeout=LIMIT_S).returncode == 0
+
+
+# -- how it is run ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def demo(folder: Path) -> Iterator[None]:
+    """The demo, short, from a folder of its own."""
+    shutil.copy(ROOT / "examples/demo.yaml", folder)
+    documented("hierfl certs demo.yaml --out certs", folder)
+    documented("chown -R 1000 certs", folder)
+    more = f"demo.yaml --set {ROUNDS} >"
+    documented("hierfl compose demo.yaml > compose.yaml", folder,
+               lambda text: text.replace("demo.yaml >", more))  # fmt: skip
+    with up("podman-compose", folder):
+        yield
+
+
+@contextmanager
+def up(compose: str, folder: Path) -> Iterator[None]:
+    """Containers that are there within the block; afterwards nothing is left of them."""
+    try:
+        documented(f"{compose} up -d", folder)
+        yield
+    except BaseException:
+        for node in NODES:
+            print(f"--- {node}\n{log(node)[-3000:]}")
+        raise
+    finally:
+        documented(f"{compose} down -v", folder)
+    label = f"label=io.podman.compose.project={PROJECT}"
+    assert not podman("ps", "-aq", "--filter", label)
+    assert not podman("volume", "ls", "-q", "--filter", label)
+    assert PROJECT not in podman("network", "ls")
+
+
+def blocks() -> list[str]:
+    """The commands of the document."""
+    shown = "".join(DOCUMENT.split("```")[1::2]).replace("\\\n", "")
+    return [" ".join(line.split()) for line in shown.splitlines()]
+
+
+def documented(command: str, cwd: Path, change: Callable[[str], str] = lambda text: text) -> str:
+    """Run a command of the document, with the test's own names; return what it prints."""
+    assert command in blocks(), f"docs/containers.md does not have: {command}"
+    text = change(command).replace("demo_", f"{PROJECT}_").replace("-t hierfl ", f"-t {IMAGE} ")
+    done = subprocess.run(
+        ["bash", "-ec", text], cwd=cwd, env=environment(), capture_output=True, text=True,
+        timeout=LIMIT_S, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{text}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def environment() -> dict[str, str]:
+    data = find(SOURCES["fashion-mnist"], None)
+    assert data is not None, "hierfl data get fashion-mnist"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{ENVIRONMENT['PATH']}"
+    return ENVIRONMENT | {
+        "PATH": path,
+        "HIERFL_DATA": str(data),
+        "HIERFL_IMAGE": IMAGE,
+        "COMPOSE_PROJECT_NAME": PROJECT,
+    }
+
+
+def name(node: str) -> str:
+    return f"{PROJECT}_{node}_1"
+
+
+def podman(*arguments: str, fails: bool = False) -> str:
+    """Return what a podman command prints; on both of its channels, if it may fail."""
+    done = subprocess.run(
+        ["podman", *arguments], capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert fails or done.returncode == 0, f"{shlex.join(arguments)}\n{done.stderr}"
+    return done.stdout + (done.stderr if fails else "")
+
+
+def log(node: str) -> str:
+    return podman("logs", name(node), fails=True)
+
+
+def inspect(node: str, what: str) -> str:
+    return podman("inspect", "-f", f"{{{{{what}}}}}", name(node)).strip()
+
+
+def state(node: str) -> str:
+    return f"{inspect(node, '.State.Status')} {inspect(node, '.State.ExitCode')}"
+
+
+def networks(node: str) -> dict[str, str]:
+    """Return a node's addresses by network."""
+    held = json.loads(podman("inspect", name(node)))[0]["NetworkSettings"]["Networks"]
+    return {key.removeprefix(f"{PROJECT}_"): value["IPAddress"] for key, value in held.items()}
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    limit = time.monotonic() + LIMIT_S
+    while not what():
+        assert time.monotonic() < limit
+        time.sleep(0.5)
