@@ -52,6 +52,14 @@ def direct(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(summary(out)["model_sha256"])
 
 
+def test_the_image_has_no_source_tree_and_no_cuda(image: None) -> None:
+    code = "import os, torch; print(*os.listdir('/')); print(torch.version.cuda, os.getuid())"
+    said = podman("run", "--rm", "--network", "none", "--entrypoint", "python", IMAGE, "-c", code)
+    folders, facts = said.splitlines()
+    assert facts == "None 1000"
+    assert not {"build", "wheel", "tools"} & set(folders.split())
+
+
 def test_the_demo_in_containers(image: None, direct: str, tmp_path: Path) -> None:
     with demo(tmp_path):
         wait_for(lambda: "attached to cloud" in log("east"))
@@ -91,7 +99,7 @@ def test_the_demo_on_flowers_engine(image: None, direct: str, tmp_path: Path) ->
     with up("podman-compose -f compose-flower.yaml", folder):
         wait_for(lambda: "run: " in log("cloud"))
         run = next(part for part in blocks() if " exec " in part and "flwr run" in part)
-        more = f"--run-config '{ROUNDS} "
+        more = f"--run-config '{ROUNDS} wait=600.0 "
         assert "--run-config '" in run
         documented(run, folder, lambda text: text.replace("--run-config '", more))
         file = "/state/run/summary.json"
