@@ -15,7 +15,8 @@ and at the round's end, at the cloud:  change = -sum_q p_q sum_s v, the edges' a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class HierFedAvg(HierSGD):
     Raises:
         ConfigError: if an option is unknown or out of range.
     """
+
+    lr: ClassVar[Mapping[str, float]] = {"default": 0.1}
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)

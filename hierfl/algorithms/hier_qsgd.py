@@ -35,7 +35,7 @@ class HierQSGD(Algorithm):
         ConfigError: if an option is unknown or out of range.
     """
 
-    lr: ClassVar[Mapping[str, float]] = {"default": 0.5, "mlp": 1.0}
+    lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
     downlink = "qsgd"
     uplinks = ("qsgd",)
 

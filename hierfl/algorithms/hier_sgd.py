@@ -28,7 +28,7 @@ _F32 = np.dtype("<f4")
 class HierSGD(Algorithm):
     """Float32 momenta up, float32 averages down; every payload is 4 d bytes."""
 
-    lr: ClassVar[Mapping[str, float]] = {"default": 0.1}
+    lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
     downlink = "float32"
     uplinks = ("float32",)
 
