@@ -17,7 +17,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from tests.system.engine import Engine, engine, seen
+from tests.system.engine import Engine, ancestors, engine, seen
 from tests.system.harness import line_with, nodes, started, summary
 
 TREE = ["--set", "edges.0.devices=2", "--set", "edges.1.devices=2"]
@@ -81,24 +81,11 @@ def roles_of(here: Engine) -> dict[int, str]:
     port = connections["cloud"]["address"].rpartition(":")[2]
     commands, found = here.processes(), {}
     for pid, command in commands.items():
-        text = " ".join([command, *(commands.get(parent, "") for parent in parents(pid))])
+        text = " ".join([command, *(commands.get(parent, "") for parent in ancestors(pid))])
         if "flower-supernode" in text:
             found[pid] = "edge" if "superlink=" in text else "device"
         elif "flower-superlink" in text:
             found[pid] = "cloud" if f"--port {port} " in text else "edge"
-    return found
-
-
-def parents(pid: int) -> list[int]:
-    """Return a process's ancestors."""
-    found: list[int] = []
-    while pid > 1:
-        try:
-            status = Path(f"/proc/{pid}/status").read_text()
-        except OSError:
-            break
-        pid = int(status.split("PPid:")[1].split()[0])
-        found.append(pid)
     return found
 
 

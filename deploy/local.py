@@ -57,7 +57,6 @@ class Overdue:
 def run_local(
     config: Config,
     *,
-    topology_args: Sequence[str] = (),
     out: Path,
     build: BuildCommand | None = None,
 ) -> int:
@@ -69,7 +68,6 @@ def run_local(
 
     Args:
         config: the federation; addresses with port 0 get a free port.
-        topology_args: further arguments for every node, after all others.
         out: the run's directory.
         build: (role, name, arguments that fix the addresses) -> what follows `python` on the
             command line of a node; the default is `node_command`.
@@ -84,7 +82,7 @@ def run_local(
     logs = out / "logs"
 
     def default(role: str, name: str, sets: Sequence[str]) -> list[str]:
-        return [*node_command(role, name, sets, out), *topology_args]
+        return node_command(role, name, sets, out)
 
     with Ports() as ports:
         sets = _fixed_addresses(config, ports)

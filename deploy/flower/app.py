@@ -8,6 +8,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from flwr.app import Context, Error, Message
@@ -77,7 +78,8 @@ def who(message: Message, context: Context) -> Message:
     def do() -> bytes:
         from deploy.flower import edge, slowly
 
-        invitation = Invitation.from_message(message)
+        run_id = str(message.metadata.run_id)  # there is no link: the run itself is followed
+        invitation = replace(Invitation.from_message(message), address=run_id)
         node = Node.of(context, invitation.registered)
         said = slowly.who(node, invitation, lambda n, i: edge.submit(n, i, project(), "flower"))
         return json.dumps(said).encode()

@@ -22,6 +22,7 @@ from deploy.flower.usher import Usher, gather
 from edge.main import run
 from hierfl.config import CLOUD
 from hierfl.errors import ConfigError, RunFailed
+from hierfl.link.flower import run_status
 from hierfl.link.lobby import Lobby
 
 STARTED = re.compile(r"started run (\d+)")
@@ -110,18 +111,13 @@ def _check(run_id: str, superlink: str, name: str, end: list[str]) -> None:
     Raises:
         RunFailed: with the reason, as far as it is known.
     """
-    listed = subprocess.run(
-        [script("flwr"), "list", "--run-id", run_id, superlink, "--format", "json"],
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        (facts,) = json.loads(listed.stdout)["runs"]
-    except (ValueError, KeyError):
-        raise RunFailed(f"edge {name}: what became of run {run_id} is not known") from None
-    status = str(facts["status"])
-    if status != "finished:completed":
-        words = [str(facts.get("details") or ""), *(line for line in end if "rror" in line)]
-        raise RunFailed(f"the run of edge {name} is {status}: {' '.join(words)}")
+    status = run_status(superlink, int(run_id))()
+    if status is None:
+        raise RunFailed(f"edge {name}: what became of run {run_id} is not known")
+    if status.sub_status != "completed":
+        words = [status.details, *(line for line in end if "rror" in line)]
+        ended = status.sub_status or status.status
+        raise RunFailed(f"the run of edge {name} has {ended}: {' '.join(words)}")
 
 
 @contextmanager

@@ -31,7 +31,8 @@ class Gathering:
         link_address: where this tier's link listens.
         out: the run folder at the cloud; "": runs/NAME-TIME.
         certs: the folder of this node's certificates; "": plain text.
-        upstream: where an edge finds the cloud's link; the app itself sets it, like all below.
+        upstream: where an edge finds the cloud's link, or, where there is none, the number of the
+            cloud's run; the app itself sets it, like all below.
         token: the secret of that link.
         node: the edge's name.
     """

@@ -13,11 +13,11 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from flwr.app import Context, RecordDict
@@ -28,6 +28,7 @@ from clients.device import Device
 from cloud.main import Held, train
 from cloud.plain import Plain
 from cloud.view import Harmless
+from deploy.flower.above import Above
 from deploy.flower.cloud import check_devices
 from deploy.flower.joining import Invitation, Node, state_folder
 from deploy.flower.relay import Relay, ask, place
@@ -50,8 +51,8 @@ from hierfl.link.grid import RUN_ID
 from hierfl.plan import resolve
 
 WHO = "query.who"
-IDLE_S = 600.0
-"""Seconds without a question after which an edge takes the run for dead."""
+LOOK_S = 1.0
+"""Seconds between two looks at whether the run goes on."""
 
 
 def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
@@ -80,7 +81,10 @@ def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
     node_ids = {name: node_id for name, (node_id, _) in found.items()}
     view = Harmless(Plain(config, folder, sys.stdout))
     with Tunnel(grid, node_ids, config.quorum.edges, config.to_yaml(), held.run, token) as tunnel:
-        train(config, folder, view, held, tunnel)
+        try:
+            train(config, folder, view, held, tunnel)
+        finally:
+            tunnel.goodbye()
 
 
 def edge(grid: Grid, own: Gathering, home: Path) -> None:
@@ -89,55 +93,62 @@ def edge(grid: Grid, own: Gathering, home: Path) -> None:
     Raises:
         HierflError: whatever a person can put right.
     """
-    token = secrets.token_hex(16)
-    found = _who(grid, Invitation(own.node, "", token, own.wait), own.devices, own.wait, "devices")
-    devices = {name: node_id for name, (node_id, _) in found.items()}
     with ExitStack() as stack:
-        serving = _Serving(grid, own.node, devices, home, stack)
+        serving = _Serving(grid, own, home, stack)
         stack.enter_context(Relay(place(own.token, own.node), serving.answer))
+        serving.gather()
         serving.wait()
 
 
 class _Serving:
-    """An edge's cluster, once the first question has said what federation it is part of."""
+    """An edge: its devices, and once the first question has said of what federation, its cluster.
 
-    def __init__(
-        self, grid: Grid, name: str, devices: Mapping[str, int], home: Path, stack: ExitStack
-    ) -> None:
+    The ServerApp's main thread gathers and waits; questions are answered in another one.
+    """
+
+    def __init__(self, grid: Grid, own: Gathering, home: Path, stack: ExitStack) -> None:
         self._grid = grid
-        self._name = name
-        self._devices = dict(devices)
+        self._own = own
         self._home = home
         self._stack = stack
+        self._above = Above(int(own.upstream))
+        self._devices: Future[dict[str, int]] = Future()
         self._child: Child | None = None
-        self._questions: SimpleQueue[bool] = SimpleQueue()
         self._over = threading.Event()
+
+    def gather(self) -> None:
+        """Find the devices; whoever has asked for them is told, or why they cannot be found.
+
+        Raises:
+            RunFailed: they are not all there.
+        """
+        own = self._own
+        try:
+            invitation = Invitation(own.node, "", secrets.token_hex(16), own.wait)
+            look = self._above.over
+            found = _who(self._grid, invitation, own.devices, own.wait, "devices", look)
+            self._devices.set_result({name: node_id for name, (node_id, _) in found.items()})
+        except BaseException as error:
+            self._devices.set_exception(error)
+            raise
 
     def wait(self) -> None:
         """Wait for the end of the run; a question may take as long as it takes.
 
         Raises:
-            RunFailed: if nothing is asked for long.
+            RunFailed: the cloud's run has ended without a goodbye.
         """
-        open_questions = 0
-        while not self._over.is_set():
-            try:
-                begins = self._questions.get(timeout=None if open_questions else IDLE_S)
-            except Empty:
-                raise RunFailed(f"the cloud has asked nothing for {IDLE_S:.0f} s") from None
-            open_questions += 1 if begins else -1
+        while not self._over.wait(LOOK_S) and not self._above.over():
+            pass
 
     def answer(self, data: bytes) -> bytes:
         """Answer who the devices are, or a frame."""
-        self._questions.put(True)
-        try:
+        with self._above.heard_of():
             return self._answer(data)
-        finally:
-            self._questions.put(False)
 
     def _answer(self, data: bytes) -> bytes:
         if not data:
-            return json.dumps(list(self._devices)).encode()
+            return json.dumps(list(self._devices.result())).encode()
         asked = pb.Tunnelled.FromString(data)
         if asked.over:
             self._over.set()
@@ -148,13 +159,14 @@ class _Serving:
 
     def _open(self, asked: pb.Tunnelled) -> Child:
         config = read_config(asked.config)
-        order = {name: self._devices[name] for name in config.tree()[self._name]}
+        name, devices = self._own.node, self._devices.result()
+        order = {device: devices[device] for device in config.tree()[name]}
         tunnel = Tunnel(self._grid, order, config.quorum.devices, asked.config, asked.run)
         self._stack.enter_context(tunnel)
-        checkpoints = Checkpoints(state_folder(self._home, config), self._name)
-        cluster = Cluster(self._name, tunnel, config, lambda news: None, checkpoints)
+        checkpoints = Checkpoints(state_folder(self._home, config), name)
+        cluster = Cluster(name, tunnel, config, lambda news: None, checkpoints)
         cluster.join(asked.run)
-        return _child(edge_app(cluster), self._name)
+        return _child(edge_app(cluster), name)
 
 
 def who(node: Node, invitation: Invitation, start: Any) -> dict[str, Any]:
@@ -206,16 +218,24 @@ def _child(app: Any, name: str) -> Child:
 
 
 def _who(
-    grid: Grid, invitation: Invitation, number: int, wait: float, what: str
+    grid: Grid,
+    invitation: Invitation,
+    number: int,
+    wait: float,
+    what: str,
+    look: Callable[[], object] = bool,
 ) -> dict[str, tuple[int, dict[str, Any]]]:
-    """Return the nodes of a SuperLink by name, in the names' order: node id, and what they say."""
-    gather(grid, number, wait, what)
+    """Return the nodes of a SuperLink by name, in the names' order: node id, and what they say.
+
+    `look` is called again and again meanwhile; what it raises ends the waiting.
+    """
+    gather(grid, number, wait, what, look)
     messages = [
         replace(invitation, registered=name).to_message(node_id, WHO)
         for node_id, name in nodes(grid).items()
     ]
     found: dict[str, tuple[int, dict[str, Any]]] = {}
-    for reply in ask_all(grid, messages, wait):
+    for reply in ask_all(grid, messages, wait, look):
         facts = json.loads(from_content(reply.content))
         if facts["name"] in found:
             raise RunFailed(f"two nodes are called {facts['name']}: no two may have one name")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -79,10 +79,14 @@ class Tunnel(TreeGrid):
         return self
 
     def __exit__(self, *error: object) -> None:
-        for name in self._node_ids:
-            self._outbox.put((name, self._with(name, over=True)))
+        self.abort("the run is over")  # if another thread waits for replies still
         self._over.set()
         self._thread.join(GOODBYE_S)
+
+    def goodbye(self) -> None:
+        """Tell the children that the run is over; the block's end waits until they have heard."""
+        for name in self._node_ids:
+            self._outbox.put((name, self._with(name, over=True)))
 
     def get_node_ids(self) -> list[int]:
         """Return all children's: who is there, only an answer tells."""
@@ -107,12 +111,15 @@ class Tunnel(TreeGrid):
 
     def _carry(self) -> None:
         try:
-            while not self._over.is_set() or not self._outbox.empty() or self._under_way:
+            while not self._over.is_set() or not self._outbox.empty() or self._goodbyes():
                 self._push(self._waiting())
                 self._pull()
                 time.sleep(EVERY_S)
         except Exception as error:  # the thread must not end in silence
             self.abort(f"Flower's SuperLink: {type(error).__name__}: {error}")
+
+    def _goodbyes(self) -> bool:
+        return any(what.over for _, what, _ in self._under_way.values())
 
     def _waiting(self) -> list[tuple[str, pb.Tunnelled, int]]:
         waiting = []
@@ -154,8 +161,10 @@ class Tunnel(TreeGrid):
                 self._inbox.put(Broken(name, f"it sent {error}"))
 
 
-def ask_all(grid: Grid, messages: Sequence[Message], timeout: float) -> list[Message]:
-    """Return the replies to all messages.
+def ask_all(
+    grid: Grid, messages: Sequence[Message], timeout: float, look: Callable[[], object]
+) -> list[Message]:
+    """Return the replies to all messages; `look` is called again and again meanwhile.
 
     Raises:
         RunFailed: one is an error, or does not come in time.
@@ -163,6 +172,7 @@ def ask_all(grid: Grid, messages: Sequence[Message], timeout: float) -> list[Mes
     deadline = time.monotonic() + timeout
     pending, replies = set(grid.push_messages(messages)), []
     while pending:
+        look()
         for reply in grid.pull_messages(list(pending)):
             pending.discard(reply.metadata.reply_to_message_id)
             if reply.has_error():

@@ -120,7 +120,7 @@ def up(
             [f"SuperLink {link.name}" for link in links]
             + [f"SuperNode {node.name}" for node in nodes],
         ):
-            _connections(home, links)
+            _connections(home, links, nodes)
             supervisor = Supervisor(
                 restart=True,
                 imports=IMPORTS,
@@ -209,11 +209,14 @@ def _started(pid: int) -> str | None:
     return None
 
 
-def _connections(home: Path, links: Sequence[SuperLink]) -> None:
-    """Write Flower's configuration: how to reach these SuperLinks."""
-    if links:
+def _connections(home: Path, links: Sequence[SuperLink], nodes: Sequence[SuperNode]) -> None:
+    """Write Flower's configuration: how to reach these SuperLinks, and an edge the cloud's."""
+    above = [SuperLink(CLOUD, node.superlink, node.certs) for node in nodes if node.role == "edge"]
+    known = {link.name: link for link in [*above, *links]}
+    if known:
         text = f"[superlink]\ndefault = {json.dumps(links[0].name)}\n\n"
-        (home / "config.toml").write_text(text + "\n".join(link.connection() for link in links))
+        text += "\n".join(link.connection() for link in known.values())
+        (home / "config.toml").write_text(text)
 
 
 def _greet(

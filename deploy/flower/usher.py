@@ -145,14 +145,19 @@ def nodes(grid: Grid) -> dict[int, str]:
     return {node.node_id: node.name for node in grid.get_nodes()}
 
 
-def gather(grid: Grid, number: int, timeout: float, what: str) -> int:
+def gather(
+    grid: Grid, number: int, timeout: float, what: str, look: Callable[[], object] = bool
+) -> int:
     """Wait until so many nodes are there; return how many are.
+
+    `look` is called again and again meanwhile; what it raises ends the waiting.
 
     Raises:
         RunFailed: after `timeout` seconds.
     """
     deadline, pause = time.monotonic() + timeout, threading.Event()
     while (here := len(nodes(grid))) < number:
+        look()
         if time.monotonic() > deadline:
             raise RunFailed(
                 f"{here} of {number} {what} are attached to this SuperLink after {timeout:g} s",

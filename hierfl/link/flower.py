@@ -25,7 +25,7 @@ from flwr.proto.message_pb2 import Message as MessageProto
 from flwr.proto.recorddict_pb2 import ConfigRecordValue as ValueProto
 from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 from flwr.supercore.exit import add_exit_handler
-from flwr.supercore.run import Run
+from flwr.supercore.run import Run, RunStatus
 from flwr.supercore.task_identity import TaskIdentity
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "message_to_bytes",
     "on_engine_exit",
     "parse_config_args",
+    "run_status",
     "stamp",
     "validate_config",
 ]
@@ -62,6 +63,36 @@ def on_engine_exit(handler: Callable[[], None]) -> None:
     It does so before anything else, and then gives the process a few seconds.
     """
     add_exit_handler(handler, run_before_force_exit=True)
+
+
+def run_status(superlink: str, run_id: int) -> Callable[[], RunStatus | None]:
+    """Return a function that asks a SuperLink what has become of one of its runs.
+
+    It returns None where that cannot be known: nobody answers, or not to us.
+
+    Args:
+        superlink: the name of a connection in Flower's configuration on this machine.
+        run_id: the run's number.
+    """
+    from flwr.cli.flower_config import read_superlink_connection  # what few processes need
+    from flwr.cli.utils import init_http_client_from_connection
+    from flwr.common.serde import run_from_proto
+    from flwr.proto.control_pb2 import ListRunsRequest
+
+    request = ListRunsRequest(run_id=run_id)
+    client = None
+
+    def ask() -> RunStatus | None:
+        nonlocal client
+        try:
+            if client is None:
+                client = init_http_client_from_connection(read_superlink_connection(superlink))
+            (run,) = client.ListRuns(request).run_dict.values()
+            return run_from_proto(run).status
+        except Exception:  # Flower raises many kinds, some of them made for its command line
+            return None
+
+    return ask
 
 
 def stamp(message: Message, message_id: str) -> None:

@@ -127,3 +127,16 @@ def seen(process: subprocess.Popen[str], text: str) -> str:
         if text in line:
             return line
     raise AssertionError(f"no line has {text!r}:\n{''.join(lines[-40:])}")
+
+
+def ancestors(pid: int) -> list[int]:
+    """Return a process's parents, up to the first; up to the last one that is still there."""
+    found: list[int] = []
+    while pid > 1:
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            break
+        pid = int(status.split("PPid:")[1].split()[0])
+        found.append(pid)
+    return found

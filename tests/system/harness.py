@@ -7,7 +7,9 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,14 @@ def nodes(out: Path) -> dict[int, str]:
             if str(out / "config.yaml") in text:
                 found[int(entry.name)] = text
     return found
+
+
+def wait_until(so: Callable[[], object], limit: float = LIMIT_S) -> None:
+    """Wait until something is so; looked at twice a second, where nothing can be waited on."""
+    end, pause = time.monotonic() + limit, threading.Event()
+    while not so():
+        assert time.monotonic() < end, f"not so within {limit:g} s"
+        pause.wait(0.5)
 
 
 def wait_gone(pids: Sequence[int], limit: float = LIMIT_S) -> None:

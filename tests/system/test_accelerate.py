@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,7 +18,15 @@ from typing import Any
 import pytest
 
 from tests.system.flower_apps import OLDER, PROBE, STUCK, write_app
-from tests.system.harness import ENVIRONMENT, LIMIT_S, hierfl, line_with, started, wait_gone
+from tests.system.harness import (
+    ENVIRONMENT,
+    LIMIT_S,
+    hierfl,
+    line_with,
+    started,
+    wait_gone,
+    wait_until,
+)
 
 pytestmark = pytest.mark.system
 
@@ -108,10 +115,7 @@ def test_a_dead_node_ends_the_run_and_is_named(tmp_path: Path) -> None:
             pid for pid in below if b'"node-1"' in Path(f"/proc/{pid}/cmdline").read_bytes()
         ]
         (log,) = tmp_path.glob("runs/*/logs/node-1.log")
-        limit, pause = time.monotonic() + LIMIT_S, threading.Event()
-        while "attached to" not in log.read_text():
-            assert time.monotonic() < limit
-            pause.wait(0.05)
+        wait_until(lambda: "attached to" in log.read_text())
         os.kill(victim, signal.SIGKILL)
         _, said = launcher.communicate(timeout=LIMIT_S)
         assert launcher.returncode == 1

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 from contextlib import ExitStack
@@ -14,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from deploy.ports import Ports
-from tests.system.engine import LIMIT_S, NODES, TINY, Engine, engine, seen
-from tests.system.harness import hierfl, line_with, metrics, started, summary
+from tests.system.engine import LIMIT_S, NODES, TINY, Engine, ancestors, engine, seen
+from tests.system.harness import hierfl, line_with, metrics, started, summary, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+ENDLESS = TINY | {"algorithm.rounds": 1_000_000, "algorithm.schedule": "constant"}
 
 
 @pytest.fixture(scope="module")
@@ -50,23 +53,56 @@ def test_one_flwr_run_trains_the_whole_tree_over_tls(direct: str, tmp_path: Path
 @pytest.mark.slow
 def test_a_device_that_crashes_rejoins_and_a_stopped_run_ends_everywhere(tmp_path: Path) -> None:
     """A killed ClientApp and a restarted SuperNode are sent for again; `flwr stop` reaches all."""
-    endless = TINY | {"algorithm.rounds": 1_000_000, "algorithm.schedule": "constant"}
     out = tmp_path / "run"
-    with engine(tmp_path / "home") as here, here.run(**endless, out=str(out)) as run:
-        number = re.search(r"started run (\d+)", seen(run, "started run"))
-        assert number is not None
+    with engine(tmp_path / "home") as here, here.run(**ENDLESS, out=str(out)) as run:
+        number = number_of(run)
         seen(run, "round       2/")
         drain = threading.Thread(target=run.stdout.read, daemon=True)  # type: ignore[union-attr]
         drain.start()
         for what in ("flwr-clientapp", "flower-supernode"):
             kill(here, what, "east-1")
             before = len(metrics(out))
-            wait_for(lambda before=before: len(metrics(out)) > before + 2)
-        here.flwr("stop", number[1], "cloud")
-        stopped = time.monotonic()
-        wait_for(lambda: not [c for c in here.processes().values() if "flwr-clientapp" in c])
-        assert time.monotonic() - stopped < 30
-        wait_for(lambda: "running" not in here.status("east") + here.status("west"))
+            wait_until(lambda before=before: len(metrics(out)) > before + 2, LIMIT_S)
+        stop(here, number)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_stopped_run_ends_everywhere_without_links_too(tmp_path: Path) -> None:
+    """Stopped while the edges are at work on a round."""
+    slow = ENDLESS | {"algorithm.edge_steps": 30, "link": "flower", "out": str(tmp_path / "run")}
+    with engine(tmp_path / "home") as here, here.run(**slow) as run:
+        number = number_of(run)
+        seen(run, "link = flower: ")
+        drain = threading.Thread(target=run.stdout.read, daemon=True)  # type: ignore[union-attr]
+        drain.start()
+        log = here.home / "logs" / "supernode-east-0.log"
+        wait_until(lambda: log.read_text().count("Sent successfully") > 3, LIMIT_S)
+        stop(here, number)
+
+
+def number_of(run: subprocess.Popen[str]) -> str:
+    """Return the number of a run that has just been started."""
+    found = re.search(r"started run (\d+)", seen(run, "started run"))
+    assert found is not None
+    return found[1]
+
+
+def stop(here: Engine, number: str) -> None:
+    """Stop the cloud's run, and see that nothing of it is left anywhere soon."""
+    here.flwr("stop", number, "cloud")
+    stopped = time.monotonic()
+    wait_until(lambda: not at_work(here))
+    took = time.monotonic() - stopped
+    assert took < 30, f"{took:.1f} s"
+    for superlink in ("cloud", "east", "west"):
+        assert "running" not in here.status(superlink)
+
+
+def at_work(here: Engine) -> list[str]:
+    """Return the processes that run apps."""
+    apps = ("flwr-clientapp", "flwr-serverapp", "flwr run")
+    return [c for c in here.processes().values() if any(app in c for app in apps)]
 
 
 def kill(here: Engine, program: str, name: str) -> None:
@@ -83,25 +119,6 @@ def kill(here: Engine, program: str, name: str) -> None:
     raise AssertionError(f"{name} runs no ClientApp")
 
 
-def ancestors(pid: int) -> list[int]:
-    """Return a process's parents, up to the first."""
-    found = []
-    while pid > 1:
-        status = Path(f"/proc/{pid}/status").read_text()
-        pid = int(status.split("PPid:")[1].split()[0])
-        found.append(pid)
-    return found
-
-
-def wait_for(what: object) -> None:
-    """Wait until something is so; looked at twice a second."""
-    assert callable(what)
-    limit, pause = time.monotonic() + LIMIT_S, threading.Event()
-    while not what():
-        assert time.monotonic() < limit
-        pause.wait(0.5)
-
-
 @pytest.mark.slow
 def test_what_is_missing_is_named_at_the_cloud(tmp_path: Path) -> None:
     with engine(tmp_path / "home") as here:
@@ -111,7 +128,7 @@ def test_what_is_missing_is_named_at_the_cloud(tmp_path: Path) -> None:
             seen(run, "algorithm.lr: ")
         with here.run(**TINY | {"data.dataset": "tests.system.tiny:gone"}) as run:
             seen(run, "has no attribute 'gone'")
-        wait_for(lambda: not [c for c in here.processes().values() if "flwr-clientapp" in c])
+        wait_until(lambda: not at_work(here))
 
 
 @pytest.mark.slow
@@ -123,7 +140,7 @@ def test_two_nodes_of_one_name_are_refused(tmp_path: Path) -> None:
         more = ["up", "device", "--name", "east-0", "--edge", east[1], "--home",
                 str(tmp_path / "more")]  # fmt: skip
         with started(*more):
-            wait_for(lambda: len(json.loads(
+            wait_until(lambda: len(json.loads(
                 here.flwr("supernode", "list", "east", "--format", "json"))["nodes"]) == 3
             )  # fmt: skip
             with here.run(**TINY, wait=150.0) as run:
@@ -144,7 +161,7 @@ def test_without_a_port_of_our_own_the_bits_are_the_same(tmp_path: Path) -> None
             seen(run, "link = flower: each of about 11 messages")
             seen(run, "model " + summary(memory)["model_sha256"])
             run.wait(LIMIT_S)
-        wait_for(lambda: "running" not in here.status("east") + here.status("west"))
+        wait_until(lambda: "running" not in here.status("east") + here.status("west"))
 
 
 @pytest.mark.slow

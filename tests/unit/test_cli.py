@@ -8,9 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -27,31 +25,6 @@ TINY = [
     *("--set", "runtime=memory", "--set", "data.dataset=digits", "--set", "model=mlp"),
     *("--set", "algorithm.rounds=2", "--set", "algorithm.edge_steps=3"),
 ]
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def hierfl(capsys, monkeypatch, tmp_path) -> Run:
-    """The command line within this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    terminate = signal.getsignal(signal.SIGTERM)
-
-    def run(*arguments: object) -> Result:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return Result(int(end.value.code or 0), out, err)
-
-    yield run
-    signal.signal(signal.SIGTERM, terminate)
 
 
 def command(*arguments: object) -> list[str]:

@@ -1,13 +1,8 @@
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-
-from hierfl.cli import main
 
 TREE = """
 model: mlp
@@ -15,33 +10,6 @@ data: {dataset: "tests.system.tiny:load"}
 algorithm: {edge_steps: 3, rounds: 2}
 edges: [{name: east, devices: 2}, {name: west, devices: 1}]
 """
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def hierfl(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Run]:
-    """The command line within this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    terminate = signal.getsignal(signal.SIGTERM)
-
-    def run(*arguments: object) -> Result:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return Result(int(end.value.code or 0), out, err)
-
-    yield run
-    signal.signal(signal.SIGTERM, terminate)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from deploy.experiments.assign import survey
 from deploy.experiments.matching import Devices, Places, divergence, match, outvoted
 from hierfl.config import load_config
 from hierfl.learning.setup import load_data, share_out
-from tests.unit.experiments.conftest import Run
+from tests.unit.conftest import Run
 
 INTER = """
 model: mlp

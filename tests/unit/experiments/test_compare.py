@@ -12,7 +12,7 @@ import pytest
 from deploy.experiments.compare import plan, table
 from deploy.experiments.picture import curves
 from deploy.experiments.trials import folder_name
-from tests.unit.experiments.conftest import Run
+from tests.unit.conftest import Run
 
 BOTH = "hier-signsgd,hier-sgd"
 

@@ -15,7 +15,7 @@ from deploy.experiments.tune import ladder, points
 from hierfl.learning.flat import FlatModel
 from hierfl.learning.split import Split
 from hierfl.learning.trainer import Evaluation, evaluate
-from tests.unit.experiments.conftest import Run
+from tests.unit.conftest import Run
 
 
 @given(st.integers(1, 200), st.integers(1, 500))
