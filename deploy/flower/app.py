@@ -1,4 +1,8 @@
-"""The Flower app: `deploy.flower.app:server` and `deploy.flower.app:client` in a pyproject.toml."""
+"""The Flower app: `deploy.flower.app:server` and `deploy.flower.app:client` in a pyproject.toml.
+
+Whatever may be missing on a node, or be of another version there, is imported where it is used:
+then the node can say so.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ import logging
 import os
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +20,6 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from deploy.flower.joining import Invitation, Node
-from deploy.flower.settings import gathering
-from deploy.flower.tunnel import from_content, to_content
 from hierfl.errors import ConfigError, HierflError, render
 
 server = ServerApp()
@@ -30,25 +32,27 @@ FAILED = 3
 @server.main()
 def main(grid: Grid, context: Context) -> None:
     """Be the cloud, or, where an edge has submitted the app to its own SuperLink, the edge."""
-    _log()
-    own = gathering(context.run_config)
-    match own.link, own.tier:
-        case "stream", "cloud":
-            from deploy.flower.cloud import cloud
+    with _said():
+        from deploy.flower.settings import gathering
 
-            cloud(grid, own, context.run_config)
-        case "stream", _:
-            from deploy.flower.edge import edge
+        own = gathering(context.run_config)
+        match own.link, own.tier:
+            case "stream", "cloud":
+                from deploy.flower.cloud import cloud
 
-            edge(grid, own, home())
-        case _, "cloud":
-            from deploy.flower import slowly
+                cloud(grid, own, context.run_config)
+            case "stream", _:
+                from deploy.flower.edge import edge
 
-            slowly.cloud(grid, own, context.run_config)
-        case _:
-            from deploy.flower import slowly
+                edge(grid, own, home())
+            case _, "cloud":
+                from deploy.flower import slowly
 
-            slowly.edge(grid, own, home())
+                slowly.cloud(grid, own, context.run_config)
+            case _:
+                from deploy.flower import slowly
+
+                slowly.edge(grid, own, home())
 
 
 @client.query("join")
@@ -56,6 +60,8 @@ def join(message: Message, context: Context) -> Message:
     """Be the edge, or the device, that the SuperNode's node config says, until the run is over."""
 
     def do() -> bytes:
+        from deploy.flower.joining import Invitation, Node
+
         invitation = Invitation.from_message(message)
         node = Node.of(context, invitation.registered)
         if "superlink" in node.config:
@@ -77,6 +83,7 @@ def who(message: Message, context: Context) -> Message:
 
     def do() -> bytes:
         from deploy.flower import edge, slowly
+        from deploy.flower.joining import Invitation, Node
 
         run_id = str(message.metadata.run_id)  # there is no link: the run itself is followed
         invitation = replace(Invitation.from_message(message), address=run_id)
@@ -93,6 +100,7 @@ def frame(message: Message, context: Context) -> Message:
 
     def do() -> bytes:
         from deploy.flower import slowly
+        from deploy.flower.tunnel import from_content
 
         return slowly.frame(context, from_content(message.content), home())
 
@@ -101,16 +109,29 @@ def frame(message: Message, context: Context) -> Message:
 
 def _reply(message: Message, do: Callable[[], bytes]) -> Message:
     """Return the reply; what a person can put right is one line, here and at the parent."""
-    said: HierflError
+    try:
+        with _said():
+            from deploy.flower.tunnel import to_content
+
+            return Message(to_content(do()), reply_to=message)
+    except HierflError as error:
+        return Message(Error(FAILED, str(error)), reply_to=message)
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """Say on one screen what a person can put right, a missing package too, and raise it again."""
     _log()
     try:
-        return Message(to_content(do()), reply_to=message)
-    except HierflError as error:
-        said = error
-    except ImportError as error:
-        said = ConfigError("", f"a package is missing on this node: {error}", "Install hierfl's.")
-    print(render(said), file=sys.stderr, flush=True)
-    return Message(Error(FAILED, f"{said}"), reply_to=message)
+        yield
+    except (HierflError, ImportError) as error:
+        told = error if isinstance(error, HierflError) else _missing(error)
+        print(render(told), file=sys.stderr, flush=True)
+        raise told from None
+
+
+def _missing(error: ImportError) -> ConfigError:
+    return ConfigError("", f"a package is missing on this node: {error}", "Install hierfl's.")
 
 
 def home() -> Path:

@@ -12,11 +12,10 @@ import json
 import secrets
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +31,13 @@ from deploy.flower.above import Above
 from deploy.flower.cloud import check_devices
 from deploy.flower.joining import Invitation, Node, state_folder
 from deploy.flower.relay import Relay, ask, place
+from deploy.flower.rollcall import Found, call
 from deploy.flower.settings import Gathering, Value, topology
-from deploy.flower.tunnel import Tunnel, ask_all, from_content
-from deploy.flower.usher import gather, nodes
+from deploy.flower.tunnel import Tunnel
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.checkpoint import Checkpoints
 from hierfl.config import CLOUD, Config, read_config
-from hierfl.errors import RunFailed
 from hierfl.folder import claim
 from hierfl.learning.setup import load_data, make_trainer
 from hierfl.learning.threads import one_thread
@@ -50,7 +48,6 @@ from hierfl.link.flower import assume_identity
 from hierfl.link.grid import RUN_ID
 from hierfl.plan import resolve
 
-WHO = "query.who"
 LOOK_S = 1.0
 """Seconds between two looks at whether the run goes on."""
 
@@ -61,30 +58,34 @@ def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
     Raises:
         HierflError: whatever a person can put right.
     """
-    token, begin = secrets.token_hex(16), time.monotonic()
-    found = _who(grid, Invitation(CLOUD, "", token, own.wait), own.edges, own.wait, "edges")
-    seconds = time.monotonic() - begin
-    there = {name: facts["devices"] for name, (_, facts) in found.items()}
+    token = secrets.token_hex(16)
+    found = call(grid, Invitation(CLOUD, "", token, own.wait), own.edges, "edges")
+    there = {name: facts["devices"] for name, facts in found.facts.items()}
     check_devices(own, there)
     edges = [{"name": name, "devices": devices} for name, devices in there.items()]
     config = resolve(topology(run_config, {"edges": edges}))
     folder = claim(config, Path(own.out) if own.out else None)
     one_thread()
     held = Held.of(config, folder)
-    settings = config.algorithm
-    messages = settings.rounds * (settings.edge_steps + 3) + 1
-    print(
-        f"link = flower: each of about {messages} messages, one after the other, takes seconds "
-        f"(asking who is there took {seconds:.0f} s); link = stream takes milliseconds",
-        flush=True,
-    )
-    node_ids = {name: node_id for name, (node_id, _) in found.items()}
+    print(_warning(config, max(facts["seconds"] for facts in found.facts.values())), flush=True)
     view = Harmless(Plain(config, folder, sys.stdout))
-    with Tunnel(grid, node_ids, config.quorum.edges, config.to_yaml(), held.run, token) as tunnel:
+    quorum, text = config.quorum.edges, config.to_yaml()
+    with Tunnel(grid, found.node_ids, quorum, text, held.run, token) as tunnel:
         try:
             train(config, folder, view, held, tunnel)
         finally:
             tunnel.goodbye()
+
+
+def _warning(config: Config, seconds: float) -> str:
+    """Return how long a run will take where a message took so many seconds that asked nothing."""
+    settings = config.algorithm
+    messages = settings.rounds * (settings.edge_steps + 3) + 1
+    total = timedelta(seconds=round(messages * seconds))
+    return (
+        f"link = flower: a message takes {seconds:.1f} s here at least, and this run sends about "
+        f"{messages}, one after the other: {total} or more; link = stream takes milliseconds each"
+    )
 
 
 def edge(grid: Grid, own: Gathering, home: Path) -> None:
@@ -112,7 +113,7 @@ class _Serving:
         self._home = home
         self._stack = stack
         self._above = Above(int(own.upstream))
-        self._devices: Future[dict[str, int]] = Future()
+        self._found: Future[Found] = Future()
         self._child: Child | None = None
         self._over = threading.Event()
 
@@ -123,13 +124,12 @@ class _Serving:
             RunFailed: they are not all there.
         """
         own = self._own
+        invitation = Invitation(own.node, "", secrets.token_hex(16), own.wait)
         try:
-            invitation = Invitation(own.node, "", secrets.token_hex(16), own.wait)
-            look = self._above.over
-            found = _who(self._grid, invitation, own.devices, own.wait, "devices", look)
-            self._devices.set_result({name: node_id for name, (node_id, _) in found.items()})
+            found = call(self._grid, invitation, own.devices, "devices", self._above.over)
+            self._found.set_result(found)
         except BaseException as error:
-            self._devices.set_exception(error)
+            self._found.set_exception(error)
             raise
 
     def wait(self) -> None:
@@ -148,7 +148,8 @@ class _Serving:
 
     def _answer(self, data: bytes) -> bytes:
         if not data:
-            return json.dumps(list(self._devices.result())).encode()
+            found = self._found.result()
+            return json.dumps({"devices": [*found.node_ids], "seconds": found.seconds}).encode()
         asked = pb.Tunnelled.FromString(data)
         if asked.over:
             self._over.set()
@@ -159,7 +160,7 @@ class _Serving:
 
     def _open(self, asked: pb.Tunnelled) -> Child:
         config = read_config(asked.config)
-        name, devices = self._own.node, self._devices.result()
+        name, devices = self._own.node, self._found.result().node_ids
         order = {device: devices[device] for device in config.tree()[name]}
         tunnel = Tunnel(self._grid, order, config.quorum.devices, asked.config, asked.run)
         self._stack.enter_context(tunnel)
@@ -180,8 +181,8 @@ def who(node: Node, invitation: Invitation, start: Any) -> dict[str, Any]:
     if "superlink" not in node.config:
         return {"name": node.name}
     start(node, invitation)
-    devices = ask(place(invitation.token, node.name), b"", invitation.wait)
-    return {"name": node.name, "devices": json.loads(devices)}
+    facts = ask(place(invitation.token, node.name), b"", invitation.wait)
+    return {"name": node.name, **json.loads(facts)}
 
 
 def frame(context: Context, data: bytes, home: Path) -> bytes:
@@ -215,29 +216,3 @@ def device_frame(node: Node, asked: pb.Tunnelled, home: Path) -> bytes:
 def _child(app: Any, name: str) -> Child:
     assume_identity(RUN_ID)
     return Child(app, Context(RUN_ID, 0, {"name": name}, RecordDict(), {}))
-
-
-def _who(
-    grid: Grid,
-    invitation: Invitation,
-    number: int,
-    wait: float,
-    what: str,
-    look: Callable[[], object] = bool,
-) -> dict[str, tuple[int, dict[str, Any]]]:
-    """Return the nodes of a SuperLink by name, in the names' order: node id, and what they say.
-
-    `look` is called again and again meanwhile; what it raises ends the waiting.
-    """
-    gather(grid, number, wait, what, look)
-    messages = [
-        replace(invitation, registered=name).to_message(node_id, WHO)
-        for node_id, name in nodes(grid).items()
-    ]
-    found: dict[str, tuple[int, dict[str, Any]]] = {}
-    for reply in ask_all(grid, messages, wait, look):
-        facts = json.loads(from_content(reply.content))
-        if facts["name"] in found:
-            raise RunFailed(f"two nodes are called {facts['name']}: no two may have one name")
-        found[facts["name"]] = reply.metadata.src_node_id, facts
-    return dict(sorted(found.items()))

@@ -9,13 +9,16 @@ import signal
 import subprocess
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deploy.ports import Ports
-from tests.system.engine import LIMIT_S, NODES, TINY, Engine, ancestors, engine, seen
+from hierfl.config import load_config
+from tests.system.engine import LIMIT_S, NODES, PROGRAMS, TINY, Engine, ancestors, engine, seen
 from tests.system.harness import hierfl, line_with, metrics, started, summary, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -124,6 +127,7 @@ def test_what_is_missing_is_named_at_the_cloud(tmp_path: Path) -> None:
     with engine(tmp_path / "home") as here:
         with here.run(**TINY | {"devices": 4}, wait=60.0, out=str(tmp_path / "a")) as run:
             seen(run, "3 of 4 devices are there: east 2, west 1")
+            seen(run, "or ask for fewer with the run config's `devices`")
         with here.run(**TINY | {"algorithm.lr": -1.0}, out=str(tmp_path / "b")) as run:
             seen(run, "algorithm.lr: ")
         with here.run(**TINY | {"data.dataset": "tests.system.tiny:gone"}) as run:
@@ -158,7 +162,12 @@ def test_without_a_port_of_our_own_the_bits_are_the_same(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     with engine(tmp_path / "home") as here:
         with here.run(**short, link="flower", out=str(tmp_path / "run")) as run:
-            seen(run, "link = flower: each of about 11 messages")
+            warning = seen(run, "link = flower: ")
+            figures = re.search(r"takes (\S+) s .* about 11, .*: (\d+):(\d\d):(\d\d) ", warning)
+            assert figures is not None, warning
+            each, *clock = map(float, figures.groups())
+            assert each > 1
+            assert np.dot(clock, [3600, 60, 1]) == pytest.approx(11 * each, abs=2)
             seen(run, "model " + summary(memory)["model_sha256"])
             run.wait(LIMIT_S)
         wait_until(lambda: "running" not in here.status("east") + here.status("west"))
@@ -166,29 +175,56 @@ def test_without_a_port_of_our_own_the_bits_are_the_same(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_tree_of_machines_that_are_brought_up_one_by_one(tmp_path: Path) -> None:
-    """The commands for three machines, on one; the SuperNodes are known by registered keys."""
+    """The commands for four machines, on one; the SuperNodes are known by registered keys.
+
+    One of them is started by hand, without a name: it has the one under which it is registered.
+    """
     certs, topology = tmp_path / "certs", tmp_path / "tree.yaml"
-    topology.write_text("edges:\n- {name: east, devices: 1}\n")
+    topology.write_text("edges:\n- {name: east, devices: 2}\n")
     assert hierfl("certs", str(topology), "--out", str(certs)).returncode == 0
     with Ports() as ports:
-        cloud, east = (ports.fix("", "127.0.0.1:0") for _ in range(2))
+        cloud, east, here = (ports.fix("", "127.0.0.1:0") for _ in range(3))
         secure = ["--certs", str(certs), "--home"]
         machines = {
             "cloud": ["cloud", "--address", cloud],
-            "east": ["edge", "--name", "east", "--cloud", cloud, "--address", east],
+            "east": ["edge", "--name", "east", "--cloud", cloud, "--address", east,
+                     "--devices", "2"],
             "east-0": ["device", "--name", "east-0", "--edge", east],
-        }
+        }  # fmt: skip
         with ExitStack() as stack:
             for name, arguments in machines.items():
                 up = stack.enter_context(started("up", *arguments, *secure, str(tmp_path / name)))
                 line_with(up, "up: ")
-            here = Engine(tmp_path / "cloud", None)
-            with here.run(
-                **TINY | {"edges": 1, "devices": 1}, certs=str(certs), out=str(tmp_path / "run")
+            by_hand = stack.enter_context(supernode(east, here, certs, "east-1", tmp_path / "hand"))
+            engine = Engine(tmp_path / "cloud", None)
+            with engine.run(
+                **TINY | {"edges": 1, "devices": 2}, certs=str(certs), out=str(tmp_path / "run")
             ) as run:
                 seen(run, "model ")
                 run.wait(LIMIT_S)
+            by_hand.terminate()
+            assert by_hand.wait(LIMIT_S) == 0
             for name in machines:
                 done = hierfl("down", "--home", str(tmp_path / name))
                 assert done.returncode == 0, done.stderr
-    assert summary(tmp_path / "run")["devices"] == 1
+    assert summary(tmp_path / "run")["devices"] == 2
+    edges = load_config(tmp_path / "run" / "config.yaml").tree()
+    assert edges == {"east": ("east-0", "east-1")}
+
+
+@contextmanager
+def supernode(
+    superlink: str, address: str, certs: Path, key: str, home: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a SuperNode with Flower's own command; its node config has no name."""
+    process = subprocess.Popen(
+        [PROGRAMS / "flower-supernode", "--superlink", superlink, "--port", address.split(":")[1],
+         "--root-certificates", certs / "ca.crt", "--auth-supernode-private-key",
+         certs / f"{key}.ssh", "--node-config", f'certs="{certs}"'],
+        env=Engine(home, None).environment, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()

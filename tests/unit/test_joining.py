@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,17 @@ def test_a_missing_package_is_one_line_at_the_parent(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("deploy.flower.device.device", missing)
     assert reply_to(context()) == "a package is missing on this node: No module named 'torch'"
+
+
+def test_another_flower_on_a_node_is_one_line_at_the_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [*sys.modules]:
+        if name.startswith(("deploy.flower.", "hierfl.link")) and sys.modules[name] is not app:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.43.0")
+    said = "Flower 1.43.0 is installed, and hierfl needs flwr>=1.41,<1.43"
+    assert reply_to(context()) == said
 
 
 def test_an_edge_whose_superlink_has_no_connection_says_so(
