@@ -19,6 +19,15 @@ results = ""
 step.size = 0.5
 """
 
+EMPTY = """
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+
+client = ClientApp()
+server = ServerApp()
+"""
+"""Nothing is in it."""
+
 PROBE = """
 import json, os
 from pathlib import Path

@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deploy.flower.machine import SuperLink
 from deploy.ports import Ports
 from hierfl.config import load_config
 from tests.system.engine import LIMIT_S, NODES, PROGRAMS, TINY, Engine, ancestors, engine, seen
+from tests.system.flower_apps import EMPTY, write_app
 from tests.system.harness import hierfl, line_with, metrics, started, summary, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -133,6 +135,25 @@ def test_what_is_missing_is_named_at_the_cloud(tmp_path: Path) -> None:
         with here.run(**TINY | {"data.dataset": "tests.system.tiny:gone"}) as run:
             seen(run, "has no attribute 'gone'")
         wait_until(lambda: not at_work(here))
+
+
+@pytest.mark.slow
+def test_a_bundle_over_flowers_limit_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    """The limit is Flower's, and so are the words; no SuperLink need be there."""
+    app = write_app(tmp_path / "app", EMPTY)
+    (app / "weights.json").write_text(os.urandom(11_000_000).hex())
+    home = tmp_path / "home"
+    home.mkdir()
+    link = SuperLink("cloud", "127.0.0.1:1", None)
+    (home / "config.toml").write_text(link.connection())
+    done = subprocess.run(
+        [PROGRAMS / "flwr", "run", str(app), "cloud"], capture_output=True, text=True,
+        timeout=LIMIT_S, env=Engine(home, None).environment, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "Traceback" not in said and len(said.splitlines()) < 10
+    for word in ("FAB size exceeds", "10,485,760 bytes", "fab-exclude"):
+        assert word in said
 
 
 @pytest.mark.slow
