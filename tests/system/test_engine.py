@@ -223,6 +223,8 @@ def test_a_tree_of_machines_that_are_brought_up_one_by_one(tmp_path: Path) -> No
             ) as run:
                 seen(run, "model ")
                 run.wait(LIMIT_S)
+            at_the_edge = Engine(tmp_path / "east", None)  # which knows the way to the cloud's
+            assert at_the_edge.status("cloud") == ["finished:completed"]
             by_hand.terminate()
             assert by_hand.wait(LIMIT_S) == 0
             for name in machines:

@@ -3,54 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 import pytest
-from flwr.app import Context, RecordDict
-from flwr.proto.node_pb2 import NodeInfo
 
-from deploy.flower import above, app
+from deploy.flower import above
 from deploy.flower.above import Above
 from deploy.flower.joining import Invitation
 from deploy.flower.rollcall import call
 from hierfl.errors import RunFailed
-from hierfl.link.child import Child
 from hierfl.link.flower import RunStatus, run_status
-from hierfl.link.memory import MemoryGrid
+from tests.unit.local_superlink import LocalSuperLink
 
 INVITATION = Invitation("east", "", "token", 0.0)
 
 
-class SuperLink(MemoryGrid):
-    """Nodes that answer at once; one is registered under the name it is given here.
-
-    Args:
-        registered: that name, and the one in the node config, "" for none, of each node.
-    """
-
-    def __init__(self, *registered: tuple[str, str]) -> None:
-        self._registered = [name for name, _ in registered]
-        children = {
-            f"node-{number}": Child(
-                app.client, Context(1, number, {"name": own} if own else {}, RecordDict(), {})
-            )
-            for number, (_, own) in enumerate(registered, start=1)
-        }
-        super().__init__(children)
-
-    def get_nodes(self) -> Iterable[NodeInfo]:
-        for node_id in self.get_node_ids():
-            yield NodeInfo(node_id=node_id, name=self._registered[node_id - 1])
+def nodes(*names: tuple[str, str]) -> LocalSuperLink:
+    """Nodes with these registered names, and these in their node configs; "": none."""
+    return LocalSuperLink(*((name, {"name": own} if own else {}) for name, own in names))
 
 
 def test_nodes_are_known_by_the_name_that_they_say_or_are_registered_under() -> None:
-    found = call(SuperLink(("", "b"), ("c", ""), ("z", "a")), INVITATION, 3, "devices")
+    found = call(nodes(("", "b"), ("c", ""), ("z", "a")), INVITATION, 3, "devices")
     assert found.node_ids == {"a": 3, "b": 1, "c": 2}
     assert found.facts["c"] == {"name": "c"} and found.seconds >= 0
 
 
 @pytest.mark.parametrize(
-    ("nodes", "words"),
+    ("names", "words"),
     [
         ([("", "a"), ("a", "")], "two nodes are called a"),
         ([("", "a"), ("", "")], "the SuperNode 2 has no name"),
@@ -58,9 +37,9 @@ def test_nodes_are_known_by_the_name_that_they_say_or_are_registered_under() -> 
     ],
     ids=["twice", "nameless", "few"],
 )
-def test_who_cannot_be_told_apart_is_refused(nodes: list[tuple[str, str]], words: str) -> None:
+def test_who_cannot_be_told_apart_is_refused(names: list[tuple[str, str]], words: str) -> None:
     with pytest.raises(RunFailed, match=re.escape(words)):
-        call(SuperLink(*nodes), INVITATION, 2, "devices")
+        call(nodes(*names), INVITATION, 2, "devices")
 
 
 def test_what_the_look_raises_ends_the_waiting() -> None:
@@ -68,7 +47,7 @@ def test_what_the_look_raises_ends_the_waiting() -> None:
         raise RunFailed("it is over")
 
     with pytest.raises(RunFailed, match="it is over"):
-        call(SuperLink(), INVITATION, 1, "devices", look)
+        call(nodes(), INVITATION, 1, "devices", look)
 
 
 def follow(monkeypatch: pytest.MonkeyPatch, *known: str) -> Above:
