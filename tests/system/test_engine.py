@@ -75,8 +75,8 @@ def test_a_device_that_crashes_rejoins_and_a_stopped_run_ends_everywhere(tmp_pat
 @pytest.mark.timeout(600)
 def test_a_stopped_run_ends_everywhere_without_links_too(tmp_path: Path) -> None:
     """Stopped while the edges are at work on a round."""
-    slow = ENDLESS | {"algorithm.edge_steps": 30, "link": "flower", "out": str(tmp_path / "run")}
-    with engine(tmp_path / "home") as here, here.run(**slow) as run:
+    slow = ENDLESS | {"algorithm.edge_steps": 30, "link": "flower", "wait": 300.0}
+    with engine(tmp_path / "home") as here, here.run(**slow, out=str(tmp_path / "run")) as run:
         number = number_of(run)
         seen(run, "link = flower: ")
         drain = threading.Thread(target=run.stdout.read, daemon=True)  # type: ignore[union-attr]
