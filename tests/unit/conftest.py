@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,3 +36,13 @@ def hierfl(
 
     yield run
     signal.signal(signal.SIGTERM, terminate)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """What a test lets hierfl's parts log ends with the test."""
+    loggers = [logging.getLogger(name) for name in ("hierfl", "cloud", "edge", "clients", "deploy")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers, logger.level, logger.propagate = handlers, level, propagate
