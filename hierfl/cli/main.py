@@ -13,7 +13,7 @@ import click
 import typer
 
 from hierfl import __version__, lifeline
-from hierfl.cli import engine, experiments, federation, roles, tools
+from hierfl.cli import engine, experiments, federation, machines, roles, tools
 from hierfl.errors import ConfigError, HierflError, render
 
 INTERRUPTED = 130
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 for command in (
     federation.run, federation.validate, roles.cloud, roles.edge, roles.device, tools.certs,
-    tools.doctor, tools.compose, tools.accelerate,
+    tools.doctor, tools.compose, tools.accelerate, machines.deploy,
     experiments.compare, experiments.tune, experiments.assign,
 ):  # fmt: skip
     app.command()(command)

@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from hierfl.config.schema import Config
 from hierfl.errors import ConfigError
 
 Location = Sequence[int | str]
@@ -28,15 +27,21 @@ _SAYS = {
 }
 
 
-def explain(error: ValidationError, file: str | None, sets: Mapping[str, str]) -> ConfigError:
+def explain(
+    error: ValidationError,
+    file: str | None,
+    sets: Mapping[str, str],
+    root: type[BaseModel],
+) -> ConfigError:
     """The one error that shows everything `error` holds, each key with its path.
 
     Args:
         error: what pydantic found in the configuration.
         file: the file that was read, or None.
         sets: the keys that `--set` set, each with the option's text, to name the one to blame.
+        root: the model of the whole.
     """
-    problems = [_problem(detail) for detail in error.errors(include_url=False)]
+    problems = [_problem(detail, root) for detail in error.errors(include_url=False)]
     given = [_given(path, sets) for path, _ in problems]
     if len(problems) == 1:
         path, message = problems[0]
@@ -56,12 +61,12 @@ def _given(path: str, sets: Mapping[str, str]) -> str | None:
     return None
 
 
-def _problem(detail: Any) -> tuple[str, str]:
+def _problem(detail: Any, root: type[BaseModel]) -> tuple[str, str]:
     """The path of a key and what is wrong with it."""
     location, kind = detail["loc"], detail["type"]
-    path = ".".join(str(step) for step in _without_tags(location))
+    path = ".".join(str(step) for step in _without_tags(location, root))
     if kind == "extra_forbidden":
-        return path, _unknown(location)
+        return path, _unknown(location, root)
     if kind == "union_tag_invalid":
         context = detail["ctx"]
         return f"{path}.kind", f"should be {context['expected_tags']}, got {context['tag']!r}"
@@ -76,9 +81,9 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _without_tags(location: Location) -> Iterator[str]:
+def _without_tags(location: Location, root: type[BaseModel]) -> Iterator[str]:
     """Drops what pydantic adds to a path: the kind of partition that was tried."""
-    models: Models = [Config]
+    models: Models = [root]
     for step in location:
         inner = _inside(models, step)
         if len(models) <= 1:
@@ -86,10 +91,10 @@ def _without_tags(location: Location) -> Iterator[str]:
         models = inner
 
 
-def _unknown(location: Location) -> str:
+def _unknown(location: Location, root: type[BaseModel]) -> str:
     """The message for a key that does not exist, with the nearest that does."""
     *parents, name = (str(step) for step in location)
-    models: Models = [Config]
+    models: Models = [root]
     siblings: Models = []
     for step in parents:
         siblings, models = models, _inside(models, step)
@@ -98,9 +103,9 @@ def _unknown(location: Location) -> str:
         return f"does not belong to kind: {parents[-1]}, but to kind: {_kind(owners[0])}"
     known = list(dict.fromkeys(key for model in models for key in model.model_fields))
     close = [
-        ".".join((*_without_tags(location[:-1]), near))
+        ".".join((*_without_tags(location[:-1], root), near))
         for near in difflib.get_close_matches(name, known, n=1)
-    ] or [path for path in _paths() if path.rpartition(".")[2] == name]
+    ] or [path for path in _paths([root]) if path.rpartition(".")[2] == name]
     hint = f"did you mean {close[0]}?" if close else f"the keys here are {', '.join(known)}"
     return f"there is no such key; {hint}"
 
@@ -125,13 +130,13 @@ def _models_in(annotation: Any) -> Models:
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
-def _paths(models: Sequence[type[BaseModel]] = (Config,), prefix: str = "") -> list[str]:
-    """All dotted keys there are; an edge's stand under `edges.0`."""
+def _paths(models: Models, prefix: str = "") -> list[str]:
+    """All dotted keys there are; those of an edge or a host stand under `edges.0`, `hosts.0`."""
     found: dict[str, None] = {}
     for model in models:
         for key, field in model.model_fields.items():
             inner = _models_in(field.annotation)
-            step = f"{key}.0" if key == "edges" else key
+            step = f"{key}.0" if key in ("edges", "hosts") else key
             found[prefix + key] = None
             found.update(dict.fromkeys(_paths(inner, f"{prefix}{step}.")))
     return list(found)

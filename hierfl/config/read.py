@@ -54,7 +54,7 @@ def make_config(
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise explain(error, source, dict(given or {})) from None
+        raise explain(error, source, dict(given or {}), Config) from None
 
 
 def read_config(text: str) -> Config:
@@ -69,7 +69,16 @@ def read_config(text: str) -> Config:
     return make_config(tree)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path, least: str) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Args:
+        path: the file.
+        least: what it could be, shown when it is empty.
+
+    Raises:
+        ConfigError: it cannot be read, or is something else.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -80,9 +89,14 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), f"cannot be read: {error.strerror}") from None
     tree = _parse(text, str(path))
     if tree is None:
-        raise ConfigError(str(path), "the file is empty", f"The least it needs is:{_DEFAULT_EDGES}")
+        raise ConfigError(str(path), "the file is empty", f"The least it needs is:{least}")
     if not isinstance(tree, dict):
         raise ConfigError(str(path), f"expected keys and values, got a {type(tree).__name__}")
+    return tree
+
+
+def _read(path: Path) -> dict[str, Any]:
+    tree = read_mapping(path, _DEFAULT_EDGES)
     if "edges" not in tree:
         raise ConfigError("edges", f"{path} names no edges", f"For example:{_DEFAULT_EDGES}")
     return tree

@@ -40,7 +40,8 @@ def _address(text: str) -> str:
     return text
 
 
-def _not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
+def not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse an empty list."""
     if not items:
         raise wrong("should name at least one")
     return items
@@ -57,7 +58,7 @@ Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Bool = Annotated[bool, Strict()]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-Names = Annotated[tuple[Name, ...], AfterValidator(_not_empty)]
+Names = Annotated[tuple[Name, ...], AfterValidator(not_empty)]
 Address = Annotated[str, AfterValidator(_address)]
 Place = Annotated[Path, AfterValidator(Path.expanduser)]
 Share = Annotated[Float, Field(gt=0, le=1)]
@@ -219,7 +220,7 @@ class Config(Part):
     security: Security = Security()
     faults: Faults = Faults()
     cloud: Cloud = Cloud()
-    edges: Annotated[tuple[Edge, ...], AfterValidator(_not_empty)]
+    edges: Annotated[tuple[Edge, ...], AfterValidator(not_empty)]
     reach: dict[Name, Names] = {}
 
     @model_validator(mode="after")

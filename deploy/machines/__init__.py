@@ -1,0 +1,1 @@
+"""Machines of one's own: what each one needs, brought there by ssh and run by systemd."""

@@ -1,0 +1,50 @@
+"""Files and folders as they are to be on a host, and how they get there: as a tar stream."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+FOLDER = "-"
+"""What stands for a folder's content."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or a folder.
+
+    Attributes:
+        path: absolute.
+        mode: its permissions.
+        owner: the user's name.
+        content: None for a folder.
+    """
+
+    path: str
+    mode: int
+    owner: str
+    content: bytes | None
+
+    def state(self) -> str:
+        """Return what a survey finds where it is as it should be."""
+        held = FOLDER if self.content is None else hashlib.sha256(self.content).hexdigest()
+        return f"{held} {self.mode:o} {self.owner}"
+
+
+def packed(entries: Iterable[Entry]) -> bytes:
+    """Return a tar archive, relative to the root folder.
+
+    tar makes a file with the mode that it will have, or a narrower one: a key is never open.
+    """
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for entry in entries:
+            member = tarfile.TarInfo(entry.path.lstrip("/"))
+            member.mode, member.uname, member.gname = entry.mode, entry.owner, "root"
+            member.type = tarfile.DIRTYPE if entry.content is None else tarfile.REGTYPE
+            member.size = len(entry.content or b"")
+            archive.addfile(member, io.BytesIO(entry.content or b""))
+    return stream.getvalue()

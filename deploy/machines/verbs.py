@@ -1,0 +1,55 @@
+"""start, stop, status and logs of the units on one host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deploy.machines.apply import Say
+from deploy.machines.needs import Needs
+from deploy.machines.ssh import Remote
+
+LINES = 20
+"""Of each node's log."""
+
+
+def start(remote: Remote, needs: Needs, say: Say) -> None:
+    """Start those that do not run."""
+    _systemctl("start", remote, needs)
+    status(remote, needs, say)
+
+
+def stop(remote: Remote, needs: Needs, say: Say) -> None:
+    """Stop those that run; they start again with the machine."""
+    _systemctl("stop", remote, needs)
+    status(remote, needs, say)
+
+
+def status(remote: Remote, needs: Needs, say: Say) -> None:
+    """Tell how each unit is."""
+    properties = "--property=ActiveState --property=SubState --property=Result"
+    script = [
+        f"echo {unit.name} $(systemctl show {properties} --value {unit.name})"
+        for unit in needs.units
+    ]
+    width = max(len(unit.name) for unit in needs.units)
+    for line in remote.root("\n".join(script)).splitlines():
+        name, result, active, sub = (*line.split(), "", "", "")[:4]
+        failed = f", {result}" if active == "failed" else ""
+        say(f"{name:{width}}  {active} ({sub}{failed})")
+
+
+def logs(remote: Remote, needs: Needs, say: Say) -> None:
+    """Show the last lines of each unit's log."""
+    for unit in needs.units:
+        log = remote.root(f"journalctl --unit {unit.name} --lines {LINES} --no-pager --output cat")
+        for line in log.splitlines():
+            say(f"{unit.node}: {line}")
+
+
+def _systemctl(verb: str, remote: Remote, needs: Needs) -> None:
+    remote.root(f"systemctl {verb} {' '.join(unit.name for unit in needs.units)}")
+
+
+VERBS: dict[str, Callable[[Remote, Needs, Say], None]] = {
+    "start": start, "stop": stop, "status": status, "logs": logs,
+}  # fmt: skip
