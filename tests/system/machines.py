@@ -42,9 +42,16 @@ KillMode=process
 [Install]
 WantedBy=multi-user.target
 """
+INTERPRETER = f"/srv/python/bin/{Path(sys.executable).resolve().name}"
 IMAGE = f"""#!/bin/sh
-PYTHONPATH=/srv/hierfl:/srv/packages exec /srv/python/bin/{Path(sys.executable).resolve().name} "$@"
+PYTHONPATH=/srv/hierfl:/srv/packages exec {INTERPRETER} "$@"
 """
+VENV = f"""#!/bin/sh
+set -e
+{INTERPRETER} "$@"
+for folder in "$3"/lib/python*/site-packages; do echo /srv/packages > "$folder/lab.pth"; done
+"""
+"""`python3 -m venv DIR`, in which the packages of this machine can be seen."""
 
 
 def why_not() -> str | None:
@@ -161,16 +168,15 @@ class Machine:
     @staticmethod
     def _seed(seed: Path, admitted: str) -> None:
         lab, units = seed / "etc/lab", seed / "etc/systemd/system"
-        for folder in (lab, units / "multi-user.target.wants", seed / "opt/image"):
+        for folder in (lab, units / "multi-user.target.wants"):
             folder.mkdir(parents=True)
         _make_key(lab / "host_key")
         (lab / "authorized_keys").write_text(admitted)
         (lab / "sshd_config").write_text(SSHD_CONFIG)
         (units / "lab-sshd.service").write_text(SSHD_UNIT)
         (units / "multi-user.target.wants/lab-sshd.service").symlink_to("../lab-sshd.service")
-        image = seed / PYTHON.lstrip("/")
-        image.write_text(IMAGE)
-        image.chmod(0o755)
+        _write_program(seed / PYTHON.lstrip("/"), IMAGE)
+        _write_program(seed / "usr/local/bin/python3", VENV)
 
     @property
     def pid(self) -> int:
@@ -240,6 +246,12 @@ def _cgroups() -> Path:
         if kind == "cgroup2":
             return Path(place)
     return Path("/nowhere")
+
+
+def _write_program(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(0o755)
 
 
 def _make_key(file: Path) -> None:

@@ -1,11 +1,11 @@
-"""`hierfl deploy` on three machines: real sshd's, systemd's, users and files, each in namespaces."""
+"""`hierfl deploy` on three machines of namespaces, each with its own sshd, systemd and files."""
 
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,23 +22,33 @@ pytestmark = [
 ]
 
 CERTS = "/etc/hierfl/certs"
-TOPOLOGY = "/etc/hierfl/topology.yaml"
-PLACED = {"hub": ["cloud"], "kitchen": ["east", "east-0"], "attic": ["west", "west-0"]}
+ROOT = Path(__file__).parents[2]
+
+CHAIN = {"hub": ["cloud"], "kitchen": ["east"], "attic": ["east-0"]}
+TREE = {"hub": ["cloud"], "kitchen": ["east", "east-0"], "attic": ["west", "west-0"]}
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    with Lab(tmp_path, list(PLACED)) as lab:
+    with Lab(tmp_path, ["hub", "kitchen", "attic"]) as lab:
         yield lab
 
 
 class Federation:
-    """A topology for a lab, its certificates, and the file of its hosts."""
+    """A topology for a lab, its certificates, and the file of its hosts.
 
-    def __init__(self, lab: Lab, folder: Path, python: str | None) -> None:
-        self._lab = lab
+    Args:
+        lab: the machines.
+        folder: for the files.
+        placed: which nodes are on each machine; the second has an edge, the third may have one.
+        more: further keys of every host.
+    """
+
+    def __init__(self, lab: Lab, folder: Path, placed: dict[str, list[str]], **more: str) -> None:
+        self._lab, self._folder = lab, folder
         self.topology, self.file = folder / "topology.yaml", folder / "hosts.yaml"
         hub, kitchen, attic = lab.machines.values()
+        edges = {"east": kitchen, "west": attic}
         self.tree: dict[str, Any] = {
             "model": "mlp",
             "data": {"dataset": "digits"},
@@ -46,16 +56,17 @@ class Federation:
             "security": {"certs": str(folder / "certs")},
             "cloud": {"address": f"{hub.address}:4700"},
             "edges": [
-                {"name": "east", "address": f"{kitchen.address}:4701", "devices": 1},
-                {"name": "west", "address": f"{attic.address}:4701", "devices": 1},
+                {"name": edge, "address": f"{machine.address}:4701", "devices": 1}
+                for edge, machine in edges.items()
+                if edge in placed[machine.name]
             ],
         }
         self.hosts: dict[str, dict[str, Any]] = {
             name: {
                 "name": name, "ssh": f"root@{lab.machines[name].address}", "port": PORT,
-                "identity": str(lab.key), "nodes": nodes, "python": python,
+                "identity": str(lab.key), "nodes": nodes, **more,
             }
-            for name, nodes in PLACED.items()
+            for name, nodes in placed.items()
         }  # fmt: skip
         self.write()
         done = hierfl("certs", str(self.topology), "--out", str(folder / "certs"))
@@ -69,9 +80,8 @@ class Federation:
 
     def deploy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command in the lab."""
-        return self._lab.hierfl(
-            "deploy", str(self.topology), "--hosts", str(self.file), *arguments
-        )
+        files = str(self.topology), "--hosts", str(self.file)
+        return self._lab.hierfl("deploy", *files, *arguments)
 
     def apply(self, *arguments: str) -> dict[str, list[str]]:
         """Carry it out; return what was said of each host."""
@@ -79,8 +89,10 @@ class Federation:
         assert done.returncode == 0, done.stderr
         return by_host(done.stdout)
 
-    def memory(self, out: Path) -> str:
+    def memory(self) -> str:
         """Return the model's hash of the same federation in one process."""
+        rounds = self.tree["algorithm"]["rounds"]
+        out = self._folder / f"memory-{rounds}"
         done = hierfl("run", str(self.topology), "--set", "runtime=memory", "--out", str(out))
         assert done.returncode == 0, done.stderr
         return str(summary(out)["model_sha256"])
@@ -94,17 +106,12 @@ def by_host(output: str) -> dict[str, list[str]]:
     return told
 
 
-def invocations(machine: Machine, *units: str) -> list[str]:
-    """Return what systemd calls the units' present runs."""
-    return [machine.show(unit, "InvocationID") for unit in units]
-
-
-def finished(machine: Machine) -> dict[str, Any]:
-    """Wait for the summary of the cloud's run."""
-    machine.wait("sh", "-c", "ls /var/lib/hierfl/runs/*/summary.json")
-    (file,) = (machine.root / "var/lib/hierfl/runs").glob("*/summary.json")
-    data: dict[str, Any] = json.loads(file.read_text())
-    return data
+def trained(cloud: Machine, runs: int = 1) -> str:
+    """Wait until the cloud has so many runs behind it; return the last one's hash."""
+    cloud.wait("sh", "-c", f"[ $(ls /var/lib/hierfl/runs/*/summary.json | wc -l) = {runs} ]")
+    files = (cloud.root / "var/lib/hierfl/runs").glob("*/summary.json")
+    last = max(files, key=lambda file: file.stat().st_mtime)
+    return str(json.loads(last.read_text())["model_sha256"])
 
 
 def held(machine: Machine) -> dict[str, str]:
@@ -113,9 +120,10 @@ def held(machine: Machine) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in listing.splitlines())
 
 
+@pytest.mark.timeout(400)
 def test_three_machines(lab: Lab, tmp_path: Path) -> None:
-    """One is out of reach at first. What is there waits for it, unchanged, and then trains."""
-    federation = Federation(lab, tmp_path, PYTHON)
+    """One is out of reach at first; what is there waits for it, unchanged, and then trains."""
+    federation = Federation(lab, tmp_path, CHAIN, python=PYTHON)
     hub, kitchen, attic = lab.machines.values()
 
     shown = federation.deploy()
@@ -130,41 +138,93 @@ def test_three_machines(lab: Lab, tmp_path: Path) -> None:
     assert "1 of 3 hosts failed: attic" in first.stderr and "Traceback" not in first.stderr
     told = by_host(first.stdout)
     assert "hierfl-cloud started" in told["hub"]
-    assert {"user hierfl made", "hierfl-edge@east started", "hierfl-device@east-0 started"} <= set(
-        told["kitchen"]
-    )
-    assert held(kitchen) == {
-        "ca.crt": "644 root", "east.crt": "644 root", "east.key": "600 hierfl",
-        "east-0.crt": "644 root", "east-0.key": "600 hierfl",
-    }  # fmt: skip
-    units = "hierfl-edge@east", "hierfl-device@east-0"
-    before = invocations(kitchen, *units)
+    assert {"user hierfl made", "hierfl-edge@east started"} <= set(told["kitchen"])
+    assert held(kitchen) == {"ca.crt": "644 root", "east.crt": "644 root", "east.key": "600 hierfl"}
+    cloud = hub.show("hierfl-cloud", "InvocationID")
+    edge = kitchen.show("hierfl-edge@east", "InvocationID")
     attic.run("systemctl", "start", "lab-sshd")
 
-    federation.hosts["kitchen"]["memory"] = "900M"  # nothing else: the edge has it, too
+    federation.hosts["kitchen"]["memory"] = "900M"
     federation.write()
     second = federation.apply()
     assert second["hub"] == ["nothing to change"]
     assert second["kitchen"] == [
-        "/etc/systemd/system/hierfl-edge@.service changed",
-        "/etc/systemd/system/hierfl-device@.service changed",
-        "hierfl-edge@east started again",
-        "hierfl-device@east-0 started again",
-    ]
-    assert "hierfl-edge@west started" in second["attic"]
-    assert not set(before) & set(invocations(kitchen, *units))
-    assert kitchen.show(units[0], "MemoryMax") == str(900 << 20)
+        "/etc/systemd/system/hierfl-edge@.service changed", "hierfl-edge@east started again",
+    ]  # fmt: skip
+    assert "hierfl-device@east-0 started" in second["attic"]
+    assert hub.show("hierfl-cloud", "InvocationID") == cloud
+    assert kitchen.show("hierfl-edge@east", "InvocationID") != edge
+    assert kitchen.show("hierfl-edge@east", "MemoryMax") == str(900 << 20)
+    assert hub.show("hierfl-cloud", "User") == "hierfl"
 
-    done = finished(hub)
-    assert done["model_sha256"] == federation.memory(tmp_path / "memory")
-    for machine, unit in ((hub, "hierfl-cloud"), (kitchen, units[0]), (kitchen, units[1])):
-        machine.wait("sh", "-c", f"! systemctl is-active {unit}")
+    assert trained(hub) == federation.memory()
+    for machine, unit in (
+        (hub, "hierfl-cloud"), (kitchen, "hierfl-edge@east"), (attic, "hierfl-device@east-0")
+    ):  # fmt: skip
+        machine.wait("sh", "-c", f"! systemctl --quiet is-active {unit}")
         assert machine.show(unit, "Result") == "success"
-    before = invocations(hub, "hierfl-cloud")
-    assert federation.apply() == dict.fromkeys(PLACED, ["nothing to change"])
-    assert invocations(hub, "hierfl-cloud") == before
+    assert federation.apply() == {host: ["nothing to change"] for host in CHAIN}
 
     logs = by_host(federation.deploy("--do", "logs").stdout)
     assert any("accuracy" in line for line in logs["hub"]), logs
-    status = by_host(federation.deploy("--do", "status").stdout)
-    assert status["hub"] == ["hierfl-cloud  inactive (dead)"]
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    folder = tmp_path / "wheel"
+    build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run([sys.executable, *build], check=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_package_changes_and_crashes(lab: Lab, tmp_path: Path, wheel: Path) -> None:
+    """The wheel goes into a venv for real; what hierfl needs is seen from this machine's."""
+    federation = Federation(lab, tmp_path, TREE)
+    hub, kitchen, attic = lab.machines.values()
+    package = "--wheel", str(wheel), "--constraints", str(ROOT / "constraints.txt")
+
+    first = federation.apply(*package)
+    assert f"{wheel.name} is being installed into /opt/hierfl" in first["attic"]
+    asked = attic.run("/opt/hierfl/bin/python", "-c", "import hierfl; print(hierfl.__file__)")
+    assert asked.stdout.startswith("/opt/hierfl/lib/"), asked
+    assert trained(hub) == federation.memory()
+    assert federation.apply(*package) == {host: ["nothing to change"] for host in TREE}
+
+    # Another configuration: one file, where the cloud's run is, and all nodes; one of them dies.
+    federation.tree["algorithm"]["rounds"] = 3
+    federation.write()
+    topology = "/etc/hierfl/topology.yaml changed"
+    again = federation.apply(*package)
+    assert again["hub"] == [
+        topology, "/etc/systemd/system/hierfl-cloud.service changed", "hierfl-cloud started again",
+    ]  # fmt: skip
+    assert again["kitchen"] == [
+        topology, "hierfl-edge@east started again", "hierfl-device@east-0 started again",
+    ]  # fmt: skip
+    kitchen.run("systemctl", "kill", "--signal", "KILL", "hierfl-device@east-0")
+    assert trained(hub, 2) == federation.memory()
+    assert kitchen.show("hierfl-device@east-0", "NRestarts") == "1"
+
+    # Another package, and a device that is somewhere else from now on.
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.comment = b"another"
+    federation.hosts["kitchen"]["nodes"] += ["west-0"]
+    federation.hosts["attic"]["nodes"] = ["west"]
+    federation.write()
+    moved = federation.apply(*package)
+    assert f"{wheel.name} is being installed into /opt/hierfl" in moved["hub"]
+    assert "hierfl-cloud started again" in moved["hub"]
+    assert {
+        "hierfl-device@west-0 stopped: it is not this host's any more",
+        f"{CERTS}/west-0.key removed",
+        "/etc/systemd/system/hierfl-device@.service removed",
+    } <= set(moved["attic"])
+    assert set(held(attic)) == {"ca.crt", "west.crt", "west.key"}
+    assert "west-0.key" in held(kitchen)
+
+    stopped = by_host(federation.deploy("--do", "stop").stdout)
+    assert stopped["attic"] == ["hierfl-edge@west  inactive (dead)"]
+    started = by_host(federation.deploy("--do", "start").stdout)
+    assert started["attic"] == ["hierfl-edge@west  active (running)"]
