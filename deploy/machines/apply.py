@@ -107,7 +107,7 @@ def _put(remote: Remote, needs: Needs, found: Found, say: Say) -> bool:
     gone = [unit for unit in found.started if unit not in {unit.name for unit in needs.units}]
     script = ["tar -xpf - -C /"] if differ else []
     for unit in gone:
-        script.append(f"systemctl disable --now {unit}")
+        script.append(f"systemctl disable --now {unit}.service")
         script.append(f"rm {needs.started}/{unit}")
     script += [f"rm {path}" for path in extra]
     if script:
@@ -133,8 +133,8 @@ def _restart(
     for unit in due:
         remote.root(
             "systemctl daemon-reload\n"
-            f"systemctl enable --quiet {unit.name}\n"
-            f"systemctl restart {unit.name}\n"
+            f"systemctl enable --quiet {unit.service}\n"
+            f"systemctl restart {unit.service}\n"
             f"echo {fingerprints[unit]} > {needs.started}/{unit.name}"
         )
         say(f"{unit.name} {'started again' if unit.name in found.started else 'started'}")

@@ -30,7 +30,7 @@ def shown(remote: Remote, needs: Needs, package: str) -> Iterator[str]:
     for path in needs.elsewhere:
         yield f"  {path}  must be there: it is not here"
     for unit in needs.units:
-        yield f"  systemctl enable --now {unit.name}"
+        yield f"  systemctl enable --now {unit.service}"
 
 
 def shown_units(all_needs: list[Needs]) -> Iterator[str]:

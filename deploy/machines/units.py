@@ -26,8 +26,13 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """What systemctl is told."""
+        """Its name for people."""
         return "hierfl-cloud" if self.role == "cloud" else f"hierfl-{self.role}@{self.node}"
+
+    @property
+    def service(self) -> str:
+        """What systemctl is told: a node may be called pi.mount."""
+        return f"{self.name}.service"
 
 
 def units_of(config: Config, host: Host) -> list[Unit]:

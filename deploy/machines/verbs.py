@@ -28,7 +28,7 @@ def status(remote: Remote, needs: Needs, say: Say) -> None:
     """Tell how each unit is."""
     properties = "--property=ActiveState --property=SubState --property=Result"
     script = [
-        f"echo {unit.name} $(systemctl show {properties} --value {unit.name})"
+        f"echo {unit.name} $(systemctl show {properties} --value {unit.service})"
         for unit in needs.units
     ]
     width = max(len(unit.name) for unit in needs.units)
@@ -41,13 +41,13 @@ def status(remote: Remote, needs: Needs, say: Say) -> None:
 def logs(remote: Remote, needs: Needs, say: Say) -> None:
     """Show the last lines of each unit's log."""
     for unit in needs.units:
-        log = remote.root(f"journalctl --unit {unit.name} --lines {LINES} --no-pager --output cat")
-        for line in log.splitlines():
+        options = f"--lines {LINES} --no-pager --output cat"
+        for line in remote.root(f"journalctl --unit {unit.service} {options}").splitlines():
             say(f"{unit.node}: {line}")
 
 
 def _systemctl(verb: str, remote: Remote, needs: Needs) -> None:
-    remote.root(f"systemctl {verb} {' '.join(unit.name for unit in needs.units)}")
+    remote.root(f"systemctl {verb} {' '.join(unit.service for unit in needs.units)}")
 
 
 VERBS: dict[str, Callable[[Remote, Needs, Say], None]] = {

@@ -49,6 +49,7 @@ for pair in "$@"; do
   mount --rbind "${pair%%:*}" "$root${pair#*:}"
 done
 cp -R "$seed/." "$root"
+rm -f "$root/root/.bashrc" "$root/root/.bash_profile" "$root/root/.profile"
 echo "$name" > "$root/etc/hostname"
 rm -f "$root/etc/machine-id"
 od -An -N16 -tx1 /dev/urandom | tr -d ' \n' > "$root/etc/machine-id"

@@ -49,9 +49,12 @@ PYTHONPATH=/srv/hierfl:/srv/packages exec {INTERPRETER} "$@"
 VENV = f"""#!/bin/sh
 set -e
 {INTERPRETER} "$@"
-for folder in "$3"/lib/python*/site-packages; do echo /srv/packages > "$folder/lab.pth"; done
+for folder in "$3"/lib/python*/site-packages; do
+  rm -rf "$folder"/setuptools*
+  echo /srv/packages > "$folder/lab.pth"
+done
 """
-"""`python3 -m venv DIR`, in which the packages of this machine can be seen."""
+"""`python3 -m venv DIR`, in which the packages of this machine are seen, and no older ones."""
 
 
 def why_not() -> str | None:
