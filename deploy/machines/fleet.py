@@ -43,11 +43,11 @@ class Fleet:
         self._remotes = [Remote(host, hosts.ssh_config) for host in hosts.hosts]
         placed = {node for host in hosts.hosts for node in host.nodes}
         self._homeless = [node for node in nodes_of(config) if node not in placed]
-        self._builds = any(host.python is None for host in hosts.hosts)
+        self._installs = any(one.installs for one in self._needs)
 
     def show(self, wheel: Path | None) -> None:
         """Print what each host needs, and ask none of them anything."""
-        if self._builds and wheel is None:
+        if self._installs and wheel is None:
             refuse_no_sources()
         what = str(wheel) if wheel else "a wheel of the sources that run here"
         for remote, one in zip(self._remotes, self._needs, strict=True):
@@ -62,10 +62,10 @@ class Fleet:
         Raises:
             RunFailed: some host is not as it should be.
         """
-        built = package(wheel, constraints) if self._builds else None
+        built = package(wheel, constraints) if self._installs else None
 
         def bring(remote: Remote, one: Needs, say: Say) -> None:
-            apply(remote, one, built if one.host.python is None else None, say)
+            apply(remote, one, built if one.installs else None, say)
 
         self._tell_homeless()
         self._each(bring)

@@ -35,6 +35,11 @@ class Needs:
     python: str
 
     @property
+    def installs(self) -> bool:
+        """Whether a package goes into a venv there."""
+        return bool(self.units) and self.host.python is None
+
+    @property
     def certs(self) -> str:
         """The folder of its certificates."""
         return certs_folder(self.host)

@@ -19,9 +19,9 @@ def shown(remote: Remote, needs: Needs, package: str) -> Iterator[str]:
     """
     host = needs.host
     yield f"{host.name}: {remote}"
-    if host.python is None:
+    if needs.installs:
         yield f"  python3 -m venv {host.paths.venv}, and in it {package}"
-    else:
+    elif host.python is not None:
         yield f"  {host.python} has hierfl"
     yield f"  user {host.user}"
     for entry in needs.entries:

@@ -31,7 +31,7 @@ def status(remote: Remote, needs: Needs, say: Say) -> None:
         f"echo {unit.name} $(systemctl show {properties} --value {unit.service})"
         for unit in needs.units
     ]
-    width = max(len(unit.name) for unit in needs.units)
+    width = max((len(unit.name) for unit in needs.units), default=0)
     for line in remote.root("\n".join(script)).splitlines():
         name, result, active, sub = (*line.split(), "", "", "")[:4]
         failed = f", {result}" if active == "failed" else ""
@@ -47,7 +47,8 @@ def logs(remote: Remote, needs: Needs, say: Say) -> None:
 
 
 def _systemctl(verb: str, remote: Remote, needs: Needs) -> None:
-    remote.root(f"systemctl {verb} {' '.join(unit.service for unit in needs.units)}")
+    if needs.units:
+        remote.root(f"systemctl {verb} {' '.join(unit.service for unit in needs.units)}")
 
 
 VERBS: dict[str, Callable[[Remote, Needs, Say], None]] = {

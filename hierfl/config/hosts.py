@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, mod
 from hierfl.config.names import refuse_strangers, refuse_twins, wrong
 from hierfl.config.problems import explain
 from hierfl.config.read import read_mapping
-from hierfl.config.schema import CLOUD, Config, Int, Name, Names, Part, Place, not_empty
+from hierfl.config.schema import CLOUD, Config, Int, Name, Part, Place, not_empty
 
 _LEAST = "\nhosts:\n  - {name: hub, ssh: root@10.0.0.1, nodes: [cloud]}"
 
@@ -60,10 +60,10 @@ class Host(Part):
     """A machine.
 
     `ssh` is what ssh is told to go to (null: the host's name), `port` and `identity` are given to
-    it where its own configuration does not say them. The nodes run as `user`, which is made where
-    it is absent. `python` is an interpreter that has hierfl already; null: a venv is made.
-    `memory` is what each node may have. `data` is where the data sets are; null: `data` in
-    `paths.state`.
+    it where its own configuration does not say them. A host with no `nodes` is cleared of those
+    that it had. They run as `user`, which is made where it is absent. `python` is an interpreter
+    that has hierfl already; null: a venv is made. `memory` is what each node may have. `data` is
+    where the data sets are; null: `data` in `paths.state`.
     """
 
     name: Name
@@ -71,7 +71,7 @@ class Host(Part):
     port: Annotated[Int, Field(ge=1, le=65535)] | None = None
     identity: Place | None = None
     user: User = "hierfl"
-    nodes: Names
+    nodes: tuple[Name, ...]
     python: There | None = None
     memory: Memory = "1G"
     data: There | None = None

@@ -21,6 +21,9 @@ from tests.system.harness import ENVIRONMENT, LIMIT_S, command
 ROOT = Path(__file__).parents[2]
 BOOT = Path(__file__).with_name("boot_host.sh")
 SSHD = "/usr/sbin/sshd"
+PATIENCE_S = 600
+"""Seconds that a command in the lab may take: three machines share this one."""
+
 NET = "10.213.77"
 PORT = 2222
 
@@ -48,13 +51,10 @@ PYTHONPATH=/srv/hierfl:/srv/packages exec {INTERPRETER} "$@"
 """
 VENV = f"""#!/bin/sh
 set -e
-{INTERPRETER} "$@"
-for folder in "$3"/lib/python*/site-packages; do
-  rm -rf "$folder"/setuptools*
-  echo /srv/packages > "$folder/lab.pth"
-done
+{INTERPRETER} "$@" --without-pip
+for folder in "$3"/lib/python*/site-packages; do echo /srv/packages > "$folder/lab.pth"; done
 """
-"""`python3 -m venv DIR`, in which the packages of this machine are seen, and no older ones."""
+"""`python3 -m venv DIR`, in which the packages of this machine, its pip too, are seen."""
 
 
 def why_not() -> str | None:
@@ -111,7 +111,7 @@ class Lab(ExitStack):
             ["ip", "netns", "exec", self._netns, *command(*arguments)],
             capture_output=True,
             text=True,
-            timeout=LIMIT_S,
+            timeout=PATIENCE_S,
             env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
         )
@@ -204,7 +204,7 @@ class Machine:
 
     def wait(self, *arguments: str) -> None:
         """Wait until a command there succeeds."""
-        until = time.monotonic() + LIMIT_S
+        until = time.monotonic() + PATIENCE_S
         done = None
         while time.monotonic() < until:
             with suppress(OSError, IndexError):
@@ -217,6 +217,13 @@ class Machine:
     def show(self, unit: str, what: str) -> str:
         """Return a property of a unit."""
         return self.run("systemctl", "show", "--value", "--property", what, unit).stdout.strip()
+
+    def add_user(self, name: str) -> None:
+        """Make a user who may log in and use sudo."""
+        self.run("useradd", "--create-home", "--shell", "/bin/sh", "--password", "*", name)
+        file = self.root / f"etc/sudoers.d/{name}"
+        file.write_text(f"{name} ALL=(ALL) NOPASSWD: ALL\n")
+        file.chmod(0o440)
 
     def _boot(self) -> str:
         return Path(self._log.name).read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -25,7 +26,6 @@ CERTS = "/etc/hierfl/certs"
 ROOT = Path(__file__).parents[2]
 
 CHAIN = {"hub": ["cloud"], "kitchen": ["east"], "attic": ["east-0"]}
-TREE = {"hub": ["cloud"], "kitchen": ["east", "east-0"], "attic": ["west", "west-0"]}
 
 
 @pytest.fixture
@@ -178,21 +178,29 @@ def wheel(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_package_changes_and_crashes(lab: Lab, tmp_path: Path, wheel: Path) -> None:
-    """The wheel goes into a venv for real; what hierfl needs is seen from this machine's."""
-    federation = Federation(lab, tmp_path, TREE)
+    """The wheel goes into venvs for real; what hierfl needs is seen there from this machine's.
+
+    On one of the machines the login is not root's, where there is sudo.
+    """
+    federation = Federation(lab, tmp_path, CHAIN)
     hub, kitchen, attic = lab.machines.values()
     package = "--wheel", str(wheel), "--constraints", str(ROOT / "constraints.txt")
+    if shutil.which("sudo"):
+        attic.add_user("pi")
+        federation.hosts["attic"]["ssh"] = f"pi@{attic.address}"
+        federation.write()
 
     first = federation.apply(*package)
     assert f"{wheel.name} is being installed into /opt/hierfl" in first["attic"]
     asked = attic.run("/opt/hierfl/bin/python", "-c", "import hierfl; print(hierfl.__file__)")
     assert asked.stdout.startswith("/opt/hierfl/lib/"), asked
+    assert held(attic)["east-0.key"] == "600 hierfl"
     assert trained(hub) == federation.memory()
-    assert federation.apply(*package) == {host: ["nothing to change"] for host in TREE}
+    assert federation.apply(*package) == {host: ["nothing to change"] for host in CHAIN}
 
-    # Another configuration: one file, where the cloud's run is, and all nodes; one of them dies.
+    # Another configuration: one file, where the cloud's run is, and all nodes. One of them dies.
     federation.tree["algorithm"]["rounds"] = 3
     federation.write()
     topology = "/etc/hierfl/topology.yaml changed"
@@ -200,31 +208,32 @@ def test_a_package_changes_and_crashes(lab: Lab, tmp_path: Path, wheel: Path) ->
     assert again["hub"] == [
         topology, "/etc/systemd/system/hierfl-cloud.service changed", "hierfl-cloud started again",
     ]  # fmt: skip
-    assert again["kitchen"] == [
-        topology, "hierfl-edge@east started again", "hierfl-device@east-0 started again",
-    ]  # fmt: skip
-    kitchen.run("systemctl", "kill", "--signal", "KILL", "hierfl-device@east-0")
+    assert again["kitchen"] == [topology, "hierfl-edge@east started again"]
+    assert again["attic"] == [topology, "hierfl-device@east-0 started again"]
+    attic.run("systemctl", "kill", "--signal", "KILL", "hierfl-device@east-0")
     assert trained(hub, 2) == federation.memory()
-    assert kitchen.show("hierfl-device@east-0", "NRestarts") == "1"
+    assert attic.show("hierfl-device@east-0", "NRestarts") == "1"
 
     # Another package, and a device that is somewhere else from now on.
     with zipfile.ZipFile(wheel, "a") as archive:
         archive.comment = b"another"
-    federation.hosts["kitchen"]["nodes"] += ["west-0"]
-    federation.hosts["attic"]["nodes"] = ["west"]
+    federation.hosts["kitchen"]["nodes"] = ["east", "east-0"]
+    federation.hosts["attic"]["nodes"] = []
     federation.write()
     moved = federation.apply(*package)
     assert f"{wheel.name} is being installed into /opt/hierfl" in moved["hub"]
     assert "hierfl-cloud started again" in moved["hub"]
-    assert {
-        "hierfl-device@west-0 stopped: it is not this host's any more",
-        f"{CERTS}/west-0.key removed",
+    assert "hierfl-device@east-0 started" in moved["kitchen"]
+    assert moved["attic"] == [
+        "hierfl-device@east-0 stopped: it is not this host's any more",
+        f"{CERTS}/east-0.crt removed", f"{CERTS}/east-0.key removed",
         "/etc/systemd/system/hierfl-device@.service removed",
-    } <= set(moved["attic"])
-    assert set(held(attic)) == {"ca.crt", "west.crt", "west.key"}
-    assert "west-0.key" in held(kitchen)
+    ]  # fmt: skip
+    assert held(attic).keys() == {"ca.crt"} and "east-0.key" in held(kitchen)
 
     stopped = by_host(federation.deploy("--do", "stop").stdout)
-    assert stopped["attic"] == ["hierfl-edge@west  inactive (dead)"]
+    assert stopped["kitchen"] == [
+        "hierfl-edge@east      inactive (dead)", "hierfl-device@east-0  inactive (dead)",
+    ]  # fmt: skip
     started = by_host(federation.deploy("--do", "start").stdout)
-    assert started["attic"] == ["hierfl-edge@west  active (running)"]
+    assert started["kitchen"][0] == "hierfl-edge@east      active (running)"
