@@ -131,11 +131,13 @@ def _restart(
     fingerprints = {unit: needs.fingerprint(unit, package) for unit in needs.units}
     due = [unit for unit in needs.units if found.started.get(unit.name) != fingerprints[unit]]
     for unit in due:
-        remote.root(
+        condition = remote.root(
             "systemctl daemon-reload\n"
             f"systemctl enable --quiet {unit.service}\n"
             f"systemctl restart {unit.service}\n"
-            f"echo {fingerprints[unit]} > {needs.started}/{unit.name}"
+            f"echo {fingerprints[unit]} > {needs.started}/{unit.name}\n"
+            f"systemctl show --value --property=ConditionResult {unit.service}"
         )
-        say(f"{unit.name} {'started again' if unit.name in found.started else 'started'}")
+        again = "started again" if unit.name in found.started else "started"
+        say(f"{unit.name} {again if 'yes' in condition else 'not started: its run is done'}")
     return due

@@ -2,7 +2,7 @@
 
 Each machine has its own network, processes, users and files: what it writes over this machine's
 files stays in memory. A bridge joins them and the lab, from which a test works. Nothing is left
-of it all when it is closed.
+of it all when it is closed; what a killed test left is removed by the next.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class Lab(ExitStack):
     def __init__(self, folder: Path, names: list[str]) -> None:
         super().__init__()
         self.folder = folder
+        _sweep()
         self._netns = f"hfl{os.getpid()}-lab"
         try:
             self._build(names)
@@ -233,13 +234,29 @@ class Machine:
         self._process.kill()
         self._process.wait(LIMIT_S)
         self._log.close()
-        until = time.monotonic() + LIMIT_S
-        for folder, _, _ in os.walk(self._cgroup, topdown=False):
-            _remove_cgroup(Path(folder), until)
+        _remove_cgroups(self._cgroup)
+
+
+def _sweep() -> None:
+    """Remove what is left of a lab whose process was killed; its machines ended with it."""
+    for place in (Path("/run/netns"), _cgroups()):
+        for left in place.glob("hfl*-*"):
+            pid = left.name[3:].partition("-")[0]
+            if not Path("/proc", pid).exists():
+                if place.name == "netns":
+                    _ip("netns", "delete", left.name)
+                else:
+                    _remove_cgroups(left)
+
+
+def _remove_cgroups(top: Path) -> None:
+    """Remove a control group and all in it, as soon as the last of the processes is gone."""
+    until = time.monotonic() + LIMIT_S
+    for folder, _, _ in os.walk(top, topdown=False):
+        _remove_cgroup(Path(folder), until)
 
 
 def _remove_cgroup(folder: Path, until: float) -> None:
-    """Remove a control group as soon as the last of its processes is gone."""
     while True:
         try:
             return folder.rmdir()
