@@ -18,10 +18,24 @@ from hierfl.numerics.buffers import BytesLike, Vector
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.quantize.float32 import Float32
 from hierfl.numerics.quantize.qsgd import Qsgd
+from hierfl.numerics.quantize.randomk import RandomK
 from hierfl.numerics.quantize.sign import Sign
+from hierfl.numerics.quantize.ternary import Ternary
 from hierfl.numerics.quantize.topk import TopK
+from hierfl.numerics.quantize.topksign import TopKSign
 
-__all__ = ["CODECS", "Codec", "Float32", "Qsgd", "Sign", "TopK", "make_codec"]
+__all__ = [
+    "CODECS",
+    "Codec",
+    "Float32",
+    "Qsgd",
+    "RandomK",
+    "Sign",
+    "Ternary",
+    "TopK",
+    "TopKSign",
+    "make_codec",
+]
 
 
 class Codec(Protocol):
@@ -50,8 +64,17 @@ class Codec(Protocol):
         """The least and the largest length of a payload in bytes."""
 
 
-CODECS: dict[str, type[Float32] | type[Sign] | type[Qsgd] | type[TopK]] = {
-    codec.name: codec for codec in (Float32, Sign, Qsgd, TopK)
+_Class = (
+    type[Float32]
+    | type[Sign]
+    | type[Ternary]
+    | type[Qsgd]
+    | type[TopK]
+    | type[TopKSign]
+    | type[RandomK]
+)
+CODECS: dict[str, _Class] = {
+    codec.name: codec for codec in (Float32, Sign, Ternary, Qsgd, TopK, TopKSign, RandomK)
 }
 
 

@@ -42,11 +42,8 @@ class TopK:
     name = "topk"
 
     def __init__(self, layout: Layout, *, fraction: float = 0.1) -> None:
-        if type(fraction) not in (int, float) or not 0 < fraction <= 1:
-            raise ConfigError("fraction", f"expected a number in (0, 1], got {fraction!r}")
         self._d = layout.d
-        # As written, in decimal: in binary, 0.07 * 100 is above 7.
-        self._k = math.ceil(Fraction(str(fraction)) * layout.d)
+        self._k = how_many(fraction, layout.d)
         self._listed = 4 * self._k < packed_size(layout.d)
 
     def encode(self, x: Vector, generator: np.random.Generator) -> bytes:
@@ -85,6 +82,20 @@ class TopK:
                     f"a topk payload marks {positions.size} positions for {self._k} values"
                 )
         return positions
+
+
+def how_many(fraction: float, d: int) -> int:
+    """Return ceil(fraction * d), the fraction taken as it is written, in decimal.
+
+    Raises:
+        ConfigError: `fraction` is no number in (0, 1].
+
+    >>> how_many(0.07, 100)  # in binary, 0.07 * 100 is above 7
+    7
+    """
+    if type(fraction) not in (int, float) or not 0 < fraction <= 1:
+        raise ConfigError("fraction", f"expected a number in (0, 1], got {fraction!r}")
+    return math.ceil(Fraction(str(fraction)) * d)
 
 
 def largest(magnitude: Vector, k: int) -> NDArray[np.bool_]:

@@ -20,6 +20,9 @@ EVERY = [
     *[("qsgd", {"bits": bits, "bucket": 16}) for bits in range(2, 9)],
     ("qsgd", {}),
     *[("topk", {"fraction": fraction}) for fraction in (0.01, 0.03, 0.1, 0.5, 1)],
+    ("ternary", {}),
+    *[("topk-sign", {"fraction": fraction}) for fraction in (0.03, 0.1, 0.8, 1)],
+    *[("random-k", {"fraction": fraction}) for fraction in (0.03, 0.5, 1)],
 ]
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -71,10 +74,12 @@ def test_every_length(name: str, params: dict[str, float], d: int) -> None:
 def test_extreme_values(name: str, params: dict[str, float], value: float) -> None:
     codec = make_codec(name, flat(100), **params)
     x = np.full(100, value, np.float32)
-    kept = math.ceil(params["fraction"] * 100) if name == "topk" else 100
+    kept = math.ceil(params.get("fraction", 1) * 100)
     again = round_trip(codec, x)
-    assert np.array_equal(again[:kept], x[:kept])
-    assert not again[kept:].any()
+    if name != "random-k":
+        assert np.array_equal(again[:kept], x[:kept])
+    assert np.count_nonzero(again) == kept * bool(value)
+    assert set(np.abs(again)) <= {np.float32(abs(value)), np.float32(0)}
 
 
 @given(vectors())
@@ -134,6 +139,117 @@ def test_topk_keeps_the_largest_and_meets_its_bound(x: np.ndarray, fraction: flo
     expected[order[:k]] = x[order[:k]]
     assert again.tobytes() == expected.tobytes()
     assert energy(x - again) <= (1 - k / d) * energy(x) * (1 + 1e-12)
+
+
+@given(st.lists(vectors(0, 30), min_size=1, max_size=4))
+def test_ternary_loses_what_it_states_and_no_more_than_sign(parts: list[np.ndarray]) -> None:
+    names = tuple(f"t{i}" for i in range(len(parts)))
+    layout = Layout(names, tuple((part.size,) for part in parts))
+    again = layout.views(round_trip(make_codec("ternary", layout), np.concatenate(parts)))
+    for name, x in zip(names, parts, strict=True):
+        kept = again[name] != 0
+        if not x.any():
+            assert not kept.any()
+            continue
+        magnitude = np.abs(x.astype(np.float64))
+        k = np.count_nonzero(kept)
+        assert set(magnitude[kept]) == set(np.sort(magnitude)[x.size - k :])
+        exact = energy(x) - magnitude[kept].sum() ** 2 / k
+        error = energy(x.astype(np.float64) - again[name])
+        assert error == pytest.approx(exact, rel=1e-5, abs=1e-6 * energy(x) + 1e-80)
+        plain = energy(x) - magnitude.sum() ** 2 / x.size
+        assert error <= plain + 1e-6 * energy(x) + 1e-80
+        assert np.array_equal(np.sign(again[name])[kept], np.sign(x)[kept])
+
+
+def test_ternary_halves_what_sign_loses_of_normal_coordinates() -> None:
+    x = random().standard_normal(100_000, dtype=np.float32)
+    lost = energy(x - round_trip(make_codec("ternary", flat(x.size)), x)) / energy(x)
+    assert lost == pytest.approx(0.190, abs=0.003)  # Max 1960: 0.1902 for three levels
+
+
+@given(st.lists(vectors(0, 30), min_size=1, max_size=4), st.floats(0.001, 1))
+def test_topk_sign_is_the_contraction_it_claims(parts: list[np.ndarray], fraction: float) -> None:
+    names, x = tuple(f"t{i}" for i in range(len(parts))), np.concatenate(parts)
+    layout = Layout(names, tuple((part.size,) for part in parts))
+    again = round_trip(make_codec("topk-sign", layout, fraction=fraction), x)
+    d, k = x.size, 0
+    while k < fraction * d:
+        k += 1
+    chosen = np.zeros(d, np.bool_)
+    chosen[sorted(range(d), key=lambda i: (-abs(float(x[i])), i))[:k]] = True
+    assert not again[~chosen].any()
+    exact = energy(x)
+    for offset, size in zip(layout.offsets, layout.sizes, strict=True):
+        kept = np.flatnonzero(chosen[offset : offset + size]) + offset
+        if kept.size:
+            total = sum(map(abs, x[kept].tolist()))
+            exact -= total**2 / kept.size
+            scale = np.float32(total / kept.size)
+            expected = np.where(x[kept] < 0, -scale, scale)
+            assert again[kept] == pytest.approx(expected, rel=1e-6)
+    error = energy(x.astype(np.float64) - again)
+    assert error == pytest.approx(exact, rel=1e-5, abs=1e-6 * energy(x) + 1e-80)
+    assert error <= (1 - 1 / max(d, 1)) * energy(x) * (1 + 1e-5) + 1e-6 * energy(x) + 1e-80
+
+
+@given(vectors(), st.floats(0.001, 1), st.integers(0, 2**32))
+def test_random_k_keeps_so_many_coordinates_as_they_are(
+    x: np.ndarray, fraction: float, seed: int
+) -> None:
+    x[x == 0] = 1
+    again = round_trip(make_codec("random-k", flat(x.size), fraction=fraction), x, seed)
+    kept, k = again != 0, 0
+    while k < fraction * x.size:
+        k += 1
+    assert np.count_nonzero(kept) == k
+    assert again[kept].tobytes() == x[kept].tobytes()
+    assert energy(x - again) <= energy(x)
+
+
+@pytest.mark.parametrize(("d", "k"), [(10, 3), (16, 4), (7, 6), (5, 1)])
+def test_random_k_loses_on_average_what_it_states(d: int, k: int) -> None:
+    """Each coordinate is kept with the same chance k/d, whatever the others."""
+    draws, codec, generator = 5000, make_codec("random-k", flat(d), fraction=k / d), random(d)
+    x = np.arange(1, d + 1, dtype=np.float32)
+    kept, lost = np.zeros(d), 0.0
+    for _ in range(draws):
+        again = codec.decode(codec.encode(x, generator))
+        kept += again != 0
+        lost += energy(x - again) / draws
+    # Hoeffding: a mean of draws in [0, 1] leaves this band with probability 1e-7.
+    assert np.abs(kept / draws - k / d).max() <= math.sqrt(math.log(2 * d / 1e-7) / (2 * draws))
+    assert lost == pytest.approx((1 - k / d) * energy(x), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "most"),
+    [("ternary", {}, 1), ("topk-sign", {"fraction": 0.1}, 30), ("random-k", {"fraction": 0.3}, 6)],
+)
+def test_a_kept_residual_stays_bounded(name: str, params: dict[str, float], most: float) -> None:
+    """So it does where `topk` keeps as many; scaled up to be unbiased, random-k's would not."""
+    codec, draw, residual = make_codec(name, flat(1000), **params), random(), np.zeros(1000, "f4")
+    for _ in range(100):
+        meant = residual + draw.standard_normal(1000, dtype=np.float32)
+        residual = meant - codec.decode(codec.encode(meant, draw))
+    assert energy(residual) < most * 1000
+    if name == "random-k":
+        for _ in range(100):
+            meant = residual + draw.standard_normal(1000, dtype=np.float32)
+            residual = meant - codec.decode(codec.encode(meant, draw)) / np.float32(0.3)
+        assert energy(residual) > 1e6 * most * 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "size"),
+    [
+        ("ternary", {}, 4 + 200),
+        ("random-k", {"fraction": 0.05}, 8 + 4 * 50),
+        ("topk-sign", {"fraction": 0.1}, 4 + 27 + 3 * 13 + 13),  # 212 bits, 3 planes, signs
+    ],
+)
+def test_sizes_of_what_is_sparse(name: str, params: dict[str, float], size: int) -> None:
+    assert make_codec(name, flat(1000), **params).sizes() == (size, size)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +319,14 @@ NAN, MINUS = b"\x00\x00\xc0\x7f", b"\x00\x00\x80\xbf"
         ("topk", {"fraction": 0.1}, 0, NAN, "value 0 .* not finite"),
         ("topk", {"fraction": 0.1}, 12, b"\x06", "2 positions for 3"),
         ("topk", {"fraction": 0.1}, 14, b"\xff", "spare"),
+        ("ternary", {}, 0, NAN, "scale 0 .* not finite"),
+        ("ternary", {}, 0, MINUS, "scale 0 .* negative"),
+        ("ternary", {}, 5, b"\xf3", "byte 1 holds no ternary digits"),
+        ("ternary", {}, 8, b"\x00", "spare digit"),
+        ("random-k", {"fraction": 0.1}, 8, NAN, "value 0 .* not finite"),
+        ("topk-sign", {"fraction": 0.1}, 0, NAN, "scale 0 .* not finite"),
+        ("topk-sign", {"fraction": 0.1}, 0, MINUS, "scale 0 .* negative"),
+        ("topk-sign", {"fraction": 0.1}, 4, b"\x7f", "7 positions where 3"),
     ],
 )
 def test_malformed_payloads(
@@ -240,6 +364,9 @@ def test_topk_positions_ascend(positions: list[int]) -> None:
         ("topk", {"fraction": 1.5}, "fraction", r"\(0, 1\]"),
         ("topk", {"fraction": math.nan}, "fraction", r"\(0, 1\]"),
         ("topk", {"fraction": "0.1"}, "fraction", r"\(0, 1\]"),
+        ("topk-sign", {"fraction": 0}, "fraction", r"\(0, 1\]"),
+        ("random-k", {"fraction": 2}, "fraction", r"\(0, 1\]"),
+        ("ternary", {"bits": 2}, "bits", "no such parameter"),
     ],
 )
 def test_bad_names_and_parameters(name: str, params: dict[str, Any], key: str, why: str) -> None:

@@ -1,7 +1,8 @@
 """The bytes on the wire, frozen: nodes of different versions and processors must agree on them.
 
-The files in tests/golden are made from plain arithmetic, from no generator whose stream may
-change. After a deliberate change of a format, run this file as a script to write them anew.
+The files in tests/golden are made from plain arithmetic, from no generator whose stream may change
+(random-k's is the raw stream of PCG64, which does not). After a deliberate change of a format, run
+this file as a script to write them anew.
 """
 
 from __future__ import annotations
@@ -84,6 +85,9 @@ CODED = {
     "qsgd-4": (make_codec("qsgd", LAYOUT, bits=4, bucket=512), levels()),
     "topk-bits": (make_codec("topk", LAYOUT, fraction=0.1), wave(2)),
     "topk-list": (make_codec("topk", LAYOUT, fraction=0.01), wave(2)),
+    "ternary": (make_codec("ternary", LAYOUT), wave(2)),
+    "topk-sign": (make_codec("topk-sign", LAYOUT, fraction=0.1), wave(2)),
+    "random-k": (make_codec("random-k", LAYOUT, fraction=0.1), wave(2)),
 }
 PAYLOADS: dict[str, Callable[[], bytes]] = {
     "signs": lambda: pack(wave(0)).tobytes(),
@@ -154,6 +158,33 @@ def test_old_scaled_signs_are_read() -> None:
         original = LAYOUT.views(x)[name]
         scale = np.float32(sum(map(abs, original.ravel().tolist())) / original.size)
         assert np.array_equal(part, np.where(original < 0, -scale, scale))
+
+
+def test_old_ternary_is_read() -> None:
+    codec, x = CODED["ternary"]
+    for name, part in LAYOUT.views(codec.decode(golden("ternary"))).items():
+        original, kept = LAYOUT.views(x)[name], part != 0
+        scale = np.float32(sum(map(abs, original[kept].tolist())) / np.count_nonzero(kept))
+        assert np.array_equal(kept, np.abs(original) > scale / 2)
+        assert np.array_equal(part[kept], np.where(original[kept] < 0, -scale, scale))
+
+
+def test_old_signs_of_the_largest_are_read() -> None:
+    codec, x = CODED["topk-sign"]
+    again = codec.decode(golden("topk-sign"))
+    kept = again != 0
+    assert np.count_nonzero(kept) == 101
+    assert np.abs(x[kept]).min() >= np.abs(x[~kept]).max()
+    assert np.array_equal(np.sign(again[kept]), np.sign(x[kept]))
+
+
+def test_old_random_places_are_found() -> None:
+    codec, x = CODED["random-k"]
+    payload = golden("random-k")
+    again = codec.decode(payload)
+    assert np.array_equal(again[again != 0], x[again != 0])
+    values = np.frombuffer(payload, "<f4", offset=8)
+    assert values.size == 101 and np.array_equal(again[again != 0], values[values != 0])
 
 
 if __name__ == "__main__":
