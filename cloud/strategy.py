@@ -20,7 +20,7 @@ from flwr.serverapp.strategy import Strategy
 from cloud.reports import Reports
 from cloud.result import RoundResult
 from hierfl.algorithms import base as algorithms
-from hierfl.algorithms import downlink
+from hierfl.algorithms import feedback
 from hierfl.algorithms.schedule import from_bits, learning_rate, to_bits
 from hierfl.checkpoint import Checkpoint, Checkpoints, Json
 from hierfl.config import CLOUD, Config
@@ -87,7 +87,7 @@ class HierStrategy(Strategy):
         self._algorithm = make_algorithm(config, layout)
         self._codec = make_downlink(config, layout)
         self._state = self._algorithm.cloud_state()
-        self._residual = downlink.initial_state(layout.d)
+        self._residual = np.zeros(layout.d, np.float32)
         self._next = Base(lr=0)
         self._answer = b""  # to the parts in the last round's opening
         self._rollout: Rollout
@@ -133,9 +133,8 @@ class HierStrategy(Strategy):
         reports = Reports(self._grid, self._rollout, Round(self._answer), self.buffers)
         reports.collect(replies, self._config.quorum.round_timeout)
         shares, change = reports.change(self._algorithm, self._state, at)
-        payload, decoded = downlink.send(
-            self._codec, self._residual, change.model, at.draw("downlink")
-        )
+        self._residual += change.model
+        payload, decoded = feedback.send(self._codec, self._residual, at.draw("downlink"))
         self.base += decoded
         self._average_buffers(shares, [report.buffers for report in reports.held.values()])
         self._next = Base(
@@ -246,7 +245,7 @@ class HierStrategy(Strategy):
         arrays = {
             "base": self.base,
             "buffers": self.buffers,
-            "residual": self._residual["residual"],
+            "residual": self._residual,
             "change": np.frombuffer(self._next.change, np.uint8),
             "edges": np.frombuffer(self._next.edges, np.uint8),
             "answer": np.frombuffer(self._answer, np.uint8),
@@ -264,7 +263,7 @@ class HierStrategy(Strategy):
         arrays, facts = kept.arrays, cast(dict[str, Any], kept.facts)
         self.base = arrays["base"].copy()
         self.buffers = arrays["buffers"].copy()
-        self._residual = {"residual": arrays["residual"].copy()}
+        self._residual = arrays["residual"].copy()
         self._state = {name: arrays[f"state.{name}"].copy() for name in self._state}
         self._next = Base(
             lr=0,

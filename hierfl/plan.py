@@ -6,14 +6,16 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from hierfl.algorithms import algorithm_class
+from hierfl.algorithms import algorithm_class, feedback
 from hierfl.algorithms.base import Algorithm, Settings
-from hierfl.config import Config
+from hierfl.config import Config, Hop, Uplink
 from hierfl.errors import ConfigError
 from hierfl.link.envelope import frame_limit
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.quantize import Codec, make_codec
+from hierfl.numerics.quantize import CODECS, Codec, make_codec
 from hierfl.security import refuse_exposure
+
+TALLY = "tally"
 
 
 def resolve(config: Config) -> Config:
@@ -27,11 +29,7 @@ def resolve(config: Config) -> Config:
     lr = chosen.lr.get(config.model, chosen.lr["default"])
     uplink = config.uplink.codec or chosen.uplinks[0]
     if uplink not in chosen.uplinks:
-        raise ConfigError(
-            "uplink.codec",
-            f"{config.algorithm.name} cannot report with {uplink!r}",
-            f"It reports with {' or '.join(chosen.uplinks)}.",
-        )
+        raise _cannot_report(config.algorithm.name, chosen.uplinks, uplink)
     algorithm = config.algorithm.model_copy(update={"lr": config.algorithm.lr or lr})
     codec = config.downlink.codec or chosen.downlink
     resolved = config.model_copy(
@@ -57,6 +55,7 @@ def make_algorithm(config: Config, layout: Layout) -> Algorithm:
         momentum=config.algorithm.momentum,
         tie=config.algorithm.tie,
         options=config.algorithm.options,
+        uplink=_make_uplink(config, layout),
     )
     return algorithm_class(config.algorithm.name)(layout, settings)
 
@@ -67,15 +66,44 @@ def make_downlink(config: Config, layout: Layout) -> Codec:
     Raises:
         ConfigError: if there is no such codec, or it has no such parameter.
     """
-    down = config.downlink
-    given = {"bits": down.bits, "fraction": down.fraction}
+    return feedback.checked(_make_codec(config.downlink, "downlink", layout), "downlink")
+
+
+def _make_uplink(config: Config, layout: Layout) -> Codec | None:
+    """Return the codec of the reports, or None where it is the algorithm's own."""
+    default = algorithm_class(config.algorithm.name).uplinks[0]
+    if config.uplink in (Uplink(), Uplink(codec=default)):
+        return None
+    return _make_codec(config.uplink, "uplink", layout)
+
+
+def _make_codec(hop: Hop, section: str, layout: Layout) -> Codec:
+    given = {"bits": hop.bits, "fraction": hop.fraction}
     parameters = {key: value for key, value in given.items() if value is not None}
-    assert down.codec is not None, "the configuration is not resolved"
+    assert hop.codec is not None, "the configuration is not resolved"
+    if hop.codec == TALLY:
+        raise ConfigError(f"{section}.{next(iter(parameters))}", "a tally has no such parameter")
     try:
-        return make_codec(down.codec, layout, **parameters)
+        return make_codec(hop.codec, layout, **parameters)
     except ConfigError as error:
         message = error.message.removeprefix(f"{error.path}: ")
-        raise ConfigError(f"downlink.{error.path}", message, error.hint) from None
+        raise ConfigError(f"{section}.{error.path}", message, error.hint) from None
+
+
+def _cannot_report(algorithm: str, uplinks: tuple[str, ...], asked: str) -> ConfigError:
+    if asked == TALLY:
+        why = ": it sends no counts of votes, which a tally is"
+    elif asked not in CODECS:
+        why = ": there is no such codec"
+    elif uplinks == (TALLY,):
+        why = ": its reports are counts of votes, which a tally sends exactly and in few bits"
+    else:
+        why = ": its edges keep no residual, and this codec is biased"
+    return ConfigError(
+        "uplink.codec",
+        f"{algorithm} cannot report with {asked!r}{why}",
+        f"It reports with {' or '.join(uplinks)}.",
+    )
 
 
 def digest(config: Config) -> str:
@@ -90,13 +118,15 @@ def digest(config: Config) -> str:
 def longest_frame(config: Config, layout: Layout, buffers: int) -> int:
     """Return the longest frame, in bytes, for a model of this layout and so many buffers.
 
-    It holds the whole model and its buffers in float32, or what a device is told that has missed
-    all of a round: its decisions, of two bits a coordinate at least, and the opening's answer.
+    It holds the whole model and its buffers in float32, or a change or a report (some codecs' are
+    longer), or what a device is told that has missed all of a round: its decisions, of two bits a
+    coordinate at least, and the opening's answer.
     """
     algorithm = make_algorithm(config, layout)
     decision = max(algorithm.sizes()[1], layout.d // 4 + 1)
     missed = config.algorithm.edge_steps * decision + sum(algorithm.opening_sizes())
-    return frame_limit(max(4 * (layout.d + buffers), missed))
+    longest = max(4 * layout.d, algorithm.sizes()[2], make_downlink(config, layout).sizes()[1])
+    return frame_limit(max(longest + 4 * buffers, missed))
 
 
 @dataclass(frozen=True)

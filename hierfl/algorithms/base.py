@@ -28,6 +28,7 @@ import numpy as np
 from hierfl.errors import PayloadError
 from hierfl.numerics.draws import generator
 from hierfl.numerics.layout import Layout
+from hierfl.numerics.quantize import Codec
 
 Scalar = str | int | float | bool
 State = dict[str, np.ndarray]
@@ -43,6 +44,7 @@ class Settings:
         momentum: beta in [0, 1).
         tie: what an edge does with a tie: random, zero or keep.
         options: the keys under `algorithm.options`, for an algorithm of the user's own.
+        uplink: the codec of the reports; None: the algorithm's own.
     """
 
     seed: int = 1
@@ -50,6 +52,7 @@ class Settings:
     momentum: float = 0.9
     tie: str = "random"
     options: Mapping[str, Scalar] = field(default_factory=dict)
+    uplink: Codec | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,8 @@ class Algorithm(ABC):
     downlink: ClassVar[str] = "sign"
     """The downlink's codec where the configuration names none."""
     uplinks: ClassVar[tuple[str, ...]] = ("tally",)
-    """The codecs that a report may have; the first is the default."""
+    """The codecs that a report may have; the first is the default. "tally" stands alone: such a
+    report is a count, which goes up exactly."""
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         self.layout = layout

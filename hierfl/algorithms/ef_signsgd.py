@@ -9,8 +9,10 @@ at edge q, step s:
 
 and at the round's end:
 
-    edge q:     r_q += sum_s v;   report S(r_q);   r_q -= S(r_q)
-    cloud:      change = -lr sum_q p_q S(r_q)
+    edge q:     r_q += sum_s v;   report Q(r_q);   r_q -= Q(r_q)
+    cloud:      change = -lr sum_q p_q Q(r_q)
+
+where the codec Q is S by default, and may be any.
 
 Error feedback (Karimireddy et al. 2019, arXiv 1901.09847) at both ends of a link is Algorithm 1 of
 Zheng et al. 2019 (arXiv 1905.10936); here a third residual stands between edge and cloud, and the
@@ -24,6 +26,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from hierfl.algorithms import feedback
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
 from hierfl.algorithms.mean import WeightedMean, over_edges
 from hierfl.numerics.layout import Layout
@@ -34,24 +37,18 @@ NO_DRAWS = np.random.default_rng(0)
 
 
 class EFSignSGD(Algorithm):
-    """A ballot, a decision and a report are ceil(d/8) bytes and 4 bytes a tensor each.
+    """A ballot and a decision are ceil(d/8) bytes and 4 bytes a tensor, by default a report too.
 
     `algorithm.momentum` and `algorithm.tie` mean nothing here.
     """
 
     lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
-    uplinks = ("sign",)
+    uplinks = feedback.any_codec("sign")
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
         self.codec = Sign(layout)
-
-    def send(self, residual: np.ndarray) -> tuple[bytes, np.ndarray]:
-        """Return S(residual) as bytes and as float32[d], and take it out of the residual."""
-        payload = self.codec.encode(residual, NO_DRAWS)
-        sent = self.codec.decode(payload)
-        residual -= sent
-        return payload, sent
+        self.uplink = feedback.checked(settings.uplink or self.codec, "uplink")
 
     # -- device ----------------------------------------------------------------------------------
 
@@ -62,7 +59,7 @@ class EFSignSGD(Algorithm):
     def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
         """Return S(e_k)."""
         state["residual"] += gradient
-        return self.send(state["residual"])[0]
+        return feedback.send(self.codec, state["residual"], NO_DRAWS)[0]
 
     def apply(self, weights: np.ndarray, decision: bytes, at: Step) -> None:
         """Take one step along the edge's scaled signs."""
@@ -82,13 +79,13 @@ class EFSignSGD(Algorithm):
 
     def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
         """Average the reports."""
-        total = over_edges(reports, self.codec.decode, self.layout.d)
+        total = over_edges(reports, self.uplink.decode, self.layout.d)
         return Change((-float(at.lr) * total).astype(np.float32))
 
     def sizes(self) -> tuple[int, int, int]:
         """Return the length of a ballot, a decision and a report, in bytes."""
         size, _ = self.codec.sizes()
-        return size, size, size
+        return size, size, self.uplink.sizes()[1]
 
 
 class _Round(EdgeRound):
@@ -98,6 +95,7 @@ class _Round(EdgeRound):
         self._algorithm = algorithm
         self._state = state
         self._mean = WeightedMean(algorithm.layout.d, examples)
+        self._last: Step
 
     def add(self, device: int, ballot: bytes) -> None:
         """Keep a ballot until the step is closed."""
@@ -106,10 +104,12 @@ class _Round(EdgeRound):
     def decide(self, at: Step) -> bytes:
         """Return S(e_q)."""
         self._state["residual"] += self._mean.take()
-        payload, sent = self._algorithm.send(self._state["residual"])
+        payload, sent = feedback.send(self._algorithm.codec, self._state["residual"], NO_DRAWS)
         self._state["unreported"] += sent
+        self._last = at
         return payload
 
     def report(self) -> bytes:
-        """Return S(r_q)."""
-        return self._algorithm.send(self._state["unreported"])[0]
+        """Return Q(r_q)."""
+        draw = self._last.draw("report")
+        return feedback.send(self._algorithm.uplink, self._state["unreported"], draw)[0]

@@ -10,7 +10,8 @@ and its ballot is how far they led, w - w_k. Then
     edge q:     v = sum_k (n_k / n_q) (w - w_k)
     all in q:   w <- w - v
 
-and at the round's end, at the cloud:  change = -sum_q p_q sum_s v, the edges' average model.
+and at the round's end, at the cloud:  change = -sum_q p_q sum_s v, the edges' average model, where
+reports are float32; in any other codec they are those of `hier_sgd`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from hierfl.numerics.layout import Layout
 
 
 class HierFedAvg(HierSGD):
-    """Every payload is 4 d bytes.
+    """Every payload is 4 d bytes but a report, which any codec makes.
 
     `algorithm.options.local_steps`, 5 unless set, are a device's steps between two averages at its
     edge. `algorithm.tie` means nothing here.
@@ -73,5 +74,5 @@ class HierFedAvg(HierSGD):
 
     def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
         """Average the edges' models."""
-        total = over_edges(reports, lambda payload: floats(payload, self.layout), self.layout.d)
+        total = over_edges(reports, self.codec.decode, self.layout.d)
         return Change((-total).astype(np.float32))

@@ -26,7 +26,7 @@ from hierfl.numerics.quantize import Qsgd
 
 
 class HierQSGD(Algorithm):
-    """Ballots, decisions and reports are payloads of one codec.
+    """Ballots and decisions are payloads of one codec, and reports, unless `uplink` says otherwise.
 
     `algorithm.options.bits`, 2 to 8 and 4 unless set, are those of a coordinate. `algorithm.tie`
     means nothing here.
@@ -37,13 +37,14 @@ class HierQSGD(Algorithm):
 
     lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
     downlink = "qsgd"
-    uplinks = ("qsgd",)
+    uplinks = ("qsgd", "float32")
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
         chosen = options.read(settings.options, bits=4)
         options.within("bits", chosen["bits"], 2, 8)
         self.codec = Qsgd(layout, bits=chosen["bits"])
+        self.uplink = settings.uplink or self.codec
 
     def device_state(self) -> State:
         """Return the momentum, float32[d]."""
@@ -65,20 +66,20 @@ class HierQSGD(Algorithm):
 
     def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
         """Average the reports."""
-        total = over_edges(reports, self.codec.decode, self.layout.d)
+        total = over_edges(reports, self.uplink.decode, self.layout.d)
         return Change((-float(at.lr) * total).astype(np.float32))
 
     def sizes(self) -> tuple[int, int, int]:
         """Return the length of a ballot, a decision and a report, in bytes."""
         size, _ = self.codec.sizes()
-        return size, size, size
+        return size, size, self.uplink.sizes()[1]
 
 
 class _Round(EdgeRound):
     """One round at one edge."""
 
     def __init__(self, algorithm: HierQSGD, examples: Sequence[int]) -> None:
-        self._codec = algorithm.codec
+        self._codec, self._uplink = algorithm.codec, algorithm.uplink
         self._mean = WeightedMean(algorithm.layout.d, examples)
         self._sum = np.zeros(algorithm.layout.d, np.float32)
         self._last: Step
@@ -96,4 +97,4 @@ class _Round(EdgeRound):
 
     def report(self) -> bytes:
         """Return the quantized sum of the round's decisions."""
-        return self._codec.encode(self._sum, self._last.draw("report"))
+        return self._uplink.encode(self._sum, self._last.draw("report"))

@@ -6,8 +6,13 @@ In round t at edge q, step s:
     edge q:     v = sum_k (n_k / n_q) m_k
     all in q:   w <- w - lr v
 
-and at the round's end, at the cloud:  change = -lr sum_q p_q sum_s v, the average of the edges'
-models (Liu et al. 2020, arXiv 1905.06641, with one local step between edge averages).
+and at the round's end:
+
+    edge q:     r_q <- r_q + sum_s v;   report Q(r_q);   r_q <- r_q - Q(r_q)
+    cloud:      change = -lr sum_q p_q Q(r_q)
+
+With the codec Q = float32, as by default, r_q is 0 and the change the average of the edges' models
+(Liu et al. 2020, arXiv 1905.06641, with one local step between edge averages).
 """
 
 from __future__ import annotations
@@ -17,20 +22,26 @@ from typing import ClassVar
 
 import numpy as np
 
-from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, State, Step
+from hierfl.algorithms import feedback
+from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
 from hierfl.algorithms.mean import WeightedMean, follow, over_edges
 from hierfl.errors import PayloadError
 from hierfl.numerics.layout import Layout
+from hierfl.numerics.quantize import Float32
 
 _F32 = np.dtype("<f4")
 
 
 class HierSGD(Algorithm):
-    """Float32 momenta up, float32 averages down; every payload is 4 d bytes."""
+    """Float32 momenta up, float32 averages down, 4 d bytes each; reports in any codec."""
 
     lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
     downlink = "float32"
-    uplinks = ("float32",)
+    uplinks = feedback.any_codec("float32")
+
+    def __init__(self, layout: Layout, settings: Settings) -> None:
+        super().__init__(layout, settings)
+        self.codec = feedback.checked(settings.uplink or Float32(layout), "uplink")
 
     def device_state(self) -> State:
         """Return the momentum, float32[d]."""
@@ -46,19 +57,23 @@ class HierSGD(Algorithm):
         """Take one step along the cluster's average."""
         weights -= at.lr * floats(decision, self.layout)
 
+    def edge_state(self) -> State:
+        """Return what was not reported, r_q, float32[d]."""
+        return {"unreported": np.zeros(self.layout.d, np.float32)}
+
     def edge_round(self, state: State, examples: Sequence[int]) -> EdgeRound:
         """Open a round; a device's weight is its number of samples."""
-        return _Round(self.layout, examples)
+        return _Round(self, state["unreported"], examples)
 
     def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
-        """Average the edges' models."""
-        total = over_edges(reports, lambda payload: floats(payload, self.layout), self.layout.d)
+        """Average the reports."""
+        total = over_edges(reports, self.codec.decode, self.layout.d)
         return Change((-float(at.lr) * total).astype(np.float32))
 
     def sizes(self) -> tuple[int, int, int]:
         """Return the length of a ballot, a decision and a report, in bytes."""
         size = 4 * self.layout.d
-        return size, size, size
+        return size, size, self.codec.sizes()[1]
 
 
 def floats(payload: bytes, layout: Layout) -> np.ndarray:
@@ -78,10 +93,11 @@ def floats(payload: bytes, layout: Layout) -> np.ndarray:
 class _Round(EdgeRound):
     """Averages float32 ballots, and adds the averages up."""
 
-    def __init__(self, layout: Layout, examples: Sequence[int]) -> None:
-        self._layout = layout
-        self._mean = WeightedMean(layout.d, examples)
-        self._sum = np.zeros(layout.d, np.float32)
+    def __init__(self, algorithm: HierSGD, unreported: np.ndarray, examples: Sequence[int]) -> None:
+        self._layout, self._codec = algorithm.layout, algorithm.codec
+        self._mean = WeightedMean(self._layout.d, examples)
+        self._unreported = unreported
+        self._last: Step
 
     def add(self, device: int, ballot: bytes) -> None:
         """Keep a ballot until the step is closed."""
@@ -90,9 +106,10 @@ class _Round(EdgeRound):
     def decide(self, at: Step) -> bytes:
         """Return the average, weighted by samples."""
         mean = self._mean.take()
-        self._sum += mean
+        self._unreported += mean
+        self._last = at
         return mean.astype(_F32, copy=False).tobytes()
 
     def report(self) -> bytes:
-        """Return the sum of the round's averages."""
-        return self._sum.astype(_F32, copy=False).tobytes()
+        """Return the sum of the round's averages, as far as the codec lets it through."""
+        return feedback.send(self._codec, self._unreported, self._last.draw("report"))[0]

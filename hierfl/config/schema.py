@@ -122,8 +122,11 @@ class Algorithm(Part):
     options: dict[str, Option] = {}
 
 
-class Downlink(Part):
-    """Cloud to edge to device; `codec: null` is the algorithm's default."""
+_OWNERS = {"bits": ("qsgd",), "fraction": ("topk", "topk-sign", "random-k")}
+
+
+class Hop(Part):
+    """How one hop codes what it carries; `codec: null` is the algorithm's default."""
 
     codec: Text | None = None
     bits: Annotated[Int, Field(ge=2, le=8)] | None = None
@@ -132,17 +135,19 @@ class Downlink(Part):
     @field_validator("bits", "fraction")
     @classmethod
     def _belongs(cls, value: float | None, info: ValidationInfo) -> float | None:
-        owner = {"bits": "qsgd", "fraction": "topk"}[str(info.field_name)]
-        codec = info.data.get("codec")
-        if value is not None and codec not in (None, owner):
-            raise wrong(f"should not be here: it belongs to codec: {owner}, not to {codec}")
+        owners, codec = _OWNERS[str(info.field_name)], info.data.get("codec")
+        if value is not None and codec is not None and codec not in owners:
+            named = " or ".join(owners)
+            raise wrong(f"should not be here: it belongs to codec: {named}, not to {codec}")
         return value
 
 
-class Uplink(Part):
-    """Edge to cloud; `codec: null` is the algorithm's default."""
+class Downlink(Hop):
+    """Cloud to edge to device."""
 
-    codec: Text | None = None
+
+class Uplink(Hop):
+    """Edge to cloud."""
 
 
 class Quorum(Part):

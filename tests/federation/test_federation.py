@@ -103,10 +103,10 @@ def test_the_residual_and_what_was_sent_are_what_was_meant() -> None:
     federation.run()
     sent = federation.strategy.base - start
     np.testing.assert_allclose(
-        sent + federation.strategy._residual["residual"], sums, atol=1e-6
+        sent + federation.strategy._residual, sums, atol=1e-6
     )
     exact.run()  # and with float32 nothing is left behind
-    assert not exact.strategy._residual["residual"].any()
+    assert not exact.strategy._residual.any()
 
 
 def test_bytes_are_what_the_algorithm_says() -> None:

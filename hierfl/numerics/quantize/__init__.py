@@ -39,7 +39,17 @@ __all__ = [
 
 
 class Codec(Protocol):
-    """Encodes and decodes the vectors of one layout; keeps no state between calls."""
+    """Encodes and decodes the vectors of one layout; keeps no state between calls.
+
+    Attributes:
+        contracts: what it leaves out of a vector is smaller than the vector, so that a residual
+            that is kept and sent with the next stays bounded.
+        unbiased: the expectation of what it lets through is the vector, so that no residual is
+            needed.
+    """
+
+    contracts: bool
+    unbiased: bool
 
     @property
     def name(self) -> str:

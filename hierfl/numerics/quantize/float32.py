@@ -18,6 +18,8 @@ class Float32:
     """
 
     name = "float32"
+    contracts = True
+    unbiased = True
 
     def __init__(self, layout: Layout) -> None:
         self._d = layout.d

@@ -27,6 +27,7 @@ class Nearest(Qsgd):
     """
 
     name = "nearest"
+    unbiased = False
 
     def _round(
         self, rows: Vector, scale: Vector, generator: np.random.Generator

@@ -25,7 +25,9 @@ class Qsgd:
     rounded to one of the two neighbouring multiples of c/s, up with the probability that makes
     the expectation x. Hence, up to float32 rounding,
 
-        E[decode(encode(x))] = x   and   |x - decode(encode(x))| <= c/s   per coordinate.
+        E[decode(encode(x))] = x   and   |x - decode(encode(x))| <= c/s   per coordinate,
+
+    of which the second makes it a contraction of the largest magnitude, but with 2 bits (s = 1).
 
     Payload: a float32 scale per bucket; then level + s, in [0, 2s], as `bits` bit planes of
     ceil(d/8) bytes, the lowest first.
@@ -45,6 +47,7 @@ class Qsgd:
     """
 
     name = "qsgd"
+    unbiased = True
 
     def __init__(self, layout: Layout, *, bits: int = 4, bucket: int = 512) -> None:
         self._d = layout.d
@@ -53,6 +56,7 @@ class Qsgd:
         if bucket % 8:
             raise ConfigError("bucket", f"expected a multiple of 8, got {bucket}")
         self._levels = (1 << (bits - 1)) - 1
+        self.contracts = self._levels > 1
         self._buckets = -(-layout.d // bucket)
 
     def encode(self, x: Vector, generator: np.random.Generator) -> bytes:

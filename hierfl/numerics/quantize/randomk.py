@@ -43,6 +43,8 @@ class RandomK:
     """
 
     name = "random-k"
+    contracts = True
+    unbiased = False
 
     def __init__(self, layout: Layout, *, fraction: float = 0.1) -> None:
         self._d = layout.d

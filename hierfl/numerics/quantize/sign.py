@@ -30,6 +30,8 @@ class Sign:
     """
 
     name = "sign"
+    contracts = True
+    unbiased = False
 
     def __init__(self, layout: Layout) -> None:
         self._d = layout.d

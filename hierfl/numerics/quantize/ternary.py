@@ -41,6 +41,8 @@ class Ternary:
     """
 
     name = "ternary"
+    contracts = True
+    unbiased = False
 
     def __init__(self, layout: Layout) -> None:
         self._d = layout.d

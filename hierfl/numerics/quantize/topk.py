@@ -40,6 +40,8 @@ class TopK:
     """
 
     name = "topk"
+    contracts = True
+    unbiased = False
 
     def __init__(self, layout: Layout, *, fraction: float = 0.1) -> None:
         self._d = layout.d

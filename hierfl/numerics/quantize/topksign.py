@@ -41,6 +41,8 @@ class TopKSign:
     """
 
     name = "topk-sign"
+    contracts = True
+    unbiased = False
 
     def __init__(self, layout: Layout, *, fraction: float = 0.1) -> None:
         self._d = layout.d
