@@ -2,7 +2,8 @@
 
 Device k, with residual e:      e += (K n_k / n_q) g_k;   on a round's first step it fixes S(|e|);
                                 ballot b = sign(e);       e -= S b
-Edge q, with m, C_q, C:         u = mean_k S_k b_k;       u' = u + C - C_q
+Edge q, with m, C_q, C:         u = mean_k S_k b_k, or what else `aggregation` makes of them
+                                u' = u + C - C_q
                                 v = sign(0.9 m + 0.1 u'), the decision;   m <- 0.95 m + 0.05 u'
 at its round's end:             the tally of v, and  delta = Q4(mean u - C_q);   C_q += delta
 Cloud:                          change = -lr sum_q p_q tally_q;   edges add Q4(mean_q C_q - C) to C
@@ -13,28 +14,32 @@ correction that of SCAFFOLD (arXiv 1910.06378) between edges, with every link qu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
+from hierfl.algorithms import options
+from hierfl.algorithms.aggregation import WAYS, Aggregation, audible
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
 from hierfl.errors import PayloadError
-from hierfl.numerics import signs, tally
+from hierfl.numerics import robust, signs, tally
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.quantize.nearest import Nearest
 from hierfl.numerics.scales import Scales
 
 BLEND, SLOW = np.float32(0.9), np.float32(0.95)
-LARGEST_SCALE = np.float32(4.0)
-"""Scales are clipped at so many times the cluster's median: nobody shouts the others down."""
 
 
 class EFLion(Algorithm):
     """A ballot is ceil(d/8) bytes, after the scales in a round's first; a decision ceil(d/8).
 
-    A report is the exact tally and, behind it, the 4-bit change of the edge's control variate.
-    `algorithm.momentum` and `algorithm.tie` mean nothing here.
+    A report is the exact tally and, behind it, the 4-bit change of the edge's control variate. Of
+    `algorithm.options`, `aggregation` (clip unless set) is how an edge makes u of the S_k b_k (see
+    `aggregation`). `algorithm.momentum` and `algorithm.tie` mean nothing here.
+
+    Raises:
+        ConfigError: if an option is unknown or out of range.
     """
 
     lr: ClassVar[Mapping[str, float]] = {"default": 0.0015}
@@ -43,6 +48,8 @@ class EFLion(Algorithm):
         super().__init__(layout, settings)
         self.scales = Scales(layout)
         self.control = Nearest(layout, bits=4)
+        chosen = options.read(settings.options, aggregation=WAYS[0])
+        self.aggregation = Aggregation(chosen["aggregation"])
 
     # -- device ----------------------------------------------------------------------------------
 
@@ -116,7 +123,7 @@ class _Round(EdgeRound):
         self._algorithm = algorithm
         self._state = state
         self._scales: dict[int, np.ndarray] = {}
-        self._clipped: dict[int, np.ndarray] = {}
+        self._heeded: dict[int, np.ndarray] = {}
         self._typical = np.zeros(0, np.float32)
         self._ballots: dict[int, np.ndarray] = {}
         self._sum = np.zeros(algorithm.layout.d, np.float32)
@@ -128,8 +135,8 @@ class _Round(EdgeRound):
         head = len(ballot) - signs.packed_size(d)
         bits = signs.check(ballot[max(head, 0) :], d)
         if head:
-            self._scales[device] = scales.decode(ballot[:head])
-            self._clipped.clear()
+            self._scales[device] = audible(scales.decode(ballot[:head]))
+            self._heeded.clear()
         elif not self._scales:
             raise PayloadError("a first ballot without scales")
         self._ballots[device] = bits
@@ -137,10 +144,8 @@ class _Round(EdgeRound):
     def decide(self, at: Step) -> bytes:
         """Return the sign of the Lion blend of the corrected mean."""
         state, d = self._state, self._algorithm.layout.d
-        mean = np.zeros(d, np.float32)
-        for device in sorted(self._ballots):
-            mean += self._scale(device) * signs.unpack(self._ballots[device], d)
-        mean /= np.float32(len(self._ballots))
+        vectors = [self._vector(device) for device in sorted(self._ballots)]
+        mean = self._algorithm.aggregation.one(d, [1 / len(vectors)] * len(vectors), vectors)
         self._ballots.clear()
         self._sum += mean
         mean += state["common"]
@@ -152,17 +157,27 @@ class _Round(EdgeRound):
         self._tally.add(bits)
         return bits.tobytes()
 
-    def _scale(self, device: int) -> np.ndarray:
-        """Return a device's scales, clipped at four times the cluster's median.
+    def _vector(self, device: int) -> Callable[[slice], np.ndarray]:
+        """Return what makes S_k b_k of a slice."""
+        scales, bits = self._scale(device), self._ballots[device]
 
-        One whose first ballot came too late to count has those of the median.
+        def vector(block: slice) -> np.ndarray:
+            part = bits[block.start // 8 : signs.packed_size(block.stop)]
+            return scales[block] * signs.unpack(part, block.stop - block.start)
+
+        return vector
+
+    def _scale(self, device: int) -> np.ndarray:
+        """Return a device's scales, as they count.
+
+        One whose first ballot came too late to count has the cluster's median.
         """
-        if not self._clipped:
-            median = np.median(np.stack([self._scales[k] for k in sorted(self._scales)]), axis=0)
-            self._typical = median.astype(np.float32)
-            limit = LARGEST_SCALE * self._typical
-            self._clipped = {k: np.minimum(s, limit) for k, s in self._scales.items()}
-        return self._clipped.get(device, self._typical)
+        if not self._heeded:
+            said = list(self._scales.values())
+            self._typical = robust.typical(said)
+            heeded = self._algorithm.aggregation.heed(said)
+            self._heeded = dict(zip(self._scales, heeded, strict=True))
+        return self._heeded.get(device, self._typical)
 
     def report(self) -> bytes:
         """Return the tally and the change of C_q, and change C_q."""

@@ -1,10 +1,11 @@
 """EF-SignSGD over two tiers: signs with a scale per tensor, and what they lose is kept.
 
-Let S(x) = mean |x| sign(x), tensor by tensor (1 bit a coordinate and 4 bytes a tensor). In round t
-at edge q, step s:
+Let S(x) = mean |x| sign(x), tensor by tensor (1 bit a coordinate and 4 bytes a tensor), and A_k the
+mean over devices, weighted by samples, with scales cut at 4 times the cluster's median, or what
+else `aggregation` says. In round t at edge q, step s:
 
     device k:   e_k += g_k;                         ballot S(e_k);       e_k -= S(e_k)
-    edge q:     e_q += sum_k (n_k / n_q) S(e_k);    decision v = S(e_q); e_q -= v
+    edge q:     e_q += A_k S(e_k);                  decision v = S(e_q); e_q -= v
     all in q:   w <- w - lr v
 
 and at the round's end:
@@ -26,9 +27,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from hierfl.algorithms import feedback
+from hierfl.algorithms import feedback, options
+from hierfl.algorithms.aggregation import WAYS, Aggregation, audible
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
-from hierfl.algorithms.mean import WeightedMean, over_edges
+from hierfl.algorithms.mean import over_edges
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.quantize import Sign
 
@@ -39,7 +41,11 @@ NO_DRAWS = np.random.default_rng(0)
 class EFSignSGD(Algorithm):
     """A ballot and a decision are ceil(d/8) bytes and 4 bytes a tensor, by default a report too.
 
-    `algorithm.momentum` and `algorithm.tie` mean nothing here.
+    Of `algorithm.options`, `aggregation` (clip unless set) is how an edge makes one vector of its
+    devices' (see `aggregation`). `algorithm.momentum` and `algorithm.tie` mean nothing here.
+
+    Raises:
+        ConfigError: if an option is unknown or out of range.
     """
 
     lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
@@ -48,6 +54,8 @@ class EFSignSGD(Algorithm):
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
         self.codec = Sign(layout)
+        chosen = options.read(settings.options, aggregation=WAYS[0])
+        self.aggregation = Aggregation(chosen["aggregation"])
         self.uplink = feedback.checked(settings.uplink or self.codec, "uplink")
 
     # -- device ----------------------------------------------------------------------------------
@@ -94,20 +102,37 @@ class _Round(EdgeRound):
     def __init__(self, algorithm: EFSignSGD, state: State, examples: Sequence[int]) -> None:
         self._algorithm = algorithm
         self._state = state
-        self._mean = WeightedMean(algorithm.layout.d, examples)
+        self._examples = examples
+        self._ballots: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._last: Step
 
     def add(self, device: int, ballot: bytes) -> None:
         """Keep a ballot until the step is closed."""
-        self._mean.add(device, self._algorithm.codec.decode(ballot))
+        scales, bits = self._algorithm.codec.split(ballot)
+        self._ballots[device] = audible(scales), bits
 
     def decide(self, at: Step) -> bytes:
         """Return S(e_q)."""
-        self._state["residual"] += self._mean.take()
+        self._state["residual"] += self._take()
         payload, sent = feedback.send(self._algorithm.codec, self._state["residual"], NO_DRAWS)
         self._state["unreported"] += sent
         self._last = at
         return payload
+
+    def _take(self) -> np.ndarray:
+        """Return the devices' ballots as one vector, float32[d], and start anew."""
+        codec, aggregation = self._algorithm.codec, self._algorithm.aggregation
+        devices = sorted(self._ballots)
+        scales = aggregation.heed([self._ballots[k][0] for k in devices])
+        vectors = [
+            codec.join(scale, self._ballots[k][1]) for k, scale in zip(devices, scales, strict=True)
+        ]
+        self._ballots.clear()
+        total = sum(self._examples[k] for k in devices)
+        weights = [self._examples[k] / total for k in devices]
+        return aggregation.one(
+            self._algorithm.layout.d, weights, [vector.__getitem__ for vector in vectors]
+        )
 
     def report(self) -> bytes:
         """Return Q(r_q)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -35,6 +35,18 @@ def read(given: Mapping[str, Scalar], **defaults: Scalar) -> dict[str, Any]:
                 f"{WHERE}.{name}", f"{value!r} is no {wanted.__name__} as {defaults[name]!r} is"
             )
     return {**defaults, **given}
+
+
+def among(name: str, value: str, known: Sequence[str]) -> None:
+    """Check that an option's value is one of those that are known.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    if value not in known:
+        close = get_close_matches(value, known, n=1)
+        hint = f"Did you mean {close[0]}?" if close else None
+        raise ConfigError(f"{WHERE}.{name}", f"should be {' or '.join(known)}, not {value!r}", hint)
 
 
 def within(name: str, value: float, low: float, high: float) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hierfl.numerics.buffers import BytesLike, Vector
+from hierfl.numerics.buffers import Bits, BytesLike, Vector
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.quantize.wire import FLOAT, exactly, finite, magnitudes
-from hierfl.numerics.signs import pack, packed_size, unpack
+from hierfl.numerics.signs import check, pack, packed_size, unpack
 
 
 class Sign:
@@ -48,10 +48,21 @@ class Sign:
 
     def decode(self, payload: BytesLike) -> Vector:
         """See `Codec.decode`."""
+        return self.join(*self.split(payload))
+
+    def split(self, payload: BytesLike) -> tuple[Vector, Bits]:
+        """Return a payload's scales, float32[tensors], and its packed signs.
+
+        Raises:
+            PayloadError: as `decode`.
+        """
         head, size = 4 * len(self._tensors), self.sizes()[0]
         data = exactly(payload, size, self.name)
-        scales = magnitudes(data[:head], "scale")
-        x = unpack(data[head:], self._d)
+        return magnitudes(data[:head], "scale"), check(data[head:], self._d)
+
+    def join(self, scales: Vector, bits: Bits) -> Vector:
+        """Return what scales and packed signs mean, float32[d]."""
+        x = unpack(bits, self._d)
         for tensor, scale in zip(self._tensors, scales, strict=True):
             x[tensor] *= scale
         return x

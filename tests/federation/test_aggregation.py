@@ -1,0 +1,135 @@
+"""Scaled signs made one vector: what a few who lie can do, and what all others feel of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from hierfl.algorithms import BUILT_IN
+from hierfl.algorithms.aggregation import LOUDEST, WAYS, Aggregation
+from hierfl.algorithms.base import EdgeRound, Settings, Step
+from hierfl.algorithms.ef_lion import EFLion
+from hierfl.algorithms.ef_signsgd import EFSignSGD
+from hierfl.config import load_config
+from hierfl.errors import ConfigError, PayloadError
+from hierfl.numerics import robust
+from hierfl.plan import resolve
+from tests.federation.toy import LAYOUT, toy
+
+D = LAYOUT.d
+AT = Step(1, "edge", 1, 1, np.float32(0))
+SCALED = {"ef-lion": EFLion, "ef-signsgd": EFSignSGD}
+matrices = hnp.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 20), st.integers(1, 40)),
+    elements=st.floats(-(2.0**90), 2.0**90, width=32),
+)
+
+
+@given(matrices)
+def test_the_median_is_numpy_s(matrix: np.ndarray) -> None:
+    middle = robust.median(matrix.shape[1], lambda block: matrix[:, block].copy())
+    expected = np.median(matrix.astype(np.float64), axis=0)
+    np.testing.assert_allclose(middle, expected, rtol=1e-6, atol=1e-44)
+
+
+def test_the_median_of_many_columns_is_made_of_blocks() -> None:
+    matrix = np.random.default_rng(0).standard_normal((5, 3 * robust.BLOCK + 17), np.float32)
+    widths = []
+
+    def rows(block: slice) -> np.ndarray:
+        widths.append(block.stop - block.start)
+        return matrix[:, block].copy()
+
+    assert np.array_equal(robust.median(matrix.shape[1], rows), np.median(matrix, axis=0))
+    assert widths == [robust.BLOCK] * 3 + [17]
+
+
+@given(matrices, st.data())
+def test_fewer_than_half_do_not_move_a_median_beyond_the_others(
+    matrix: np.ndarray, data: st.DataObject
+) -> None:
+    liars = data.draw(st.integers(0, (len(matrix) - 1) // 2))
+    honest = matrix[liars:]
+    middle = robust.median(matrix.shape[1], lambda block: matrix[:, block].copy())
+    assert (middle >= honest.min(axis=0)).all() and (middle <= honest.max(axis=0)).all()
+
+
+def cast(algorithm: EFLion | EFSignSGD, gradients: list[np.ndarray]) -> EdgeRound:
+    """Return a round in which devices have cast the ballots of their first gradients."""
+    round_ = algorithm.edge_round(algorithm.edge_state(), [1] * len(gradients))
+    for device, gradient in enumerate(gradients):
+        ballot = algorithm.ballot(algorithm.device_state(), gradient, AT)
+        round_.add(device, ballot)
+    return round_
+
+
+def outcome(name: str, way: str, gradients: list[np.ndarray]) -> np.ndarray:
+    """Return what a cluster's first step makes of some gradients, before a codec cuts it down."""
+    algorithm = SCALED[name](LAYOUT, Settings(steps=1, options={"aggregation": way}))
+    round_ = cast(algorithm, gradients)
+    if isinstance(algorithm, EFSignSGD):
+        return round_._take()  # type: ignore[attr-defined,no-any-return]
+    round_.decide(AT)
+    return round_._sum  # type: ignore[attr-defined,no-any-return]
+
+
+def flat(*sizes: float) -> list[np.ndarray]:
+    return [np.full(D, size, np.float32) for size in sizes]
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_who_inflates_its_scales_is_cut_by_clip_and_outvoted_by_median(name: str) -> None:
+    one = 2.0**-8  # a scale that ef-lion's logarithms hold exactly
+    for way, expected in (("mean", -252 / 5), ("clip", (4 - LOUDEST) / 5), ("median", 1.0)):
+        made = outcome(name, way, flat(one, one, one, one, -256 * one))
+        np.testing.assert_allclose(made, expected * one, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SCALED)
+@pytest.mark.parametrize("way", WAYS)
+def test_where_all_say_the_same_all_three_do(name: str, way: str) -> None:
+    gradient = np.random.default_rng(0).standard_normal(D, np.float32)
+    alone = outcome(name, "mean", [gradient])
+    np.testing.assert_allclose(outcome(name, way, [gradient] * 5), alone, rtol=1e-6)
+
+
+def test_a_cluster_with_unequal_samples_is_weighted_in_a_mean_and_not_in_a_median() -> None:
+    for way, expected in (("mean", 4.0), ("clip", 4.0), ("median", 2.0)):
+        algorithm = EFSignSGD(LAYOUT, Settings(options={"aggregation": way}))
+        round_ = algorithm.edge_round(algorithm.edge_state(), [1, 1, 6])
+        for device, gradient in enumerate(flat(2.0, 0.0, 5.0)):
+            round_.add(device, algorithm.ballot(algorithm.device_state(), gradient, AT))
+        np.testing.assert_allclose(round_._take(), expected, rtol=1e-6)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", SCALED)
+@pytest.mark.parametrize("way", WAYS)
+def test_all_learn_where_nobody_lies(name: str, way: str) -> None:
+    sets = [f"algorithm.name={name}", f"algorithm.options.aggregation={way}"]
+    lr = {"ef-lion": 0.05, "ef-signsgd": 0.3}[name]
+    federation = toy([*sets, "algorithm.rounds=10", "algorithm.edge_steps=3", f"algorithm.lr={lr}"])
+    start = np.abs(federation.strategy.base - 0.5).mean()
+    federation.run()
+    assert np.abs(federation.strategy.base - 0.5).mean() < 0.4 * start
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_scales_that_no_honest_device_has_are_refused(name: str) -> None:
+    algorithm = SCALED[name](LAYOUT, Settings(options={"aggregation": "mean"}))
+    with pytest.raises(PayloadError, match="scales beyond"):
+        cast(algorithm, flat(1e30))
+
+
+def test_another_way_is_none() -> None:
+    sets = ["algorithm.name=ef-lion", "algorithm.options.aggregation=medain"]
+    with pytest.raises(ConfigError, match="clip or median or mean, not 'medain'") as caught:
+        resolve(load_config(None, sets))
+    assert caught.value.path == "algorithm.options.aggregation"
+    assert caught.value.hint == "Did you mean median?"
+    with pytest.raises(ConfigError, match="should be"):
+        Aggregation("loud")
+    assert set(SCALED) < set(BUILT_IN)
