@@ -174,11 +174,13 @@ class Security(Part):
 class Faults(Part):
     """Devices that lie, for tests of what a federation survives.
 
-    Those in `sign_flip` vote for the opposite of what they found, those in `random_vote` for noise.
+    Those in `sign_flip` vote for the opposite of what they found, those in `random_vote` for noise,
+    those in `shout` for the opposite, ten times as loud as it was.
     """
 
     sign_flip: tuple[Name, ...] = ()
     random_vote: tuple[Name, ...] = ()
+    shout: tuple[Name, ...] = ()
 
 
 class Cloud(Part):
@@ -240,9 +242,10 @@ class Config(Part):
     @model_validator(mode="after")
     def _liars_are_devices(self) -> Config:
         known = [device for edge in self.edges for device in edge.devices]
-        named = [(f"faults.sign_flip.{i}", name) for i, name in enumerate(self.faults.sign_flip)]
-        named += [
-            (f"faults.random_vote.{i}", name) for i, name in enumerate(self.faults.random_vote)
+        named = [
+            (f"faults.{kind}.{i}", name)
+            for kind, names in self.faults
+            for i, name in enumerate(names)
         ]
         refuse_strangers("device", named, known)
         refuse_twins("device", named)

@@ -20,6 +20,16 @@ class SignFlip(Trainer):
         return loss
 
 
+class Shout(SignFlip):
+    """Says the opposite of what it found, ten times as loud: so are the scales of its signs."""
+
+    def gradient(self, generator: np.random.Generator) -> float:
+        """See `Trainer.gradient`."""
+        loss = super().gradient(generator)
+        self.model.gradient *= np.float32(10)
+        return loss
+
+
 class RandomVote(Trainer):
     """Says noise."""
 

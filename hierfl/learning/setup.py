@@ -7,7 +7,7 @@ import torch
 from hierfl.config import Config
 from hierfl.learning.datasets import load_dataset
 from hierfl.learning.flat import FlatModel
-from hierfl.learning.lies import RandomVote, SignFlip
+from hierfl.learning.lies import RandomVote, Shout, SignFlip
 from hierfl.learning.models import build_model
 from hierfl.learning.partition import Indices, partition
 from hierfl.learning.split import Data
@@ -57,9 +57,7 @@ def make_trainer(config: Config, name: str, data: Data) -> Trainer:
         ConfigError: if the partition leaves a device without samples.
     """
     split = data.train.take(torch.from_numpy(share_out(config, data)[name]))
-    kind = Trainer
-    if name in config.faults.sign_flip:
-        kind = SignFlip
-    elif name in config.faults.random_vote:
-        kind = RandomVote
+    kinds = {"sign_flip": SignFlip, "random_vote": RandomVote, "shout": Shout}
+    lie = next((kind for kind, names in config.faults if name in names), None)
+    kind = kinds[lie] if lie else Trainer
     return kind(make_model(config, data), split, config.algorithm.batch_size)

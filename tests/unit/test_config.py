@@ -78,7 +78,7 @@ def test_the_defaults():
         quorum: {devices: 1.0, edges: 1.0, step_timeout: 30.0, round_timeout: 600.0,
                  max_missed: 5, heartbeat: 10.0}
         security: {certs: null, insecure: false}
-        faults: {sign_flip: [], random_vote: []}
+        faults: {sign_flip: [], random_vote: [], shout: []}
         cloud: {address: "127.0.0.1:0"}
         edges:
           - {name: east, address: "127.0.0.1:0", devices: [east-0, east-1, east-2], capacity: null}

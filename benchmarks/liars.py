@@ -1,0 +1,95 @@
+"""Accuracy against the devices of each cluster that lie, by algorithm and way of adding up.
+
+    python -m benchmarks.liars --seeds 1,2,3 --splits iid,dir,inter --jobs 8 --out runs/liars
+
+An MLP on Fashion-MNIST, 4 edges with 5 devices each, 40 rounds of 15 steps with a batch of 32. Runs
+are made in memory, each in a folder of its own; given again with the same --out, what is done is
+not run again. The table is printed, and written to OUT/table.md. A run takes about a minute of one
+core: all of it, of which `make bench` makes nothing, some three hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from statistics import fmean, stdev
+
+from deploy.experiments.compare import SPLITS, Comparison, plan
+from deploy.experiments.trials import Trial, folder_name, perform
+from hierfl.errors import HierflError, render
+
+EDGES, DEVICES = "abcd", 5
+SETS = [
+    "model=mlp", "algorithm.batch_size=32", "algorithm.edge_steps=15", "algorithm.rounds=40",
+    f"edges={json.dumps([{'name': edge, 'devices': DEVICES} for edge in EDGES])}",
+]  # fmt: skip
+WAYS = ("mean", "clip", "median")
+ROWS = ("hier-signsgd", *(f"ef-lion:{way}" for way in WAYS))
+LIES = (("none", 0), ("sign_flip", 1), ("sign_flip", 2), ("shout", 1))
+WORDS = {"none": "all honest", "sign_flip": "{} of 5 flip", "shout": "{} of 5 flips, tenfold"}
+
+
+def comparison(
+    row: str, lie: str, liars: int, args: argparse.Namespace
+) -> tuple[str, Comparison]:
+    """Return an algorithm's name, and its trials with some liars in each cluster."""
+    algorithm, _, way = row.partition(":")
+    sets = [*SETS, *args.set]
+    if way:
+        sets.append(f"algorithm.options.aggregation={way}")
+    if liars:
+        names = [f"{edge}-{i}" for edge in EDGES for i in range(liars)]
+        sets.append(f"faults.{lie}={json.dumps(names)}")
+    folder = args.out / folder_name(row, lie, liars)
+    return algorithm, plan(None, sets, [algorithm], args.splits, args.seeds, folder)
+
+
+def cell(trials: list[Trial]) -> str:
+    """Return the mean accuracy in % and, over several seeds, its standard deviation."""
+    values = [100 * trial.summary()["accuracy"] for trial in trials]
+    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{fmean(values):.1f}{spread}"
+
+
+def main() -> None:
+    """Run what is not done yet; print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=listed, default=["1", "2", "3"])
+    parser.add_argument("--splits", type=listed, default=list(SPLITS))
+    parser.add_argument("--rows", type=listed, default=list(ROWS), help="NAME or NAME:WAY")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once")
+    parser.add_argument("--out", type=Path, default=Path("runs/liars"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    args = parser.parse_args()
+    cells = {
+        (row, lie, liars): comparison(row, lie, liars, args)
+        for row in args.rows
+        for lie, liars in LIES
+    }
+    trials = [trial for _, made in cells.values() for trial in made.trials.values()]
+    for number, trial in enumerate(perform(trials, args.jobs), 1):
+        name = trial.folder.relative_to(args.out)
+        print(f"{number}/{len(trials)}  {name}: {trial.summary()['accuracy']:.2%}", flush=True)
+    header = ["", "liars in each cluster", *args.splits]
+    lines = [header, ["---"] * len(header)]
+    for (row, lie, liars), (algorithm, made) in cells.items():
+        figures = [cell(made.of(algorithm, split)) for split in args.splits]
+        lines.append([f"`{row}`", WORDS[lie].format(liars), *figures])
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    (args.out / "table.md").write_text(table, encoding="utf-8")
+    print(f"\n{table}")
+
+
+def listed(text: str) -> list[str]:
+    """Return what stands between commas."""
+    return [part.strip() for part in text.split(",")]
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except HierflError as error:
+        print(render(error), file=sys.stderr)
+        sys.exit(error.exit_code)
