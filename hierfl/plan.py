@@ -6,11 +6,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from hierfl.algorithms import algorithm_class, feedback
+from hierfl.algorithms import BUILT_IN, algorithm_class, feedback
 from hierfl.algorithms.base import Algorithm, Settings
 from hierfl.config import Config, Hop, Uplink
 from hierfl.errors import ConfigError
 from hierfl.link.envelope import frame_limit
+from hierfl.numerics.air import Air
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.quantize import CODECS, Codec, make_codec
 from hierfl.security import refuse_exposure
@@ -39,12 +40,32 @@ def resolve(config: Config) -> Config:
             "uplink": config.uplink.model_copy(update={"codec": uplink}),
         }
     )
+    if config.channel is not None:
+        _refuse_air(config, chosen)
     any_model = Layout(("any",), ((8,),))
     make_algorithm(resolved, any_model)
     make_downlink(resolved, any_model)
     if config.runtime == "process":
         refuse_exposure(config)
     return resolved
+
+
+def _refuse_air(config: Config, chosen: type[Algorithm]) -> None:
+    """Raise ConfigError where a channel cannot be."""
+    if config.runtime != "memory":
+        raise ConfigError(
+            "channel",
+            f"with runtime: {config.runtime} each ballot travels by itself, and none add up in the "
+            "air",
+            "A channel is emulated in one process: set runtime: memory.",
+        )
+    if not chosen.over_the_air:
+        able = [name for name, known in BUILT_IN.items() if known.over_the_air]
+        raise ConfigError(
+            "channel",
+            f"{config.algorithm.name} does not average vectors, which is all that air can do",
+            f"The ballots of {' and '.join(able)} can be sent through it.",
+        )
 
 
 def make_algorithm(config: Config, layout: Layout) -> Algorithm:
@@ -56,6 +77,7 @@ def make_algorithm(config: Config, layout: Layout) -> Algorithm:
         tie=config.algorithm.tie,
         options=config.algorithm.options,
         uplink=_make_uplink(config, layout),
+        air=Air(**config.channel.model_dump(exclude_none=True)) if config.channel else None,
     )
     return algorithm_class(config.algorithm.name)(layout, settings)
 
@@ -109,7 +131,8 @@ def _cannot_report(algorithm: str, uplinks: tuple[str, ...], asked: str) -> Conf
 def digest(config: Config) -> str:
     """Return the fingerprint of those keys on which all nodes must agree."""
     tree = config.model_dump(
-        mode="json", include={"seed", "model", "data", "algorithm", "downlink", "uplink"}
+        mode="json",
+        include={"seed", "model", "data", "algorithm", "downlink", "uplink", "channel"},
     )
     del tree["data"]["root"]
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

@@ -26,6 +26,7 @@ from typing import ClassVar
 import numpy as np
 
 from hierfl.errors import PayloadError
+from hierfl.numerics.air import Air
 from hierfl.numerics.draws import generator
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.quantize import Codec
@@ -45,6 +46,7 @@ class Settings:
         tie: what an edge does with a tie: random, zero or keep.
         options: the keys under `algorithm.options`, for an algorithm of the user's own.
         uplink: the codec of the reports; None: the algorithm's own.
+        air: the radio channel from the devices to their edge; None: nothing is lost there.
     """
 
     seed: int = 1
@@ -53,6 +55,7 @@ class Settings:
     tie: str = "random"
     options: Mapping[str, Scalar] = field(default_factory=dict)
     uplink: Codec | None = None
+    air: Air | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,9 @@ class Algorithm(ABC):
     uplinks: ClassVar[tuple[str, ...]] = ("tally",)
     """The codecs that a report may have; the first is the default. "tally" stands alone: such a
     report is a count, which goes up exactly."""
+
+    over_the_air: ClassVar[bool] = False
+    """Whether its ballots are vectors whose weighted mean a radio channel can take."""
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         self.layout = layout

@@ -23,6 +23,7 @@ from typing import ClassVar
 import numpy as np
 
 from hierfl.algorithms import feedback
+from hierfl.algorithms.air_mean import AirMean
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
 from hierfl.algorithms.mean import WeightedMean, follow, over_edges
 from hierfl.errors import PayloadError
@@ -33,11 +34,15 @@ _F32 = np.dtype("<f4")
 
 
 class HierSGD(Algorithm):
-    """Float32 momenta up, float32 averages down, 4 d bytes each; reports in any codec."""
+    """Float32 momenta up, float32 averages down, 4 d bytes each; reports in any codec.
+
+    With a `channel` the average is what an edge receives through it (see `hierfl.numerics.air`).
+    """
 
     lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
     downlink = "float32"
     uplinks = feedback.any_codec("float32")
+    over_the_air = True
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
@@ -95,7 +100,10 @@ class _Round(EdgeRound):
 
     def __init__(self, algorithm: HierSGD, unreported: np.ndarray, examples: Sequence[int]) -> None:
         self._layout, self._codec = algorithm.layout, algorithm.codec
-        self._mean = WeightedMean(self._layout.d, examples)
+        air = algorithm.settings.air
+        self._mean = (
+            AirMean(air, self._layout, examples) if air else WeightedMean(self._layout.d, examples)
+        )
         self._unreported = unreported
         self._last: Step
 
@@ -105,7 +113,7 @@ class _Round(EdgeRound):
 
     def decide(self, at: Step) -> bytes:
         """Return the average, weighted by samples."""
-        mean = self._mean.take()
+        mean = self._mean.take(at)
         self._unreported += mean
         self._last = at
         return mean.astype(_F32, copy=False).tobytes()

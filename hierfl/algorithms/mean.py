@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hierfl.algorithms.base import Report
+from hierfl.algorithms.base import Report, Step
 from hierfl.errors import PayloadError
 
 LARGEST = np.float32(2.0**96)
@@ -42,8 +42,12 @@ class WeightedMean:
             raise PayloadError(f"a ballot with values beyond {LARGEST:g}")
         self._vectors[device] = vector
 
-    def take(self) -> np.ndarray:
-        """Return the mean, float32[d], and start anew; somebody must have sent something."""
+    def take(self, at: Step | None = None) -> np.ndarray:
+        """Return the mean, float32[d], and start anew; somebody must have sent something.
+
+        Args:
+            at: the step, for a mean to which something is added by chance.
+        """
         total = sum(self._examples[device] for device in self._vectors)
         mean = np.zeros(self._d, np.float32)
         for device in sorted(self._vectors):

@@ -4,6 +4,7 @@ from hierfl.config.read import load_config, make_config, read_config
 from hierfl.config.schema import (
     CLOUD,
     Algorithm,
+    Channel,
     Cloud,
     Config,
     Data,
@@ -23,6 +24,7 @@ from hierfl.config.schema import (
 __all__ = [
     "CLOUD",
     "Algorithm",
+    "Channel",
     "Cloud",
     "Config",
     "Data",

@@ -150,6 +150,34 @@ class Uplink(Hop):
     """Edge to cloud."""
 
 
+_DIGITAL, _ANALOG = ("analog-digital", "digital"), ("analog-digital", "analog")
+_KINDS = {"snr_db": _ANALOG, "cutoff": _ANALOG, "bits": _DIGITAL, "digital": _DIGITAL[:1]}
+
+
+class Channel(Part):
+    """The air between the devices and their edge, emulated in the memory runtime.
+
+    `analog`: all devices' signals add up there; `digital`: each sends `bits` a coordinate by
+    itself; `analog-digital`: of each cluster the `digital` devices that would make most noise send
+    bits, the others add up. Who has a gain below `cutoff` does not add up. Unless set: 10 dB, 0.1,
+    4 bits, 1 device.
+    """
+
+    kind: Literal["analog-digital", "analog", "digital"]
+    snr_db: Annotated[Float, Field(ge=-60, le=300)] | None = None
+    cutoff: Annotated[Float, Field(ge=0)] | None = None
+    bits: Annotated[Int, Field(ge=2, le=8)] | None = None
+    digital: Annotated[Int, Field(ge=1)] | None = None
+
+    @field_validator("snr_db", "cutoff", "bits", "digital")
+    @classmethod
+    def _belongs(cls, value: float | None, info: ValidationInfo) -> float | None:
+        kinds, kind = _KINDS[str(info.field_name)], info.data.get("kind")
+        if value is not None and kind is not None and kind not in kinds:
+            raise wrong(f"should not be here: it belongs to kind: {' or '.join(kinds)}, not {kind}")
+        return value
+
+
 class Quorum(Part):
     """The share of children whose answer closes a step or a round, and how long to wait.
 
@@ -223,6 +251,7 @@ class Config(Part):
     algorithm: Algorithm = Algorithm()
     downlink: Downlink = Downlink()
     uplink: Uplink = Uplink()
+    channel: Channel | None = None
     quorum: Quorum = Quorum()
     security: Security = Security()
     faults: Faults = Faults()

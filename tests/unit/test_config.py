@@ -75,6 +75,7 @@ def test_the_defaults():
           options: {}
         downlink: {codec: null, bits: null, fraction: null}
         uplink: {codec: null, bits: null, fraction: null}
+        channel: null
         quorum: {devices: 1.0, edges: 1.0, step_timeout: 30.0, round_timeout: 600.0,
                  max_missed: 5, heartbeat: 10.0}
         security: {certs: null, insecure: false}
