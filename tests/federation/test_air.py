@@ -49,10 +49,11 @@ def exact(said: list[np.ndarray], examples: list[int]) -> np.ndarray:
 
 @given(
     st.lists(
-        st.tuples(st.floats(0.01, 5), st.floats(0, 1e6)), min_size=1, max_size=12, unique=True
+        st.tuples(st.floats(0.01, 5), st.just(0.0) | st.floats(1e-30, 1e6)),
+        min_size=1, max_size=12, unique=True,
     ),
     st.integers(1, 14),
-)
+)  # fmt: skip
 def test_the_rule_takes_those_who_would_make_most_noise(
     devices: list[tuple[float, float]], k: int
 ) -> None:
