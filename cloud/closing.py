@@ -28,6 +28,7 @@ def closing_lines(summary: Mapping[str, Any], forecast: Forecast, folder: Path) 
         f"{plural(summary['rounds'], 'round')}, {plural(summary['steps'], 'step')}, "
         f"{duration(summary['wall_s'])} ({summary['steps_per_s']:.1f} steps/s)",
         *_bytes(summary["bytes"], forecast),
+        *_carried(summary),
         *([f"faults: {', '.join(faults)}"] if faults else []),
         f"model {summary['model_sha256']}",
         f"all of it is in {folder}",
@@ -43,3 +44,15 @@ def _bytes(sent: Mapping[str, int], forecast: Forecast) -> list[str]:
         f"{name:<12}{size(here):>9}  (float32: {size(there)}, {times(there, here)})"
         for name, here, there in rows
     ]
+
+
+def _carried(summary: Mapping[str, Any]) -> list[str]:
+    """On a testbed, one line a link: payload, what gRPC was handed, what the interfaces carried."""
+    if "wire" not in summary:
+        return []
+    kinds = ("bytes", "messages", "wire")
+    lines = [f"{'':<12}{'payload':>9}{'messages':>11}{'wire':>11}"]
+    for link in LINKS:
+        counts = [size(summary[kind][link]) for kind in kinds]
+        lines.append(f"{link.replace('_', ' '):<12}{counts[0]:>9}{counts[1]:>11}{counts[2]:>11}")
+    return lines

@@ -17,6 +17,7 @@ from safetensors.numpy import save
 
 from cloud.result import RoundResult
 from cloud.view import View
+from hierfl import wire
 from hierfl.config import Config
 from hierfl.errors import HierflError
 from hierfl.forecast import forecast
@@ -24,6 +25,8 @@ from hierfl.learning.flat import FlatModel
 from hierfl.learning.trainer import Evaluation
 from hierfl.ledger import Faults, Traffic
 from hierfl.model import model_hash
+
+Carried = dict[str, int] | None
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Record:
         self._out = out
         self._view = view
         self._lock = threading.Lock()
-        self._results: dict[int, tuple[RoundResult, float]] = {}
+        self._results: dict[int, tuple[RoundResult, float, Carried]] = {}
         self._last: dict[str, Any] = {}
         self._earlier = 0.0
         self._begin = time.monotonic()
@@ -107,7 +110,7 @@ class Record:
     def round(self, result: RoundResult) -> None:
         """Take a round's result; its line is written when its evaluation is there."""
         with self._lock:
-            self._results[result.round] = result, time.monotonic() - self._begin
+            self._results[result.round] = result, time.monotonic() - self._begin, wire.carried()
 
     def evaluation(self, round_: int, evaluation: Evaluation) -> None:
         """Write a round's line.
@@ -116,7 +119,7 @@ class Record:
             HierflError: if that fails.
         """
         with self._lock:
-            result, wall = self._results.pop(round_)
+            result, wall, carried = self._results.pop(round_)
         line = {
             "round": round_,
             "steps": round_ * self._config.algorithm.edge_steps,
@@ -126,6 +129,7 @@ class Record:
             "train_loss": result.loss,
             "lr": result.lr,
             "bytes": by_link(result.devices, result.edges, "payload"),
+            **({"wire": carried} if carried else {}),
             "quorum": result.voters,
         }
         self._last = line
@@ -139,7 +143,7 @@ class Record:
         Raises:
             HierflError: if that fails.
         """
-        wall = time.monotonic() - self._begin
+        wall, carried = time.monotonic() - self._begin, wire.carried()
         steps = self._config.algorithm.rounds * self._config.algorithm.edge_steps
         tree = self._config.tree()
         summary = {
@@ -157,6 +161,7 @@ class Record:
             "model_sha256": model_hash(final.base),
             "bytes": by_link(final.devices, final.edges, "payload"),
             "messages": by_link(final.devices, final.edges, "messages"),
+            **({"wire": carried} if carried else {}),
             "faults": asdict(final.faults),
         }
         tensors = self._layout.views(final.base) | self._buffer_layout.views(final.buffers)

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -54,6 +54,21 @@ class Overdue:
     code: int
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where nodes are started.
+
+    Attributes:
+        sets: the arguments that fix the addresses.
+        namespaces: node -> its network namespace; the others are in the launcher's own.
+        environment: variables for all nodes.
+    """
+
+    sets: Sequence[str]
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 def run_local(
     config: Config,
     *,
@@ -79,30 +94,43 @@ def run_local(
     Raises:
         ConfigError: an address with port 0 cannot be had on this machine.
     """
+    with Ports() as ports:
+        place = Place(_fixed_addresses(config, ports))
+        return run_at(place, config, topology_args=topology_args, out=out, build=build)
+
+
+def run_at(
+    place: Place,
+    config: Config,
+    *,
+    topology_args: Sequence[str] = (),
+    out: Path,
+    build: BuildCommand | None = None,
+) -> int:
+    """Runs every node of `config` as a process in a given place; see `run_local`."""
     logs = out / "logs"
 
     def default(role: str, name: str, sets: Sequence[str]) -> list[str]:
         return node_command(role, name, sets, out)
 
-    with Ports() as ports:
-        sets = _fixed_addresses(config, ports)
-        commands = [
-            Command(
-                role,
-                name,
-                (build or default)(role, name, sets),
-                logs / f"{name}.log",
-                shows=role == "cloud",
-            )
-            for role, name in _nodes(config)
-        ]
-        supervisor = Supervisor(restart=config.restart == "always")
-        try:
-            with signals(supervisor.interrupt):
-                return supervisor.run(commands)
-        except HierflError as error:
-            print(render(error), file=sys.stderr)
-            return error.exit_code
+    commands = [
+        Command(
+            role,
+            name,
+            (build or default)(role, name, place.sets),
+            logs / f"{name}.log",
+            shows=role == "cloud",
+            namespace=place.namespaces.get(name, ""),
+        )
+        for role, name in _nodes(config)
+    ]
+    supervisor = Supervisor(restart=config.restart == "always", environment=place.environment)
+    try:
+        with signals(supervisor.interrupt):
+            return supervisor.run(commands)
+    except HierflError as error:
+        print(render(error), file=sys.stderr)
+        return error.exit_code
 
 
 def node_command(role: str, name: str, sets: Sequence[str], out: Path) -> list[str]:

@@ -5,10 +5,10 @@ node has it at once, and shares the memory.
 
     python -m deploy.nursery PADDING MODULE...     one end of a `socketpair` is its standard input
 
-Orders are lines of JSON: `{"start": KEY, "argv": [...], "shows": BOOL}`, with two descriptors (the
-node's standard input, and where its output goes), and `{"signal": KEY, "number": N}`. The answer is
-`{"ended": KEY, "code": N}`, once for each start. MODULEs are what is imported; PADDING makes room
-for the nodes' command lines.
+Orders are lines of JSON: `{"start": KEY, "argv": [...], "shows": BOOL, "namespace": NAME}`, with
+two descriptors (the node's standard input, and where its output goes), and `{"signal": KEY,
+"number": N}`. The answer is `{"ended": KEY, "code": N}`, once for each start. MODULEs are what is
+imported; PADDING makes room for the nodes' command lines.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from deploy.testbed.enter import enter
 from hierfl import lifeline
 
 LONGEST_ORDER = 1 << 16
@@ -70,7 +71,7 @@ class Nursery:
         if "start" in order:
             pid = os.fork()
             if pid == 0:
-                become(order["argv"], order["shows"], *descriptors)
+                become(order["argv"], order["shows"], order["namespace"], *descriptors)
             self._nodes[pid] = order["start"]
         else:
             for pid, key in self._nodes.items():
@@ -85,7 +86,7 @@ class Nursery:
                 self._control.sendall(json.dumps(news).encode() + b"\n")
 
 
-def become(argv: Sequence[str], shows: bool, stdin: int, says: int) -> NoReturn:
+def become(argv: Sequence[str], shows: bool, namespace: str, stdin: int, says: int) -> NoReturn:
     """Turn this process, just forked, into what `python ARGV` would be, and end with it."""
     os.setsid()
     signal.set_wakeup_fd(-1)
@@ -96,9 +97,11 @@ def become(argv: Sequence[str], shows: bool, stdin: int, says: int) -> NoReturn:
         os.dup2(says, 1)
     os.closerange(3, 1 << 16)
     _call_itself([sys.executable, *argv])
-    lifeline.watch()
     code = 1
     try:
+        if namespace:
+            enter(namespace)  # before there is another thread, which would stay outside
+        lifeline.watch()
         if argv[0] == "-m":
             sys.argv = list(argv[1:])
             runpy.run_module(argv[1], run_name="__main__", alter_sys=True)

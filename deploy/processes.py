@@ -50,6 +50,7 @@ class Command:
         arguments: what follows `python` on its command line.
         log: the file that its output is added to.
         shows: whether its standard output is the launcher's instead.
+        namespace: the network namespace that it is in; "": the launcher's.
     """
 
     role: str
@@ -57,6 +58,7 @@ class Command:
     arguments: Sequence[str]
     log: Path
     shows: bool = False
+    namespace: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ class Nursery:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def start(self, argv: Sequence[str], says: int, shows: bool) -> int:
-        """Start `python ARGV`, which says what it says to a descriptor; return a key for it.
+    def start(self, command: Command, says: int) -> int:
+        """Start a node, which says what it says to a descriptor; return a key for it.
 
         Raises:
             RunFailed: the nursery is gone.
@@ -103,7 +105,13 @@ class Nursery:
         stdin, lifeline = os.pipe()
         self._codes[key], self._lifelines[key] = SimpleQueue(), lifeline
         try:
-            self._order([stdin, says], start=key, argv=list(argv), shows=shows)
+            self._order(
+                [stdin, says],
+                start=key,
+                argv=list(command.arguments),
+                shows=command.shows,
+                namespace=command.namespace,
+            )
         finally:
             os.close(stdin)
         return key
@@ -167,7 +175,7 @@ class NodeProcess:
         log = open_log(command.log)
         said, says = os.pipe()
         try:
-            self._key = nursery.start(command.arguments, says, command.shows)
+            self._key = nursery.start(command, says)
         except RunFailed:
             log.close()
             os.close(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,11 +26,21 @@ if TYPE_CHECKING:
     from hierfl.config import Config
 
 
+class Testbed(StrEnum):
+    """What kind of network a federation on this machine gets."""
+
+    NETNS = "netns"
+
+
 def run(
     topology: Topology = None,
     sets: Sets = [],  # noqa: B006  (typer copies it)
     out: Out = None,
     resume: Annotated[bool, typer.Option(help="Go on with the unfinished run in --out.")] = False,
+    testbed: Annotated[
+        Testbed | None,
+        typer.Option(help="Give every node a network namespace, and shape the topology's links."),
+    ] = None,
 ) -> None:
     """Run a whole federation on this machine."""
     if resume:
@@ -37,13 +48,17 @@ def run(
     config = configuration(topology, sets)
     if config.runtime == "process":
         _check_identities(config)
+    elif testbed is not None:
+        raise ConfigError("--testbed", "a federation in one process (runtime: memory) has no links")
     folder = claim(config, out, topology, resume=resume)
     if config.runtime == "memory":
         signal.signal(signal.SIGTERM, terminate)
         quiet_flower()
         run_here("deploy.memory:run_memory", config, folder)
     else:
-        raise typer.Exit(part("deploy.local:run_local")(config, out=folder))
+        signal.signal(signal.SIGTERM, terminate)
+        launch = "deploy.testbed.build:run_testbed" if testbed else "deploy.local:run_local"
+        raise typer.Exit(part(launch)(config, out=folder))
 
 
 def validate(topology: Required, sets: Sets = []) -> None:  # noqa: B006

@@ -13,7 +13,7 @@ import click
 import typer
 
 from hierfl import __version__, lifeline
-from hierfl.cli import engine, experiments, federation, machines, roles, tools
+from hierfl.cli import engine, experiments, federation, links, machines, roles, tools
 from hierfl.errors import ConfigError, HierflError, render
 
 INTERRUPTED = 130
@@ -34,6 +34,7 @@ app.command(hidden=True)(roles.app_node)
 app.command()(engine.down)
 app.add_typer(engine.up, name="up")
 app.add_typer(tools.data, name="data")
+app.add_typer(links.link, name="link")
 
 
 def _say_version(asked: bool) -> None:

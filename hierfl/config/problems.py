@@ -117,7 +117,9 @@ def _inside(models: Models, step: int | str) -> Models:
     fields = [model.model_fields[step] for model in models if step in model.model_fields]
     if fields:
         return [model for field in fields for model in _models_in(field.annotation)]
-    return [model for model in models if "kind" in model.model_fields and _kind(model) == step]
+    if any("kind" in model.model_fields for model in models):
+        return [model for model in models if _kind(model) == step]
+    return models  # a name that the user gave
 
 
 def _kind(model: type[BaseModel]) -> str:

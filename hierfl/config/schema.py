@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from hierfl.config.amounts import bits_per_second, microseconds
 from hierfl.config.dialect import Dumper
 from hierfl.config.names import no_such, refuse_strangers, refuse_twins, wrong
 
@@ -53,6 +54,22 @@ def _scalar(value: Any) -> Any:
     return value
 
 
+def _rate(text: str) -> str:
+    try:
+        bits_per_second(text)
+    except ValueError as error:
+        raise wrong(str(error)) from None
+    return text
+
+
+def _delay(text: str) -> str:
+    try:
+        microseconds(text)
+    except ValueError as error:
+        raise wrong(str(error)) from None
+    return text
+
+
 Int = Annotated[int, Strict()]
 Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Bool = Annotated[bool, Strict()]
@@ -63,6 +80,8 @@ Address = Annotated[str, AfterValidator(_address)]
 Place = Annotated[Path, AfterValidator(Path.expanduser)]
 Share = Annotated[Float, Field(gt=0, le=1)]
 Seconds = Annotated[Float, Field(gt=0)]
+Rate = Annotated[str, AfterValidator(_rate)]
+Delay = Annotated[str, AfterValidator(_delay)]
 Option = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
 
 
@@ -211,6 +230,33 @@ class Faults(Part):
     shout: tuple[Name, ...] = ()
 
 
+class Link(Part):
+    """What lies between a node and its parent on a testbed; null is no limit.
+
+    `up` is what the node can send, `down` what it can receive. `delay` and `loss`, a share of the
+    packets, are those of each direction.
+    """
+
+    up: Rate | None = None
+    down: Rate | None = None
+    delay: Delay | None = None
+    loss: Annotated[Float, Field(gt=0, lt=1)] | None = None
+
+
+class Links(Part):
+    """The links of a testbed: of every device, of every edge, and what differs at single nodes."""
+
+    device: Link = Link()
+    edge: Link = Link()
+    nodes: dict[Name, Link] = {}
+
+    def of(self, role: Literal["device", "edge"], name: str) -> Link:
+        """Return a node's own link: what `nodes` does not say of it, its role does."""
+        common: Link = getattr(self, role)
+        own = self.nodes.get(name, Link()).model_dump(exclude_none=True)
+        return common.model_copy(update=own)
+
+
 class Cloud(Part):
     address: Address = "127.0.0.1:0"
 
@@ -258,6 +304,7 @@ class Config(Part):
     cloud: Cloud = Cloud()
     edges: Annotated[tuple[Edge, ...], AfterValidator(not_empty)]
     reach: dict[Name, Names] = {}
+    links: Links = Links()
 
     @model_validator(mode="after")
     def _distinct(self) -> Config:
@@ -308,6 +355,14 @@ class Config(Part):
             refuse_strangers("edge", places, edges)
             if parents[device] not in reached:
                 raise wrong(f"reach.{device}: should name {parents[device]}, where it is")
+        return self
+
+    @model_validator(mode="after")
+    def _links_are_of_nodes(self) -> Config:
+        known = [edge.name for edge in self.edges]
+        known += [device for edge in self.edges for device in edge.devices]
+        named = [(f"links.nodes.{name}", name) for name in self.links.nodes]
+        refuse_strangers("device or edge", named, known)
         return self
 
     def _places(self) -> Iterator[tuple[str, str]]:

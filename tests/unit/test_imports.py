@@ -68,12 +68,13 @@ FLOORS = {
     "checkpoint": floor("errors config numerics model ledger", others="numpy safetensors"),
     "units": floor(others=""),
     "folder": floor("errors config", others=""),
+    "wire": floor("errors", others=""),
     "report": floor("errors config ledger units", others=""),
     "forecast": floor("errors config numerics plan", others=""),
     "describe": floor("errors config numerics learning plan units forecast", others="rich"),
     "cli": floor(
         "errors lifeline config loader numerics model algorithms learning ledger messages link"
-        " security certs plan rollout checkpoint report units folder forecast describe"
+        " security certs plan rollout checkpoint report units folder wire forecast describe"
     ),
 }
 
