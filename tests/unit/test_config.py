@@ -300,6 +300,12 @@ def test_the_last_set_wins_and_beats_the_file(write):
         ("edges.1.capacity=2", "", "edges.1.capacity: west has 3 devices"),
         ("reach={west-9: [west]}", "", "reach.west-9: no device is named 'west-9'"),
         ("reach={west-0: [west, wset]}", "", "reach.west-0.1: no edge is named 'wset'; did"),
+        ("links={device: {up: 1mb}}", "links.device.up", "should be a rate from 1kbit on, such"),
+        ("links={edge: {delay: 20}}", "links.edge.delay", "should be a text"),
+        ("links={edge: {delay: 61s}}", "links.edge.delay", "should be a delay of up to a minute"),
+        ("links={nodes: {west-0: {upp: 1mbit}}}", "links.nodes.west-0.upp",
+         "did you mean links.nodes.west-0.up?"),
+        ("links={nodes: {west-9: {up: 1mbit}}}", "", "links.nodes.west-9: no device or edge is"),
         ("reach={west-0: [east]}", "", "reach.west-0: should name west, where it is"),
     ],
 )  # fmt: skip
