@@ -11,7 +11,7 @@ CLONE_NEWNET = 0x40000000
 
 
 def enter(namespace: str) -> None:
-    """Move this process, which has one thread, into a network namespace.
+    """Move this thread, and whatever it starts from now on, into a network namespace.
 
     Raises:
         OSError: there is none of this name, or it may not.

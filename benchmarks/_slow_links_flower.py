@@ -1,0 +1,149 @@
+"""Flower's own FedAvg in `slow_links`: a SuperLink, and a SuperNode behind each device's link.
+
+The SuperLink is where the edges are in a tree: there is one cluster, of all devices. Each device
+has the data that it has in the tree.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks._slow_links_cell import Cell, Run
+from deploy.crew import Crew
+from deploy.flower.machine import SuperLink, SuperNode, script
+from deploy.processes import Command
+from deploy.testbed.build import testbed
+from deploy.testbed.enter import enter
+from deploy.testbed.wiring import Wiring
+from hierfl import wire
+from hierfl.config import Config, load_config
+from hierfl.errors import RunFailed
+from hierfl.plan import resolve
+
+FEDAVG = "flower-fedavg"
+ROOT = Path(__file__).parents[1]
+APP = Path(__file__).with_name("flower_fedavg")
+IMPORTS = ("flwr.app", "flwr.clientapp", "flwr.serverapp", "grpc")
+
+SERVER = "server"
+NODE_ADDRESS = "127.0.0.1:9094"
+LOOK_S = 0.2
+
+
+def run_fedavg(cell: Cell, folder: Path) -> Run:
+    """Run it until the target is reached.
+
+    Raises:
+        RunFailed: it failed.
+    """
+    folder = folder.absolute()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    config = _one_cluster(cell)
+    (folder / "config.yaml").write_text(config.to_yaml())
+    with testbed(config, folder) as wiring, Crew(IMPORTS, _environment(folder, wiring)) as crew:
+        address = wiring.listens["edges.0.address"]
+        link = SuperLink(SERVER, address, None)
+        text = f"[superlink]\ndefault = {json.dumps(SERVER)}\n\n{link.connection()}"
+        (folder / "config.toml").write_text(text)
+        devices = config.edges[0].devices
+        nodes = [SuperNode("device", name, address, NODE_ADDRESS, None, {}) for name in devices]
+        commands = [_at(wiring, SERVER, link.command(folder / "logs"))]
+        commands += [_at(wiring, node.name, node.command(folder / "logs")) for node in nodes]
+        try:
+            crew.start(commands)
+            _await(wiring, address)
+            complete = _train(cell, folder, wiring)
+        except KeyboardInterrupt:
+            if crew.failure is not None:
+                raise crew.failure from None
+            raise
+        crew.dismiss()
+        lines = _lines(folder)
+    return Run(cell, lines, len(devices), complete)
+
+
+def _one_cluster(cell: Cell) -> Config:
+    tree = load_config(None, cell.sets).tree()
+    names = [name for devices in tree.values() for name in devices]
+    homes = {edge: list(devices) for edge, devices in tree.items()}
+    # JSON is YAML; the devices' data stays as it is in the tree.
+    sets = [f"edges={json.dumps([{'name': SERVER, 'devices': names}])}"]
+    sets.append(f"data.homes={json.dumps(homes)}")
+    return resolve(load_config(None, [cell.links, *cell.sets, *sets]))
+
+
+def _at(wiring: Wiring, node: str, command: Command) -> Command:
+    return replace(command, namespace=wiring.namespaces[node])
+
+
+def _await(wiring: Wiring, address: str) -> None:
+    """Wait until somebody listens at the server; a thread alone goes there to see."""
+
+    def look() -> None:
+        enter(wiring.namespaces[SERVER])
+        host, _, port = address.rpartition(":")
+        while True:
+            try:
+                return socket.create_connection((host, int(port)), 1).close()
+            except OSError:
+                time.sleep(LOOK_S)
+
+    there = threading.Thread(target=look, daemon=True)
+    there.start()
+    there.join()
+
+
+def _environment(home: Path, wiring: Wiring) -> dict[str, str]:
+    return {
+        "FLWR_HOME": str(home),
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": str(ROOT),
+        wire.VARIABLE: wiring.switch,
+    }
+
+
+def _train(cell: Cell, folder: Path, wiring: Wiring) -> bool:
+    """Run the app until the target is reached; return whether it has had all its rounds."""
+    overrides = {"topology": str(folder / "config.yaml"), "results": str(folder / "metrics.jsonl")}
+    file = folder / "overrides.toml"
+    file.write_text("".join(f"{key} = {json.dumps(text)}\n" for key, text in overrides.items()))
+    namespace = wiring.namespaces[SERVER]
+    command = ["ip", "netns", "exec", namespace, script("flwr"), "run", str(APP), SERVER]
+    with (folder / "logs" / "flwr.log").open("wb") as log:
+        run = subprocess.Popen(
+            [*command, "--stream", "--run-config", str(file)],
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, **_environment(folder, wiring)},
+        )  # fmt: skip
+        try:
+            end = time.monotonic() + cell.limit
+            while run.poll() is None and time.monotonic() < end:
+                if any(line["accuracy"] >= cell.target for line in _lines(folder)):
+                    return False
+                time.sleep(LOOK_S)
+            if run.poll() is not None and not _lines(folder):
+                raise RunFailed(f"{cell.name} has failed", f"See {folder / 'logs'}.")
+            return run.poll() is not None
+        finally:
+            run.kill()
+            run.wait()
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    file = folder / "metrics.jsonl"
+    text = file.read_text() if file.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]

@@ -1,0 +1,66 @@
+"""hierfl's algorithms in `slow_links`: `hierfl run --testbed netns`, stopped at the target."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from benchmarks._slow_links_cell import Cell, Run
+from hierfl.config import load_config
+from hierfl.errors import RunFailed
+
+ENVIRONMENT = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+
+PATIENT = ("quorum.heartbeat=600", "quorum.step_timeout=3600", "quorum.round_timeout=36000")
+"""Float32 vectors take long, and signs of life wait behind them."""
+
+
+def run_hierfl(cell: Cell, folder: Path) -> Run:
+    """Run one until the target is reached.
+
+    Raises:
+        RunFailed: it failed.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    sets = [*PATIENT, f"algorithm.name={cell.algorithm}", cell.links, *cell.sets]
+    options = [part for text in sets for part in ("--set", text)]
+    command = [sys.executable, "-m", "hierfl.cli", "run", "--testbed", "netns"]
+    process = subprocess.Popen(
+        [*command, "--out", str(folder), *options],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    end = threading.Timer(cell.limit, process.send_signal, (signal.SIGINT,))
+    end.start()
+    try:
+        assert process.stdout is not None
+        for said in process.stdout:
+            if said.startswith("round ") and _lines(folder)[-1]["accuracy"] >= cell.target:
+                process.send_signal(signal.SIGINT)
+        code = process.wait()
+    finally:
+        end.cancel()
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+    if code not in (0, 130):
+        raise RunFailed(f"{cell.name} ended with exit code {code}", f"See {folder / 'logs'}.")
+    tree = load_config(None, sets).tree()
+    devices = sum(map(len, tree.values()))
+    return Run(cell, _lines(folder), devices, complete=code == 0)
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    file = folder / "metrics.jsonl"
+    text = file.read_text() if file.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]

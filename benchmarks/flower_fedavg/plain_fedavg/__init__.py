@@ -1,0 +1,1 @@
+"""Flower's FedAvg with the model and the data of a topology."""
