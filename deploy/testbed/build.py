@@ -16,8 +16,7 @@ from deploy.testbed.wiring import Wiring
 from hierfl import wire
 from hierfl.config import Config
 
-QUIET = "up addrgenmode none gso_max_segs 1"
-"""An interface that says nothing of its own accord, and counts every packet as it would be sent."""
+IPV6 = Path("/proc/net/if_inet6")
 
 
 def run_testbed(config: Config, out: Path) -> int:
@@ -65,18 +64,27 @@ def testbed(config: Config, out: Path) -> Iterator[Wiring]:
 def _at_switch(wiring: Wiring) -> Iterator[str]:
     for bridge in wiring.bridges:
         yield f"link add {bridge} type bridge"
-        yield f"link set {bridge} up addrgenmode none"
+        yield from _up(bridge)
     for w in wiring.wires:
         namespace = wiring.namespaces[w.node]
         yield f"link add {w.port} type veth peer name {w.interface} netns {namespace}"
-        yield f"link set {w.port} master {w.bridge} {QUIET}"
+        yield f"link set {w.port} master {w.bridge}"
+        yield from _up(w.port)
+
+
+def _up(interface: str) -> Iterator[str]:
+    """Let an interface say nothing of its own accord, and count each packet as it would be sent."""
+    if IPV6.exists():
+        yield f"link set {interface} addrgenmode none"
+    yield f"link set {interface} gso_max_segs 1"
+    yield f"link set {interface} up"
 
 
 def _at_node(wiring: Wiring, node: str) -> Iterator[str]:
     yield "link set lo up"
     for w in wiring.wires:
         if w.node == node:
-            yield f"link set {w.interface} {QUIET}"
+            yield from _up(w.interface)
             yield f"addr add {w.address}/16 dev {w.interface}"
 
 
