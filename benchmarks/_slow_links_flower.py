@@ -16,10 +16,11 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from benchmarks._slow_links_cell import Cell, Run
 from deploy.crew import Crew
+from deploy.endings import signals
 from deploy.flower.machine import SuperLink, SuperNode, script
 from deploy.processes import Command
 from deploy.testbed.build import testbed
@@ -61,9 +62,10 @@ def run_fedavg(cell: Cell, folder: Path) -> Run:
         commands = [_at(wiring, SERVER, link.command(folder / "logs"))]
         commands += [_at(wiring, node.name, node.command(folder / "logs")) for node in nodes]
         try:
-            crew.start(commands)
-            _await(wiring, address)
-            complete = _train(cell, folder, wiring)
+            with signals(_interrupt):
+                crew.start(commands)
+                _await(wiring, address)
+                complete = _train(cell, folder, wiring)
         except KeyboardInterrupt:
             if crew.failure is not None:
                 raise crew.failure from None
@@ -71,6 +73,10 @@ def run_fedavg(cell: Cell, folder: Path) -> Run:
         crew.dismiss()
         lines = _lines(folder)
     return Run(cell, lines, len(devices), complete)
+
+
+def _interrupt() -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _one_cluster(cell: Cell) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ from hierfl.config import load_config
 from hierfl.errors import RunFailed
 
 ENVIRONMENT = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+
+PR_SET_PDEATHSIG = 1
 
 PATIENT = ("quorum.heartbeat=600", "quorum.step_timeout=3600", "quorum.round_timeout=36000")
 """Float32 vectors take long, and signs of life wait behind them."""
@@ -39,6 +42,7 @@ def run_hierfl(cell: Cell, folder: Path) -> Run:
         text=True,
         env=ENVIRONMENT,
         start_new_session=True,
+        preexec_fn=_end_with_parent,
     )
     end = threading.Timer(cell.limit, process.send_signal, (signal.SIGINT,))
     end.start()
@@ -58,6 +62,11 @@ def run_hierfl(cell: Cell, folder: Path) -> Run:
     tree = load_config(None, sets).tree()
     devices = sum(map(len, tree.values()))
     return Run(cell, _lines(folder), devices, complete=code == 0)
+
+
+def _end_with_parent() -> None:
+    """Interrupt this process when the one that has started it ends, however it does."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _lines(folder: Path) -> list[dict[str, Any]]:

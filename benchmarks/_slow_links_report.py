@@ -109,7 +109,7 @@ def picture(runs: Sequence[Run], file: Path) -> str:
             place.grid(alpha=0.3)
     for left in axes[:, 0]:
         left.set_ylabel("accuracy")
-    figure.legend(*_legend(axes), loc="outside lower center", ncols=len(names))
+    figure.legend(*_legend(axes), loc="outside lower center", ncols=min(len(names), 2 * len(rates)))
     figure.savefig(file, dpi=120)
     return f"picture: {file}"
 

@@ -16,6 +16,7 @@ nothing within `--limit` seconds is ended.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from benchmarks._slow_links_flower import FEDAVG, run_fedavg
 from benchmarks._slow_links_hierfl import run_hierfl
 from benchmarks._slow_links_report import picture, table
 from deploy.testbed.tools import require
+from hierfl.cli.parts import terminate
 from hierfl.errors import ConfigError, HierflError, render
 
 ALGORITHMS = f"hier-signsgd,ef-lion,hier-sgd,hier-fedavg,{FEDAVG}"
@@ -32,6 +34,7 @@ ALGORITHMS = f"hier-signsgd,ef-lion,hier-sgd,hier-fedavg,{FEDAVG}"
 def main() -> int:
     """Run what is missing, and show it all; return the exit code."""
     asked = _arguments()
+    signal.signal(signal.SIGTERM, terminate)
     try:
         require()
         cells = [
@@ -66,7 +69,7 @@ def _run(cell: Cell, out: Path) -> Run:
     folder = out / "runs" / cell.name
     run = (run_fedavg if cell.algorithm == FEDAVG else run_hierfl)(cell, folder)
     run.write(file)
-    return run
+    return run.until(cell)
 
 
 def _arguments() -> argparse.Namespace:
