@@ -44,6 +44,7 @@ pytestmark = [
 ]
 
 ROUNDS = 8
+TRIES = 5
 NETNS = ["--testbed", "netns"]
 TREE = ["--set", "edges=[{name: east, devices: 2}, {name: west, devices: 1}]"]
 FEDERATION = [*DIGITS, *TREE, "--set", f"algorithm.rounds={ROUNDS}"]
@@ -66,19 +67,24 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> str:
 # -- links ---------------------------------------------------------------------------------------
 
 RECEIVE = """
-import socket, sys, time
+import socket, sys
 with socket.create_server((sys.argv[1], 9)) as server:
     print("listening", flush=True)
     connection, _ = server.accept()
-    size, begin = 0, time.monotonic()
-    while data := connection.recv(1 << 16):
-        size += len(data)
-    print(size, time.monotonic() - begin)
+    with connection:
+        while connection.recv(1 << 16):
+            pass
+        connection.sendall(b"all of it")
 """
 SEND = """
-import socket, sys
+import socket, sys, time
+begin = time.monotonic()
 with socket.create_connection((sys.argv[1], 9), 3) as connection:
+    connection.settimeout(None)
     connection.sendall(bytes(int(sys.argv[2])))
+    connection.shutdown(socket.SHUT_WR)
+    assert connection.recv(1)
+    print(time.monotonic() - begin)
 """
 
 
@@ -100,9 +106,10 @@ def bits_per_second(wiring: Wiring, sender: str, to: str, bridge: str, size: int
     receiver = inside(wiring, to, RECEIVE, address(wiring, to, bridge))
     assert receiver.stdout is not None
     assert receiver.stdout.readline() == "listening\n"
-    inside(wiring, sender, SEND, address(wiring, to, bridge), str(size)).communicate(timeout=60)
-    received, seconds = receiver.communicate(timeout=60)[0].split()
-    assert int(received) == size
+    transfer = inside(wiring, sender, SEND, address(wiring, to, bridge), str(size))
+    seconds, errors = transfer.communicate(timeout=60)
+    receiver.communicate(timeout=60)
+    assert seconds, errors
     return 8 * size / float(seconds)
 
 
@@ -121,9 +128,14 @@ def test_a_transfer_takes_as_long_as_the_rate_says(tmp_path: Path) -> None:
     }
     with build(config, tmp_path) as wiring:
         for (sender, to, bridge), rate in expected.items():
-            seen = bits_per_second(wiring, sender, to, bridge, round(0.08 * rate))
-            # Headers take 4.5 %; the rest is the time that TCP needs to get going.
-            assert 0.80 * rate < seen < rate, (sender, to, seen)
+            best = 0.0
+            for _ in range(TRIES):  # a machine with much else to do may be slower, never faster
+                seen = bits_per_second(wiring, sender, to, bridge, round(0.08 * rate))
+                assert seen < rate, (sender, to, seen)
+                best = max(best, seen)
+                if best > 0.8 * rate:  # headers take 4.5 %, and TCP needs a moment to get going
+                    break
+            assert best > 0.8 * rate, (sender, to, best)
     assert not namespaces(os.getpid())
 
 
