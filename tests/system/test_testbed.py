@@ -43,7 +43,7 @@ pytestmark = [
     ),
 ]
 
-ROUNDS = 8
+ROUNDS = 5
 TRIES = 5
 NETNS = ["--testbed", "netns"]
 TREE = ["--set", "edges=[{name: east, devices: 2}, {name: west, devices: 1}]"]
@@ -231,7 +231,7 @@ def test_partitions_of_a_device_a_cluster_and_the_cloud_change_no_bit(
     memory: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    slow = ["--set", "links={device: {up: 100kbit, down: 1mbit}}", "--set", "quorum.heartbeat=1"]
+    slow = ["--set", "links={device: {up: 150kbit, down: 2mbit}}", "--set", "quorum.heartbeat=1"]
     with (
         started("run", *FEDERATION, *slow, *NETNS, "--out", str(out)) as run,
         following(out / "logs" / "east.log") as east,
