@@ -231,7 +231,7 @@ def test_partitions_of_a_device_a_cluster_and_the_cloud_change_no_bit(
     memory: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    slow = ["--set", "links={device: {up: 150kbit, down: 2mbit}}", "--set", "quorum.heartbeat=1"]
+    slow = ["--set", "links={device: {up: 150kbit, down: 2mbit}}", "--set", "quorum.heartbeat=2"]
     with (
         started("run", *FEDERATION, *slow, *NETNS, "--out", str(out)) as run,
         following(out / "logs" / "east.log") as east,
