@@ -96,14 +96,13 @@ def run_local(
     """
     with Ports() as ports:
         place = Place(_fixed_addresses(config, ports))
-        return run_at(place, config, topology_args=topology_args, out=out, build=build)
+        return run_at(place, config, out=out, build=build)
 
 
 def run_at(
     place: Place,
     config: Config,
     *,
-    topology_args: Sequence[str] = (),
     out: Path,
     build: BuildCommand | None = None,
 ) -> int:
