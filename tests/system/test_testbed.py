@@ -292,7 +292,7 @@ def test_what_a_killed_launcher_leaves_the_next_start_removes(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["link", "cut", "east-7"], "no testbed runs"),
+        (["link", "cut", "east-7", "--run", "elsewhere"], "no testbed runs in"),
         (["run", *NETNS, "--set", "runtime=memory"], "--testbed: a federation in one process"),
     ],
 )
