@@ -19,6 +19,7 @@ from tests.system.machines import PORT, PYTHON, Lab, Machine, why_not
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.slow,
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
 
@@ -177,7 +178,6 @@ def wheel(tmp_path: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_package_changes_and_crashes(lab: Lab, tmp_path: Path, wheel: Path) -> None:
     """The wheel goes into venvs for real; what hierfl needs is seen there from this machine's.

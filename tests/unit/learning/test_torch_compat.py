@@ -18,6 +18,7 @@ print(tuple(model(image[None]).shape))
     assert shape == "(1, 7)"
 
 
+@pytest.mark.slow
 def test_operators_are_declared_only_where_a_plain_import_fails(run_python):
     fails = run_python("""
 try:
@@ -44,6 +45,7 @@ print(declare_operators())
     assert nothing == "None"
 
 
+@pytest.mark.slow
 def test_own_modules_may_import_torchvision(run_python, tmp_path):
     (tmp_path / "seeing.py").write_text("""
 import torchvision
