@@ -31,11 +31,16 @@ GAIN = np.float32(0.3)
 
 
 class TallyCorrected(HierSignSGD):
-    """All that travels is what HierSignSGD sends.
+    """All that travels is what HierSignSGD sends, but for a finer downlink.
+
+    Devices take the mean vote from the change of the base: at 1 bit a coordinate its error is as
+    large as a cluster's drift.
 
     Raises:
         ConfigError: if a round has one step only: no device hears of that step's decision.
     """
+
+    downlink = "qsgd"
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
