@@ -122,7 +122,8 @@ def test_a_device_s_correction_is_what_its_cluster_differs_by() -> None:
 
 
 def test_tally_corrected_sends_no_byte_more() -> None:
-    plain, corrected = toy(), toy(["algorithm.name=tally-corrected"])
+    downlink = "downlink.codec=qsgd"
+    plain, corrected = toy([downlink]), toy([downlink, "algorithm.name=tally-corrected"])
     assert plain.run()[0].up.payload == corrected.run()[0].up.payload
     assert plain.grid.ledger.traffic() == corrected.grid.ledger.traffic()
     with pytest.raises(ConfigError, match="edge_steps: should be 2 at least"):
