@@ -227,6 +227,7 @@ def wait_for(lines: Iterator[str], *texts: str) -> None:
             return
 
 
+@pytest.mark.slow
 def test_partitions_of_a_device_a_cluster_and_the_cloud_change_no_bit(
     memory: str, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 
+@pytest.mark.slow
 def test_torchvision_works_wherever_it_is_installed(run_python):
     shape = run_python("""
 from hierfl.learning.torch_compat import import_torchvision
