@@ -58,8 +58,7 @@ class TallyCorrected(HierSignSGD):
     def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
         """Return the packed signs of the momentum of corrected gradients."""
         corrected = state["correction"].copy()
-        for offset, size in zip(self.layout.offsets, self.layout.sizes, strict=True):
-            tensor = slice(offset, offset + size)
+        for tensor, size in zip(self.layout.slices, self.layout.sizes, strict=True):
             corrected[tensor] *= np.abs(gradient[tensor]).mean() if size else 0
         corrected += gradient
         return super().ballot(state, corrected, at)

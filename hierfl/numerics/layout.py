@@ -53,6 +53,14 @@ class Layout:
         return tuple(accumulate(self.sizes, initial=0))[:-1]
 
     @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """Where each tensor lies."""
+        return tuple(
+            slice(offset, offset + size)
+            for offset, size in zip(self.offsets, self.sizes, strict=True)
+        )
+
+    @cached_property
     def d(self) -> int:
         """Coordinates of the whole vector."""
         return sum(self.sizes)
@@ -66,10 +74,8 @@ class Layout:
         if flat.shape != (self.d,):
             raise ValueError(f"a vector of shape {flat.shape} where ({self.d},) is laid out")
         return {
-            name: flat[offset : offset + size].reshape(shape)
-            for name, shape, size, offset in zip(
-                self.names, self.shapes, self.sizes, self.offsets, strict=True
-            )
+            name: flat[tensor].reshape(shape)
+            for name, shape, tensor in zip(self.names, self.shapes, self.slices, strict=True)
         }
 
     def to_json(self) -> str:

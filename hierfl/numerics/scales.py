@@ -89,8 +89,4 @@ class Scales:
         return scales
 
     def _tensors(self, flat: Vector) -> list[Vector]:
-        layout = self._layout
-        return [
-            flat[offset : offset + size]
-            for offset, size in zip(layout.offsets, layout.sizes, strict=True)
-        ]
+        return [flat[tensor] for tensor in self._layout.slices]

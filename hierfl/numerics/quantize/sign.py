@@ -35,10 +35,7 @@ class Sign:
 
     def __init__(self, layout: Layout) -> None:
         self._d = layout.d
-        self._tensors = [
-            slice(offset, offset + size)
-            for offset, size in zip(layout.offsets, layout.sizes, strict=True)
-        ]
+        self._tensors = layout.slices
 
     def encode(self, x: Vector, generator: np.random.Generator) -> bytes:
         """See `Codec.encode`; draws nothing."""
