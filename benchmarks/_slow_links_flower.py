@@ -28,6 +28,7 @@ from deploy.testbed.enter import enter
 from deploy.testbed.wiring import Wiring
 from hierfl import wire
 from hierfl.config import Config, load_config
+from hierfl.config.addresses import split
 from hierfl.errors import RunFailed
 from hierfl.plan import resolve
 
@@ -98,10 +99,9 @@ def _await(wiring: Wiring, address: str) -> None:
 
     def look() -> None:
         enter(wiring.namespaces[SERVER])
-        host, _, port = address.rpartition(":")
         while True:
             try:
-                return socket.create_connection((host, int(port)), 1).close()
+                return socket.create_connection(split(address), 1).close()
             except OSError:
                 time.sleep(LOOK_S)
 

@@ -100,8 +100,7 @@ def step_s(config: Config, vote_s: float) -> float:
 
 def is_here_alone(config: Config) -> bool:
     """Return whether all nodes are on one machine."""
-    addresses = [config.cloud.address, *(edge.address for edge in config.edges)]
-    return all(map(is_loopback, addresses))
+    return all(map(is_loopback, config.addresses().values()))
 
 
 def cores() -> int:

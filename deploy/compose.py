@@ -15,9 +15,8 @@ from typing import Any
 
 import yaml
 
-from hierfl.config import CLOUD, Config, load_config
+from hierfl.config import CLOUD, Config, Security, load_config
 from hierfl.config.dialect import Dumper
-from hierfl.config.schema import Security
 from hierfl.plan import resolve
 
 PORT = 9400

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,7 +121,7 @@ def run_at(
             shows=role == "cloud",
             namespace=place.namespaces.get(name, ""),
         )
-        for role, name in _nodes(config)
+        for name, role in config.roles().items()
     ]
     supervisor = Supervisor(restart=config.restart == "always", environment=place.environment)
     try:
@@ -139,19 +139,9 @@ def node_command(role: str, name: str, sets: Sequence[str], out: Path) -> list[s
     return ["-m", "hierfl.cli", role, config, "--name", name, *sets, *place]
 
 
-def _nodes(config: Config) -> Iterator[tuple[str, str]]:
-    yield "cloud", "cloud"
-    for edge in config.edges:
-        yield "edge", edge.name
-    for edge in config.edges:
-        for device in edge.devices:
-            yield "device", device
-
-
 def _fixed_addresses(config: Config, ports: Ports) -> list[str]:
     """The `--set` arguments that tell every node the addresses whose port was 0."""
-    asked = {"cloud.address": config.cloud.address}
-    asked |= {f"edges.{i}.address": edge.address for i, edge in enumerate(config.edges)}
+    asked = config.addresses()
     fixed = {key: ports.fix(key, address) for key, address in asked.items()}
     changed = [key for key in asked if fixed[key] != asked[key]]
     return [part for key in changed for part in ("--set", f"{key}={fixed[key]}")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from hierfl.config import Config
+from hierfl.config.addresses import split
 from hierfl.errors import ConfigError
 from hierfl.link.identity import Identity
 
@@ -18,9 +19,7 @@ def refuse_exposure(config: Config) -> None:
     """
     if config.security.certs is not None or config.security.insecure:
         return
-    parents = [("cloud.address", config.cloud.address)]
-    parents += [(f"edges.{i}.address", edge.address) for i, edge in enumerate(config.edges)]
-    for key, address in parents:
+    for key, address in config.addresses().items():
         if not is_loopback(address):
             raise ConfigError(
                 "security",
@@ -46,7 +45,7 @@ def identity(config: Config, name: str) -> Identity | None:
 
 def is_loopback(address: str) -> bool:
     """Return whether nothing but this machine can reach what listens at an address."""
-    host = address.rpartition(":")[0].strip("[]")
+    host, _ = split(address)
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -8,6 +8,7 @@ from deploy.doctor import network, trust
 from deploy.doctor.finding import Finding, failure
 from deploy.doctor.versions import versions
 from hierfl.config import CLOUD, Config
+from hierfl.config.addresses import split
 from hierfl.units import plural
 
 
@@ -55,7 +56,7 @@ def _node(config: Config, node: str, model: str) -> Iterator[Finding]:
     parent = None if node == CLOUD else config.parent_of(node)
     for place in (node, parent):
         if place in places:
-            host, _ = network.split(places[place][1])
+            host, _ = split(places[place][1])
             if (named := network.name(host, listens=place == node)) is not None:
                 yield named
     if node in places:
@@ -74,7 +75,7 @@ def _tree(config: Config) -> Iterator[Finding]:
     """Look at all addresses, and at the certificates that are here."""
     seen = set()
     for place, (key, address) in _places(config).items():
-        host, number = network.split(address)
+        host, number = split(address)
         here = network.is_here(host)
         named = None if host in seen else network.name(host, listens=here)
         seen.add(host)
@@ -87,7 +88,7 @@ def _tree(config: Config) -> Iterator[Finding]:
         elif number:
             yield network.port(place, key, address)
     certs = config.security.certs
-    for node in _names(config):
+    for node in config.roles():
         if certs is not None and (certs / f"{node}.key").exists():
             yield trust.certificate(config, node)
     if certs is not None and not (certs / "ca.crt").exists():
@@ -96,21 +97,11 @@ def _tree(config: Config) -> Iterator[Finding]:
 
 def _places(config: Config) -> dict[str, tuple[str, str]]:
     """Return the nodes that listen: the keys of their addresses, and the addresses."""
-    places = {CLOUD: ("cloud.address", config.cloud.address)}
-    for i, edge in enumerate(config.edges):
-        places[edge.name] = f"edges.{i}.address", edge.address
-    return places
+    return dict(zip((CLOUD, *config.tree()), config.addresses().items(), strict=True))
 
 
 def _who_can_be_here(config: Config) -> list[str]:
     """Return all nodes if all listen at addresses of this machine, else those that do."""
     places = _places(config)
-    here = [
-        node for node, (_, address) in places.items() if network.is_here(network.split(address)[0])
-    ]
-    return _names(config) if len(here) == len(places) else here
-
-
-def _names(config: Config) -> list[str]:
-    tree = config.tree()
-    return [CLOUD, *tree, *(device for devices in tree.values() for device in devices)]
+    here = [node for node, (_, address) in places.items() if network.is_here(split(address)[0])]
+    return list(config.roles()) if len(here) == len(places) else here

@@ -7,19 +7,10 @@ import socket
 from ipaddress import ip_address
 
 from deploy.doctor.finding import Finding, failure, ok, warning
+from hierfl.config.addresses import split
 
 REACH_S = 5.0
 """Seconds within which a connection must be there."""
-
-
-def split(address: str) -> tuple[str, int]:
-    """Return host and port.
-
-    >>> split("[::1]:4700")
-    ('::1', 4700)
-    """
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def name(host: str, listens: bool) -> Finding | None:

@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x509_certificate
 
 from deploy.doctor.finding import Finding, failure, ok, warning
-from deploy.doctor.network import REACH_S, split, way
+from deploy.doctor.network import REACH_S, way
 from hierfl.certs.issue import EARLY
 from hierfl.config import Config
+from hierfl.config.addresses import split
 from hierfl.errors import ConfigError, LinkError
 from hierfl.link import envelope
 from hierfl.link import link_pb2 as pb

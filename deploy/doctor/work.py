@@ -8,7 +8,7 @@ from pathlib import Path
 from deploy.doctor import room
 from deploy.doctor.finding import Finding, failure, ok
 from hierfl.algorithms.base import Algorithm, State
-from hierfl.config import CLOUD, Config
+from hierfl.config import Config, Role
 from hierfl.describe import model_of
 from hierfl.errors import ConfigError, DataError
 from hierfl.learning.flat import FlatModel
@@ -48,7 +48,8 @@ def of(config: Config, nodes: Sequence[str]) -> Generator[Finding, None, str]:
         ConfigError: there is no such model, or it does not fit the data.
     """
     one_thread()
-    roles = {role_of(config, node) for node in nodes}
+    known = config.roles()
+    roles = {known[node] for node in nodes}
     free, held = room.available(), None
     if roles != {"edge"}:
         found, held = data(config, nodes)
@@ -61,17 +62,6 @@ def of(config: Config, nodes: Sequence[str]) -> Generator[Finding, None, str]:
     yield room.disk(name, folder, disk_needed(config, nodes, chosen))
     yield room.memory(name, memory_needed(config, nodes, chosen, held), free)
     return "" if roles == {"edge"} else chosen.layout.fingerprint()
-
-
-def role_of(config: Config, node: str) -> str:
-    """Return cloud, edge or device.
-
-    Raises:
-        ConfigError: the configuration has no node of this name.
-    """
-    if node == CLOUD:
-        return "cloud"
-    return "edge" if config.parent_of(node) == CLOUD else "device"
 
 
 def data(config: Config, nodes: Collection[str]) -> tuple[Finding, Data | None]:
@@ -109,11 +99,8 @@ def model(config: Config, held: Data | None) -> FlatModel | None:
 
 def memory_needed(config: Config, nodes: Sequence[str], model: FlatModel, held: Data | None) -> int:
     """Return the bytes of memory that one node's process will take, or several forked ones."""
-    process = PROCESS if len(nodes) == 1 else FORKED
-    return sum(
-        process[role] + _beside(config, role, model, held)
-        for role in (role_of(config, node) for node in nodes)
-    )
+    process, roles = PROCESS if len(nodes) == 1 else FORKED, config.roles()
+    return sum(process[roles[node]] + _beside(config, roles[node], model, held) for node in nodes)
 
 
 def _beside(config: Config, role: str, model: FlatModel, held: Data | None) -> int:
@@ -128,16 +115,12 @@ def _beside(config: Config, role: str, model: FlatModel, held: Data | None) -> i
 
 def disk_needed(config: Config, nodes: Iterable[str], model: FlatModel) -> int:
     """Return the bytes that the nodes' checkpoints, logs and results will take."""
-    algorithm = make_algorithm(config, model.layout)
-    total = ASIDE
-    for node in nodes:
-        kept = 4 * (model.layout.d + model.buffer_layout.d) + _size(_state(algorithm, config, node))
-        total += KEPT * kept
-    return total
+    algorithm, roles = make_algorithm(config, model.layout), config.roles()
+    base = 4 * (model.layout.d + model.buffer_layout.d)
+    return ASIDE + sum(KEPT * (base + _size(_state(algorithm, roles[node]))) for node in nodes)
 
 
-def _state(algorithm: Algorithm, config: Config, node: str) -> State:
-    role = role_of(config, node)
+def _state(algorithm: Algorithm, role: Role) -> State:
     states = {
         "cloud": algorithm.cloud_state,
         "edge": algorithm.edge_state,

@@ -15,6 +15,7 @@ from deploy.machines.show import shown, shown_units
 from deploy.machines.ssh import Remote
 from deploy.machines.verbs import VERBS
 from hierfl.config import Config
+from hierfl.config.addresses import split
 from hierfl.config.hosts import nodes_of, read_hosts
 from hierfl.errors import ConfigError, HierflError, RunFailed, render
 from hierfl.security import refuse_exposure
@@ -139,9 +140,7 @@ def deploy(
 
 
 def _refuse_free_ports(config: Config) -> None:
-    parents = [("cloud.address", config.cloud.address)]
-    parents += [(f"edges.{i}.address", edge.address) for i, edge in enumerate(config.edges)]
-    for key, address in parents:
-        if address.endswith(":0"):
+    for key, address in config.addresses().items():
+        if not split(address)[1]:
             hint = "A node on another machine has to know the port."
             raise ConfigError(key, f"{address} is any free port", hint)

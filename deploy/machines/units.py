@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hierfl.config import CLOUD, Config
+from hierfl.config import Config
 from hierfl.config.hosts import Host
 from hierfl.plan import digest
 
@@ -37,12 +37,8 @@ class Unit:
 
 def units_of(config: Config, host: Host) -> list[Unit]:
     """Return the units of a host's nodes: parents before children."""
-    edges = config.tree()
-
-    def role(node: str) -> str:
-        return "cloud" if node == CLOUD else "edge" if node in edges else "device"
-
-    units = [Unit(role(node), node) for node in host.nodes]
+    roles = config.roles()
+    units = [Unit(roles[node], node) for node in host.nodes]
     return sorted(units, key=lambda unit: ROLES.index(unit.role))
 
 

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from hierfl.certs.issue import CHILD, PARENT, issue, issue_ca
 from hierfl.config import CLOUD, Config
+from hierfl.config.addresses import split
 from hierfl.errors import ConfigError
 from hierfl.link.identity import CA
 
@@ -191,7 +192,7 @@ def _nodes(config: Config) -> Iterator[_Node]:
 
 
 def _host(address: str) -> str:
-    return address.rpartition(":")[0].strip("[]")
+    return split(address)[0]
 
 
 def _refuse_names(nodes: list[_Node]) -> None:

@@ -72,12 +72,10 @@ def validate(topology: Required, sets: Sets = []) -> None:  # noqa: B006
 
 def _check_identities(config: Config) -> None:
     """See that all nodes, which will be on this machine, can show who they are."""
-    from hierfl.config import CLOUD
     from hierfl.security import identity
 
-    for edge, devices in config.tree().items():
-        for name in (CLOUD, edge, *devices):
-            identity(config, name)
+    for name in config.roles():
+        identity(config, name)
 
 
 def _unfinished(topology: Path | None, sets: list[str], out: Path | None) -> Path:

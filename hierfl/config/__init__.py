@@ -1,12 +1,11 @@
 """The configuration of a federation: one YAML file, read once into frozen models."""
 
 from hierfl.config.read import load_config, make_config, read_config
-from hierfl.config.schema import (
-    CLOUD,
+from hierfl.config.schema import CLOUD, Config, Role
+from hierfl.config.sections import (
     Algorithm,
     Channel,
     Cloud,
-    Config,
     Data,
     Dirichlet,
     Downlink,
@@ -40,6 +39,7 @@ __all__ = [
     "Links",
     "Partition",
     "Quorum",
+    "Role",
     "Security",
     "Shards",
     "Uplink",

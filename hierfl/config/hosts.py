@@ -12,7 +12,8 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, mod
 from hierfl.config.names import refuse_strangers, refuse_twins, wrong
 from hierfl.config.problems import explain
 from hierfl.config.read import read_mapping
-from hierfl.config.schema import CLOUD, Config, Int, Name, Part, Place, not_empty
+from hierfl.config.schema import CLOUD, Config
+from hierfl.config.types import Int, Name, Part, Place, not_empty
 
 _LEAST = "\nhosts:\n  - {name: hub, ssh: root@10.0.0.1, nodes: [cloud]}"
 

@@ -1,0 +1,22 @@
+"""Where a node listens: HOST:PORT, an IPv6 address in brackets."""
+
+from __future__ import annotations
+
+import re
+
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})")
+
+
+def split(address: str) -> tuple[str, int]:
+    """Return host, without brackets, and port.
+
+    Raises:
+        ValueError: it is no address.
+
+    >>> split("[::1]:4700")
+    ('::1', 4700)
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None or int(match[2]) > 65535:
+        raise ValueError("should be host:port with a port of at most 65535 ([host]:port for IPv6)")
+    return match[1].strip("[]"), int(match[2])
