@@ -13,6 +13,13 @@ DOWN = 4
 """How many times faster devices receive than they send."""
 
 
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the rounds in a run folder, but for a line that is still being written."""
+    file = folder / "metrics.jsonl"
+    text = file.read_text() if file.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
 @dataclass(frozen=True)
 class Cell:
     """What is asked.

@@ -16,9 +16,9 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from benchmarks._slow_links_cell import Cell, Run
+from benchmarks._slow_links_cell import Cell, Run, lines_of
 from deploy.crew import Crew
 from deploy.endings import signals
 from deploy.flower.machine import SuperLink, SuperNode, script
@@ -72,7 +72,7 @@ def run_fedavg(cell: Cell, folder: Path) -> Run:
                 raise crew.failure from None
             raise
         crew.dismiss()
-        lines = _lines(folder)
+        lines = lines_of(folder)
     return Run(cell, lines, len(devices), complete)
 
 
@@ -138,18 +138,12 @@ def _train(cell: Cell, folder: Path, wiring: Wiring) -> bool:
         try:
             end = time.monotonic() + cell.limit
             while run.poll() is None and time.monotonic() < end:
-                if any(line["accuracy"] >= cell.target for line in _lines(folder)):
+                if any(line["accuracy"] >= cell.target for line in lines_of(folder)):
                     return False
                 time.sleep(LOOK_S)
-            if run.poll() is not None and not _lines(folder):
+            if run.poll() is not None and not lines_of(folder):
                 raise RunFailed(f"{cell.name} has failed", f"See {folder / 'logs'}.")
             return run.poll() is not None
         finally:
             run.kill()
             run.wait()
-
-
-def _lines(folder: Path) -> list[dict[str, Any]]:
-    file = folder / "metrics.jsonl"
-    text = file.read_text() if file.exists() else ""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]

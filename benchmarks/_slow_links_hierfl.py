@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import shutil
 import signal
@@ -11,9 +10,8 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
-from benchmarks._slow_links_cell import Cell, Run
+from benchmarks._slow_links_cell import Cell, Run, lines_of
 from hierfl.config import load_config
 from hierfl.errors import RunFailed
 
@@ -49,7 +47,7 @@ def run_hierfl(cell: Cell, folder: Path) -> Run:
     try:
         assert process.stdout is not None
         for said in process.stdout:
-            if said.startswith("round ") and _lines(folder)[-1]["accuracy"] >= cell.target:
+            if said.startswith("round ") and lines_of(folder)[-1]["accuracy"] >= cell.target:
                 process.send_signal(signal.SIGINT)
         code = process.wait()
     finally:
@@ -61,15 +59,9 @@ def run_hierfl(cell: Cell, folder: Path) -> Run:
         raise RunFailed(f"{cell.name} ended with exit code {code}", f"See {folder / 'logs'}.")
     tree = load_config(None, sets).tree()
     devices = sum(map(len, tree.values()))
-    return Run(cell, _lines(folder), devices, complete=code == 0)
+    return Run(cell, lines_of(folder), devices, complete=code == 0)
 
 
 def _end_with_parent() -> None:
     """Interrupt this process when the one that has started it ends, however it does."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
-
-
-def _lines(folder: Path) -> list[dict[str, Any]]:
-    file = folder / "metrics.jsonl"
-    text = file.read_text() if file.exists() else ""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]

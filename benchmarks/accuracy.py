@@ -16,19 +16,17 @@ import json
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import NamedTuple
 
-from deploy.experiments.compare import bits_up
+from benchmarks._tree import SETS
+from deploy.experiments.compare import SPLITS, bits_up, partitions
+from deploy.experiments.tables import grid, percent, spread
 from deploy.experiments.trials import Trial, folder_name, make_trial, perform
 from hierfl.config import load_config
 from hierfl.plan import resolve
 
 STEPS = 600
-EDGES = "edges=[{name: a, devices: 5}, {name: b, devices: 5}, {name: c, devices: 5}, " + (
-    "{name: d, devices: 5}]"
-)
-TREE = ["name=accuracy", EDGES, "algorithm.batch_size=32"]
+TREE = ["name=accuracy", *SETS]
 
 
 class Row(NamedTuple):
@@ -42,7 +40,7 @@ class Column(NamedTuple):
     """On what it runs."""
 
     label: str
-    partition: str
+    split: str
     edge_steps: int
 
 
@@ -71,13 +69,10 @@ ROWS = [
     _row("hier-qsgd"),
     _row("hier-fedavg"),
 ]
-_SPLITS = {
-    "iid": "{kind: iid}",
-    "dir": "{kind: dirichlet, alpha: 0.3}",
-    "inter": "{kind: shards, classes: 3}",
-}
-COLUMNS = [Column(name, split, 15) for name, split in _SPLITS.items()]
-COLUMNS.append(Column("inter, 5 steps a round", _SPLITS["inter"], 5))
+COLUMNS = [
+    *(Column(split, split, 15) for split in SPLITS),
+    Column("inter, 5 steps a round", "inter", 5),
+]
 
 Cell = tuple[str, str, str, str]
 """Row, column, seed, multiple of the default learning rate."""
@@ -88,11 +83,13 @@ def trials(arguments: argparse.Namespace) -> dict[Cell, Trial]:
     found = {}
     rows = [row for row in ROWS if not arguments.rows or row.label in arguments.rows]
     columns = [column for column in COLUMNS if column.label in arguments.columns]
+    shared = partitions(load_config(None, TREE), SPLITS)
     # Seeds go last: what is there of a run that is cut off is whole tables.
     for seed, row, column, lr in product(arguments.seeds, rows, columns, arguments.lr or ["1"]):
         sets = [
             *TREE, *row.sets, f"model={arguments.model}", f"seed={seed}",
-            f"data.partition={column.partition}", f"algorithm.edge_steps={column.edge_steps}",
+            f"data.partition={json.dumps(shared[column.split])}",
+            f"algorithm.edge_steps={column.edge_steps}",
             f"algorithm.rounds={STEPS // column.edge_steps}", *arguments.set,
         ]  # fmt: skip
         if arguments.lr:
@@ -109,20 +106,15 @@ def table(cells: dict[Cell, Trial]) -> str:
     rows = list(dict.fromkeys((row, lr) for row, _, _, lr in cells))
     columns = list(dict.fromkeys(column for _, column, _, _ in cells))
     header = ["algorithm", "lr", *columns, "bits up"]
-    lines = [header, ["---"] * len(header)]
+    lines = []
     for row, lr in rows:
         line, bits = [], []
         for column in columns:
             runs = [t for key, t in cells.items() if (key[0], key[1], key[3]) == (row, column, lr)]
-            line.append(_percent([run.summary()["accuracy"] for run in runs]))
+            line.append(percent(spread(runs)))
             bits += [bits_up(run.summary()) for run in runs]
         lines.append([f"`{row}`", f"{runs[0].config.algorithm.lr:g}", *line, f"{bits[0]:.3g}"])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _percent(values: Sequence[float]) -> str:
-    spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * fmean(values):.1f}{spread}"
+    return grid(header, lines)
 
 
 def main() -> None:

@@ -14,29 +14,24 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from statistics import fmean, stdev
 
+from benchmarks._tree import EDGES, SETS
 from deploy.experiments.compare import SPLITS, Comparison, plan
-from deploy.experiments.trials import Trial, folder_name, perform
+from deploy.experiments.tables import grid, percent, spread
+from deploy.experiments.trials import folder_name, perform
 from hierfl.errors import HierflError, render
 
-EDGES, DEVICES = "abcd", 5
-SETS = [
-    "model=mlp", "algorithm.batch_size=32", "algorithm.edge_steps=15", "algorithm.rounds=40",
-    f"edges={json.dumps([{'name': edge, 'devices': DEVICES} for edge in EDGES])}",
-]  # fmt: skip
+LENGTH = ["model=mlp", "algorithm.edge_steps=15", "algorithm.rounds=40"]
 WAYS = ("mean", "clip", "median")
 ROWS = ("hier-signsgd", *(f"ef-lion:{way}" for way in WAYS))
 LIES = (("none", 0), ("sign_flip", 1), ("sign_flip", 2), ("shout", 1))
 WORDS = {"none": "all honest", "sign_flip": "{} of 5 flip", "shout": "{} of 5 flips, tenfold"}
 
 
-def comparison(
-    row: str, lie: str, liars: int, args: argparse.Namespace
-) -> tuple[str, Comparison]:
+def comparison(row: str, lie: str, liars: int, args: argparse.Namespace) -> tuple[str, Comparison]:
     """Return an algorithm's name, and its trials with some liars in each cluster."""
     algorithm, _, way = row.partition(":")
-    sets = [*SETS, *args.set]
+    sets = [*LENGTH, *SETS, *args.set]
     if way:
         sets.append(f"algorithm.options.aggregation={way}")
     if liars:
@@ -44,13 +39,6 @@ def comparison(
         sets.append(f"faults.{lie}={json.dumps(names)}")
     folder = args.out / folder_name(row, lie, liars)
     return algorithm, plan(None, sets, [algorithm], args.splits, args.seeds, folder)
-
-
-def cell(trials: list[Trial]) -> str:
-    """Return the mean accuracy in % and, over several seeds, its standard deviation."""
-    values = [100 * trial.summary()["accuracy"] for trial in trials]
-    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{fmean(values):.1f}{spread}"
 
 
 def main() -> None:
@@ -73,11 +61,11 @@ def main() -> None:
         name = trial.folder.relative_to(args.out)
         print(f"{number}/{len(trials)}  {name}: {trial.summary()['accuracy']:.2%}", flush=True)
     header = ["", "liars in each cluster", *args.splits]
-    lines = [header, ["---"] * len(header)]
+    lines = []
     for (row, lie, liars), (algorithm, made) in cells.items():
-        figures = [cell(made.of(algorithm, split)) for split in args.splits]
+        figures = [percent(spread(made.of(algorithm, split))) for split in args.splits]
         lines.append([f"`{row}`", WORDS[lie].format(liars), *figures])
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    table = f"{grid(header, lines)}\n"
     (args.out / "table.md").write_text(table, encoding="utf-8")
     print(f"\n{table}")
 

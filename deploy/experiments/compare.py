@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from deploy.experiments.picture import draw
+from deploy.experiments.tables import grid, percent, spread
 from deploy.experiments.trials import Trial, folder_name, make_trial, perform
 from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError
@@ -46,30 +47,17 @@ class Comparison:
         return list(dict.fromkeys(key[part] for key in self.trials))
 
 
-def compare(
-    topology: Path | None,
-    sets: Sequence[str],
-    algorithms: Sequence[str],
-    splits: Sequence[str],
-    seeds: Sequence[str],
-    out: Path,
-    jobs: int,
-) -> None:
+def compare(comparison: Comparison, out: Path, jobs: int) -> None:
     """Run what is not done yet, write `table.md`, `table.json` and `accuracy.png`, and print it.
 
     Args:
-        topology: the topology; None: the default one.
-        sets: keys to set in it.
-        algorithms: values of `algorithm.name`.
-        splits: some of `SPLITS`.
-        seeds: values of `seed`.
-        out: the folder of the table and, below it, of the runs.
+        comparison: what is run.
+        out: the folder of the table.
         jobs: how many run at once.
 
     Raises:
         HierflError: whatever a person can put right.
     """
-    comparison = plan(topology, sets, algorithms, splits, seeds, out)
     named = {trial.folder: key for key, trial in comparison.trials.items()}
     for number, trial in enumerate(perform(list(comparison.trials.values()), jobs), 1):
         algorithm, split, seed = named[trial.folder]
@@ -94,26 +82,34 @@ def plan(
 ) -> Comparison:
     """Return the comparison of all combinations, each checked.
 
+    Args:
+        topology: the topology; None: the default one.
+        sets: keys to set in it.
+        algorithms: values of `algorithm.name`.
+        splits: some of `SPLITS`.
+        seeds: values of `seed`.
+        out: the folder of the runs.
+
     Raises:
         ConfigError: one of them cannot be.
         DataError: the data set is not there.
     """
-    partitions = _partitions(load_config(topology, sets), splits)
+    shared = partitions(load_config(topology, sets), splits)
     trials = {
         (algorithm, split, seed): make_trial(
             topology,
             [
                 *sets, f"algorithm.name={algorithm}", f"seed={seed}",
-                f"data.partition={json.dumps(partitions[split])}",
+                f"data.partition={json.dumps(shared[split])}",
             ],
             out / folder_name(algorithm, split, seed),
         )
         for algorithm, split, seed in product(algorithms, splits, seeds)
     }  # fmt: skip
-    return Comparison(trials, partitions)
+    return Comparison(trials, shared)
 
 
-def _partitions(config: Config, splits: Sequence[str]) -> dict[str, dict[str, Any]]:
+def partitions(config: Config, splits: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return what the splits are for a topology.
 
     `inter`: 3 classes an edge, or as many as it takes for a few edges to hold all.
@@ -158,14 +154,8 @@ def _row(comparison: Comparison, algorithm: str) -> dict[str, Any]:
     return {
         "lr": trials[0].config.algorithm.lr,
         "bits_up": fmean(bits_up(trial.summary()) for trial in trials),
-        "accuracy": {split: _spread(cell) for split, cell in cells.items()},
+        "accuracy": {split: spread(cell) for split, cell in cells.items()},
     }
-
-
-def _spread(trials: Sequence[Trial]) -> dict[str, Any]:
-    values = [trial.summary()["accuracy"] for trial in trials]
-    deviation = stdev(values) if len(values) > 1 else None
-    return {"mean": fmean(values), "std": deviation, "of_seeds": values}
 
 
 def bits_up(summary: Mapping[str, Any]) -> float:
@@ -190,7 +180,7 @@ def markdown(numbers: Mapping[str, Any]) -> str:
         [
             name,
             f"{row['lr']:g}",
-            *(_percent(spread) for spread in row["accuracy"].values()),
+            *(percent(cell) for cell in row["accuracy"].values()),
             f"{row['bits_up']:.3g}",
         ]
         for name, row in numbers["algorithms"].items()
@@ -204,7 +194,7 @@ def markdown(numbers: Mapping[str, Any]) -> str:
             f"Splits: {splits}.",
             "Bits up: payload from a device to its edge, as counted, per coordinate and step.",
             "",
-            *(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]),
+            grid(header, rows),
             "",
         ]
     )
@@ -213,8 +203,3 @@ def markdown(numbers: Mapping[str, Any]) -> str:
 def _words(partition: Mapping[str, Any]) -> str:
     kind, *rest = partition.items()
     return " ".join([str(kind[1]), *(f"({key} {value})" for key, value in rest)])
-
-
-def _percent(spread: Mapping[str, Any]) -> str:
-    deviation = "" if spread["std"] is None else f" ± {spread['std']:.1%}"
-    return f"{spread['mean']:.1%}{deviation}".replace("%", "")

@@ -37,15 +37,12 @@ def compare(
     Runs are made in memory. Those that are in --out already are not made again.
     """
     _begin()
-    part("deploy.experiments.compare:compare")(
-        topology,
-        sets,
-        _list("--algorithms", algorithms),
-        _list("--splits", splits),
-        _list("--seeds", seeds),
-        out or _folder("compare", topology),
-        jobs,
+    named, shared = _list("--algorithms", algorithms), _list("--splits", splits)
+    folder = out or _folder("compare", topology)
+    comparison = part("deploy.experiments.compare:plan")(
+        topology, sets, named, shared, _list("--seeds", seeds), folder
     )
+    part("deploy.experiments.compare:compare")(comparison, folder, jobs)
 
 
 def tune(
