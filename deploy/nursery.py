@@ -50,22 +50,24 @@ class Nursery:
 
     def run(self) -> None:
         """Take orders until the launcher is gone."""
-        while True:
-            ready, _, _ = select.select([self._control.fileno(), self._wake], [], [])
-            if self._wake in ready:
-                os.read(self._wake, LONGEST_ORDER)
-                self._reap()
-            if self._control.fileno() in ready:
-                try:
-                    data, descriptors, _, _ = socket.recv_fds(self._control, LONGEST_ORDER, 2)
-                except ConnectionResetError:  # the launcher was killed, and left news unread
-                    return
-                if not data:
-                    return
-                for line in data.splitlines():
-                    self._obey(json.loads(line), descriptors)
-                for descriptor in descriptors:
-                    os.close(descriptor)
+        with suppress(ConnectionError):  # killed: it left news unread, or there is nobody to tell
+            while self._turn():
+                pass
+
+    def _turn(self) -> bool:
+        """Wait for something, and see to it; return whether there is a launcher."""
+        ready, _, _ = select.select([self._control.fileno(), self._wake], [], [])
+        if self._wake in ready:
+            os.read(self._wake, LONGEST_ORDER)
+            self._reap()
+        if self._control.fileno() not in ready:
+            return True
+        data, descriptors, _, _ = socket.recv_fds(self._control, LONGEST_ORDER, 2)
+        for line in data.splitlines():
+            self._obey(json.loads(line), descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return bool(data)
 
     def _obey(self, order: dict[str, Any], descriptors: Sequence[int]) -> None:
         if "start" in order:
