@@ -1,8 +1,9 @@
 """The vote on packed bits against unpacking every vector and summing.
 
 The sum is taken twice: in int16, which holds any number of voters, and in uint8, the quickest
-that NumPy offers, which ends at 255 of them. All three count the same ballots in the same run;
-the ratios are what carries over to other machines.
+that NumPy offers, which ends at 255 of them. All three find the majority and where half of the
+voters stand against half, for the same ballots in the same run; the ratios are what carries over
+to other machines.
 
 Run it with `python -m benchmarks.vote`.
 """
@@ -22,21 +23,29 @@ VOTERS = (5, 20, 100)
 COORDINATES = (100_000, 1_000_000, 16_000_000)
 
 
-def unpack_and_sum(ballots: Sequence[bytes], d: int, dtype: type) -> NDArray[np.uint8]:
-    """The packed majority by way of one integer of `dtype` a coordinate."""
+Packed = NDArray[np.uint8]
+
+
+def unpack_and_sum(ballots: Sequence[bytes], d: int, dtype: type) -> tuple[Packed, Packed]:
+    """The packed majority and the ties, by way of one integer a coordinate."""
     negatives: NDArray[Any] = np.zeros(d, dtype)
     for ballot in ballots:
         packed = np.frombuffer(ballot, np.uint8)
         negatives += np.unpackbits(packed, count=d, bitorder="little")
-    return np.packbits(negatives > len(ballots) // 2, bitorder="little")
+    half = len(ballots) // 2
+    majority = np.packbits(negatives > half, bitorder="little")
+    if len(ballots) % 2:
+        return majority, np.zeros_like(majority)
+    return majority, np.packbits(negatives == half, bitorder="little")
 
 
-def packed_majority(votes: VoteCounter, ballots: Sequence[bytes]) -> NDArray[np.uint8]:
-    """The same, counted in bit planes; ties, which this finds besides, are left out."""
+def packed_majority(votes: VoteCounter, ballots: Sequence[bytes]) -> tuple[Packed, Packed]:
+    """The same, counted in bit planes."""
     votes.clear()
     for ballot in ballots:
         votes.add(ballot)
-    return votes.majority()[0]
+    majority, ties = votes.majority()
+    return majority, np.zeros_like(majority) if ties is None else ties
 
 
 def compare(voters: int, d: int, seconds: float = 1.0) -> list[float]:
@@ -44,7 +53,7 @@ def compare(voters: int, d: int, seconds: float = 1.0) -> list[float]:
     generator = np.random.default_rng([voters, d])
     ballots = [generator.bytes(d // 8) for _ in range(voters)]
     votes = VoteCounter(d)
-    ways: list[Callable[[], NDArray[np.uint8]]] = [
+    ways: list[Callable[[], tuple[Packed, Packed]]] = [
         lambda: unpack_and_sum(ballots, d, np.int16),
         lambda: unpack_and_sum(ballots, d, np.uint8),
         lambda: packed_majority(votes, ballots),
