@@ -112,18 +112,21 @@ def plan(
 def partitions(config: Config, splits: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return what the splits are for a topology.
 
-    `inter`: 3 classes an edge, or as many as it takes for a few edges to hold all.
+    `inter`: each edge has classes of its own, as long as there are 2 for each; else 3 for each,
+    which some have in common.
     """
     for split in splits:
         if split not in SPLITS:
             raise ConfigError("--splits", f"no split {split!r}", f"There are {', '.join(SPLITS)}.")
     known = load_data(config).classes
     edges = len(config.data.homes or config.edges)
-    classes = min(known, max(3, -(-known // edges)))
+    apart: dict[str, Any] = {"kind": "shards", "classes": min(known, 3)}
+    if 2 * edges <= known:
+        apart = {"kind": "disjoint"}
     every: dict[str, dict[str, Any]] = {
         "iid": {"kind": "iid"},
-        "dir": {"kind": "dirichlet", "alpha": 0.3},
-        "inter": {"kind": "shards", "classes": classes},
+        "dir": {"kind": "dirichlet", "alpha": 0.3, "within": "edge"},
+        "inter": apart,
     }
     return {split: every[split] for split in splits}
 

@@ -32,20 +32,30 @@ class Iid(Part):
 
 
 class Dirichlet(Part):
-    """Each class is shared out among all devices by a Dirichlet(alpha) draw."""
+    """Each class is shared out by a Dirichlet(alpha) draw: among all devices, or inside edges.
+
+    `within: edge` first gives every edge an iid share of the samples.
+    """
 
     kind: Literal["dirichlet"] = "dirichlet"
     alpha: Annotated[Float, Field(gt=0)] = 0.3
+    within: Literal["federation", "edge"] = "federation"
 
 
 class Shards(Part):
-    """Each edge holds `classes` classes only."""
+    """Each edge holds `classes` classes only, some of which others may hold too."""
 
     kind: Literal["shards"] = "shards"
     classes: Annotated[Int, Field(ge=1)] = 2
 
 
-Partition = Annotated[Iid | Dirichlet | Shards, Field(discriminator="kind")]
+class Disjoint(Part):
+    """Each edge holds classes that no other holds, as many as the others, give or take one."""
+
+    kind: Literal["disjoint"] = "disjoint"
+
+
+Partition = Annotated[Iid | Dirichlet | Shards | Disjoint, Field(discriminator="kind")]
 
 
 class Data(Part):

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from hierfl.errors import ConfigError
 
-Kind = Literal["iid", "dirichlet", "shards"]
+Kind = Literal["iid", "dirichlet", "shards", "disjoint"]
+Within = Literal["federation", "edge"]
 Indices = npt.NDArray[np.int64]
 
 _STREAM = 0x70617274  # keeps these draws apart from all others that use the same seed
@@ -22,6 +23,7 @@ def partition(
     kind: Kind,
     *,
     alpha: float = 0.3,
+    within: Within = "federation",
     classes: int = 2,
     seed: int,
 ) -> dict[str, Indices]:
@@ -30,16 +32,20 @@ def partition(
     - `iid`: at random, in equal shares (give or take one).
     - `dirichlet`: each class is divided among all devices in proportions from a symmetric
       Dirichlet(alpha) distribution (Hsu et al. 2019, arXiv 1909.06335); the smaller alpha, the
-      more the devices differ.
+      more the devices differ. Within an edge: each edge has an iid share, in proportion to its
+      devices, which these divide so among themselves; devices differ, and edges do not.
     - `shards`: each edge holds only `classes` classes, dealt from a shuffled deck so that all are
       held; edges with a class in common divide it evenly, and so do the devices of an edge. The
       edges differ as much as they can, the devices of one edge not at all.
+    - `disjoint`: the classes are dealt out, to each edge as many as to the others, give or take
+      one, so that no edge holds a class of another's; its devices divide them evenly.
 
     Args:
         labels: integers [n], the class of each sample.
         tree: names of each edge's devices.
         kind: as above.
         alpha: positive, for `dirichlet`.
+        within: among whom a class is divided, for `dirichlet`.
         classes: per edge, for `shards`.
         seed: not negative.
 
@@ -51,17 +57,22 @@ def partition(
     """
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM])))
     devices = [device for names in tree.values() for device in names]
-    if kind == "iid":
-        parts = _deal(np.arange(labels.size), len(devices), generator)
-    elif kind == "dirichlet":
-        parts = _dirichlet(labels, len(devices), alpha, generator)
+    groups = list(tree.values())
+    if kind == "shards":
+        pools = _shards(labels, len(tree), classes, generator)
+    elif kind == "disjoint":
+        pools = _disjoint(labels, len(tree), generator)
+    elif within == "edge":
+        ends = np.cumsum([len(names) for names in groups])[:-1] * labels.size // len(devices)
+        pools = np.split(generator.permutation(labels.size), ends)
     else:
-        held = _shards(labels, len(tree), classes, generator)
-        parts = [
-            part
-            for names, samples in zip(tree.values(), held, strict=True)
-            for part in _deal(samples, len(names), generator)
-        ]
+        groups, pools = [devices], [np.arange(labels.size)]
+    parts = []
+    for names, pool in zip(groups, pools, strict=True):
+        if kind == "dirichlet":
+            parts += _dirichlet(pool, labels, len(names), alpha, generator)
+        else:
+            parts += _deal(pool, len(names), generator)
     shares = dict(zip(devices, parts, strict=True))
     for device, share in shares.items():
         if not share.size:
@@ -78,11 +89,15 @@ def _deal(samples: Indices, hands: int, generator: np.random.Generator) -> list[
 
 
 def _dirichlet(
-    labels: npt.NDArray[np.integer], devices: int, alpha: float, generator: np.random.Generator
+    pool: Indices,
+    labels: npt.NDArray[np.integer],
+    devices: int,
+    alpha: float,
+    generator: np.random.Generator,
 ) -> list[Indices]:
     parts: list[list[Indices]] = [[] for _ in range(devices)]
-    for label in np.unique(labels):
-        samples = generator.permutation(np.flatnonzero(labels == label))
+    for label in np.unique(labels[pool]):
+        samples = generator.permutation(pool[labels[pool] == label])
         shares = generator.dirichlet(np.full(devices, alpha))
         cuts = np.rint(np.cumsum(shares)[:-1] * samples.size).astype(np.int64)
         for part, piece in zip(parts, np.split(samples, cuts), strict=True):
@@ -109,3 +124,10 @@ def _shards(
         for edge, piece in zip(holders, pieces, strict=True):
             parts[edge].append(piece)
     return [np.concatenate(part) for part in parts]
+
+
+def _disjoint(
+    labels: npt.NDArray[np.integer], edges: int, generator: np.random.Generator
+) -> list[Indices]:
+    hands = np.array_split(generator.permutation(np.unique(labels)), edges)
+    return [np.flatnonzero(np.isin(labels, hand)) for hand in hands]

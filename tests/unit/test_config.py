@@ -245,7 +245,7 @@ def test_the_last_set_wins_and_beats_the_file(write):
          "does not belong to kind: dirichlet, but to kind: shards"),
         ("data.partition={alpha: 1}", "data.partition", "should have the key kind"),
         ("data.partition.kind=even", "data.partition.kind",
-         "should be 'iid', 'dirichlet', 'shards', got 'even'"),
+         "should be 'iid', 'dirichlet', 'shards', 'disjoint', got 'even'"),
         ("data=3", "data", "should be keys and values, got 3"),
         ("data.root=3", "data.root", "not a valid path"),
         ("seed=-1", "seed", "greater than or equal to 0, got -1"),

@@ -51,7 +51,11 @@ def test_a_key_is_set_by_its_dotted_name() -> None:
            "algorithm.options": "{decay: 0.5, warm: true}"},
         EDGES,
     )  # fmt: skip
-    assert made.data.partition.model_dump() == {"kind": "dirichlet", "alpha": 0.5}
+    assert made.data.partition.model_dump() == {
+        "kind": "dirichlet",
+        "alpha": 0.5,
+        "within": "federation",
+    }
     assert made.algorithm.lr == 0.1
     assert made.algorithm.options == {"decay": 0.5, "warm": True}
 

@@ -138,13 +138,14 @@ def test_what_is_wrong_is_said_before_anything_runs(
     assert not Path("runs").exists()
 
 
-def test_few_edges_share_out_all_classes(tmp_path: Path) -> None:
-    for edges, classes in ((2, 5), (3, 4), (4, 3), (7, 3)):
+def test_edges_have_classes_of_their_own_as_long_as_there_are_enough(tmp_path: Path) -> None:
+    some = {"kind": "shards", "classes": 3}
+    for edges, inter in ((2, {"kind": "disjoint"}), (5, {"kind": "disjoint"}), (6, some)):
         file = tmp_path / f"{edges}.yaml"
         listed = ", ".join(f"{{name: e{i}, devices: 1}}" for i in range(edges))
         file.write_text(f"data: {{dataset: digits}}\nedges: [{listed}]\n")
         comparison = plan(file, [], ["hier-sgd"], ["inter"], ["1"], tmp_path / "out")
-        assert comparison.partitions == {"inter": {"kind": "shards", "classes": classes}}
+        assert comparison.partitions == {"inter": inter}
 
 
 def test_folders_say_what_is_in_them() -> None:

@@ -67,6 +67,29 @@ def test_dirichlet_differs_between_devices_of_one_edge():
     assert np.abs(first - second).sum() > 0.5
 
 
+def test_dirichlet_within_edges_leaves_edges_alike():
+    labels = balanced(20_000)
+    tree = {"a": ["b", "c", "d"], "e": ["f"], "g": ["h", "i", "j", "k"]}
+    shares = partition(labels, tree, "dirichlet", alpha=0.3, within="edge", seed=2)
+    assert_exact_cover(shares, tree, labels.size)
+    for names in tree.values():
+        held = np.concatenate([shares[name] for name in names])
+        assert held.size == 2500 * len(names)
+        assert np.abs(np.bincount(labels[held], minlength=10) / held.size - 0.1).max() < 0.02
+    first, second = (np.bincount(labels[shares[d]], minlength=10) / shares[d].size for d in "bc")
+    assert np.abs(first - second).sum() > 0.5
+
+
+@given(trees, seeds)
+def test_disjoint_edges_share_no_class_and_have_equally_many(tree, seed):
+    labels = balanced(1000)
+    shares = partition(labels, tree, "disjoint", seed=seed)
+    assert_exact_cover(shares, tree, labels.size)
+    held = [set(labels[np.concatenate([shares[d] for d in names])]) for names in tree.values()]
+    counts = [len(classes) for classes in held]
+    assert sum(counts) == 10 and max(counts) - min(counts) <= 1
+
+
 @given(trees, st.integers(1, 10), seeds)
 def test_shards_give_each_edge_its_own_classes(tree, classes, seed):
     labels = balanced(1000)
@@ -101,7 +124,7 @@ def test_devices_of_an_edge_are_iid_under_shards():
     assert np.abs(first - second).max() < 0.03
 
 
-@pytest.mark.parametrize("kind", ["iid", "dirichlet", "shards"])
+@pytest.mark.parametrize("kind", ["iid", "dirichlet", "shards", "disjoint"])
 def test_same_seed_same_shares_and_another_seed_others(kind):
     tree = {"a": ["a0", "a1", "a2"], "b": ["b0", "b1"]}
     one, same, other = (
@@ -114,6 +137,12 @@ def test_same_seed_same_shares_and_another_seed_others(kind):
 def test_more_devices_than_samples_names_one_without():
     with pytest.raises(ConfigError, match=r"data\.partition: iid leaves a2 without samples"):
         partition(balanced(2), {"a": ["a0", "a1", "a2"]}, "iid", seed=0)
+
+
+def test_more_edges_than_classes_name_a_device_without():
+    tree = {name: [f"{name}0"] for name in "abc"}
+    with pytest.raises(ConfigError, match=r"data\.partition: disjoint leaves c0 without samples"):
+        partition(balanced(100, classes=2), tree, "disjoint", seed=0)
 
 
 def test_more_classes_per_edge_than_there_are():
