@@ -10,7 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from hierfl.config import Config
-from hierfl.forecast import LINKS, Forecast, Item, forecast, times
+from hierfl.forecast import LINKS, Forecast, Item, forecast, times, too_slow
 from hierfl.learning.datasets import load_dataset
 from hierfl.learning.flat import FlatModel
 from hierfl.learning.models import build_model
@@ -119,3 +119,8 @@ def show(config: Config, file: IO[str]) -> None:
         console.print(Text(line))
     console.print(tree_of(config))
     console.print(table_of(expected))
+    for item, name, seconds in too_slow(config, expected):
+        console.print(
+            f"[yellow]warning[/]: {_name(item.link)}, {item.what}: {seconds:.0f} s on the link "
+            f"of {name}, longer than quorum.heartbeat ({config.quorum.heartbeat:g} s): give it more"
+        )

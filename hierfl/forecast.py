@@ -6,10 +6,11 @@ codec's sizes are, which ties that hold a coordinate (`tie: zero`) make larger.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from hierfl.config import Config
+from hierfl.config.amounts import bits_per_second
 from hierfl.numerics.layout import Layout
 from hierfl.plan import plan_bytes
 
@@ -118,6 +119,32 @@ def forecast(config: Config, layout: Layout, buffers: int) -> Forecast:
         Item("edge_down", "model", "run", plan.whole, model + extra, edges),
     )  # fmt: skip
     return Forecast(layout.d, tuple(item for item in items if item.times))
+
+
+def too_slow(config: Config, expected: Forecast) -> Iterator[tuple[Item, str, float]]:
+    """Yield what a testbed's links take longer for than `quorum.heartbeat`, the slowest node each.
+
+    Signs of life wait behind it, so that node and parent may take each other for dead, again and
+    again.
+
+    Yields:
+        The payload, the node's name, and how many seconds its link takes.
+    """
+    tree = config.tree()
+    devices = [name for names in tree.values() for name in names]
+    nodes = {
+        "device": {name: config.links.of("device", name) for name in devices},
+        "edge": {name: config.links.of("edge", name) for name in tree},
+    }
+    for item in expected.items:
+        role, _, way = item.link.partition("_")
+        rates = {name: getattr(link, way) for name, link in nodes[role].items()}
+        bits = {name: bits_per_second(rate) for name, rate in rates.items() if rate}
+        if bits:
+            slowest = min(bits, key=bits.__getitem__)
+            seconds = 8 * item.size / bits[slowest]
+            if seconds > config.quorum.heartbeat:
+                yield item, slowest, seconds
 
 
 def times(full: int, sent: int) -> str:

@@ -287,6 +287,19 @@ def test_validate_shows_the_tree_and_the_bytes(hierfl, topology):
     assert max(map(len, lines)) <= 80
 
 
+def test_validate_warns_of_links_too_slow_for_the_heartbeat(hierfl, topology):
+    # 9,610 parameters of 4 bytes at 10,000 bits a second
+    slow = ["--set", "model=mlp", "--set", "links.nodes={east-1: {down: 10kbit}}"]
+    code, out, _ = hierfl("validate", topology, *slow)
+    assert code == 0
+    warning = out.partition("warning: ")[2]
+    assert " ".join(warning.split()) == (
+        "device down, model: 31 s on the link of east-1, longer than quorum.heartbeat (10 s): "
+        "give it more"
+    )
+    assert "warning" not in hierfl("validate", topology, *slow, "--set", "quorum.heartbeat=32").out
+
+
 @pytest.mark.parametrize(
     ("sets", "says"),
     [
