@@ -30,6 +30,7 @@ test-containers: $(STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy $(wildcard $(PACKAGES))
 
 bench: $(STAMP)

@@ -44,9 +44,7 @@ class TimedGrid(LinkGrid):
         super().__init__(address, children, quorum=1.0)
         self.begins: list[float] = []
 
-    def stream(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Replies:
+    def stream(self, messages: Iterable[Message], *, timeout: float | None = None) -> Replies:
         """See `TreeGrid.stream`."""
         self.begins.append(time.perf_counter())
         return super().stream(messages, timeout=timeout)
@@ -57,9 +55,7 @@ def edge(devices: int) -> list[float]:
     names = [f"device-{i}" for i in range(devices)]
     config = resolve(load_config(None, [f"algorithm.edge_steps={STEPS}"]))
     layout = Layout(("w",), ((PARAMETERS,),))
-    base = Base(
-        lr=to_bits(np.float32(0.001)), model=bytes(4 * PARAMETERS), layout=layout.to_json()
-    )
+    base = Base(lr=to_bits(np.float32(0.001)), model=bytes(4 * PARAMETERS), layout=layout.to_json())
     with TimedGrid("127.0.0.1:0", names) as grid:
         address = grid.open()
         children = [start("device", address, name) for name in names]

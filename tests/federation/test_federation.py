@@ -102,9 +102,7 @@ def test_the_residual_and_what_was_sent_are_what_was_meant() -> None:
     federation.strategy._algorithm.change = spy.__get__(federation.strategy._algorithm)  # type: ignore[method-assign]
     federation.run()
     sent = federation.strategy.base - start
-    np.testing.assert_allclose(
-        sent + federation.strategy._residual, sums, atol=1e-6
-    )
+    np.testing.assert_allclose(sent + federation.strategy._residual, sums, atol=1e-6)
     exact.run()  # and with float32 nothing is left behind
     assert not exact.strategy._residual.any()
 

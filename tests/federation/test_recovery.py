@@ -95,6 +95,7 @@ def run(
     for edge, members in TREE.items():
         devices = {}
         for name in members:
+
             def build(name: str = name) -> ClientApp:
                 trainer = ToyTrainer(0.1 * len(name), 10 + len(name), LAYOUT)
                 device = Device(name, config, trainer, Checkpoints(folder, name))  # type: ignore[arg-type]

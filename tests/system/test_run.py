@@ -151,8 +151,9 @@ def test_roles_started_by_hand_on_fixed_ports_do_the_same(tmp_path: Path) -> Non
     done = hierfl("run", str(topology), *rounds, "--set", "runtime=memory",
                   "--out", str(tmp_path / "memory"))  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert summary(tmp_path / "by-hand")["model_sha256"] == (
-        summary(tmp_path / "memory")["model_sha256"]
+    assert (
+        summary(tmp_path / "by-hand")["model_sha256"]
+        == (summary(tmp_path / "memory")["model_sha256"])
     )
 
 

@@ -213,8 +213,10 @@ def test_what_is_written_reads_back_equal(config, tmp_path_factory):
         ("edges.east.devices.1=x", lambda c: c.edges[0].devices == ("east-0", "x", "east-2")),
         ("edges.east.capacity=9", lambda c: c.edges[0].capacity == 9),
         ("reach={east-0: [west, east]}", lambda c: c.reach == {"east-0": ("west", "east")}),
-        ("data.homes={a: [west-0, west-1, west-2, east-2], b: [east-1, east-0]}",
-         lambda c: c.data.homes["b"] == ("east-1", "east-0")),
+        (
+            "data.homes={a: [west-0, west-1, west-2, east-2], b: [east-1, east-0]}",
+            lambda c: c.data.homes["b"] == ("east-1", "east-0"),
+        ),
         ("edges=[{name: e, devices: 1}]", lambda c: c.tree() == {"e": ("e-0",)}),
     ],
 )

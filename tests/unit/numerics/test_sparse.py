@@ -52,9 +52,7 @@ def test_the_length_is_that_of_real_payloads() -> None:
 
 
 @given(masks, st.binary(max_size=60), st.integers(-1, 220))
-def test_other_bytes_are_refused_or_mean_something(
-    meant: np.ndarray, data: bytes, k: int
-) -> None:
+def test_other_bytes_are_refused_or_mean_something(meant: np.ndarray, data: bytes, k: int) -> None:
     d = meant.size
     try:
         positions, negative = decode(data, d, k)
