@@ -119,7 +119,8 @@ def _run(trial: Trial) -> None:
 def _in_processes(trials: Sequence[Trial], jobs: int) -> Iterator[Trial]:
     context = multiprocessing.get_context("forkserver")  # torch is imported once for all
     context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(jobs, context, _begin_process) as pool, _children_end_early():
+    pool = ProcessPoolExecutor(jobs, context, _begin_process, max_tasks_per_child=1)
+    with pool, _children_end_early():
         running = {pool.submit(_run_apart, trial): trial for trial in trials}
         try:
             for future in as_completed(running):

@@ -13,7 +13,8 @@ and at the round's end:
     edge q:     r_q += sum_s v;   report Q(r_q);   r_q -= Q(r_q)
     cloud:      change = -lr sum_q p_q Q(r_q)
 
-where the codec Q is S by default, and may be any.
+where the codec Q is qsgd with 4 bits by default, and may be any. (With S, one bit, edges that hold
+classes of their own lose a point or two; a report goes once in a round.)
 
 Error feedback (Karimireddy et al. 2019, arXiv 1901.09847) at both ends of a link is Algorithm 1 of
 Zheng et al. 2019 (arXiv 1905.10936); here a third residual stands between edge and cloud, and the
@@ -32,14 +33,14 @@ from hierfl.algorithms.aggregation import WAYS, Aggregation, audible
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
 from hierfl.algorithms.mean import over_edges
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.quantize import Sign
+from hierfl.numerics.quantize import Qsgd, Sign
 
 NO_DRAWS = np.random.default_rng(0)
 """For a codec that draws nothing."""
 
 
 class EFSignSGD(Algorithm):
-    """A ballot and a decision are ceil(d/8) bytes and 4 bytes a tensor, by default a report too.
+    """A ballot and a decision are ceil(d/8) bytes and 4 bytes a tensor.
 
     Of `algorithm.options`, `aggregation` (clip unless set) is how an edge makes one vector of its
     devices' (see `aggregation`). `algorithm.momentum` and `algorithm.tie` mean nothing here.
@@ -49,14 +50,14 @@ class EFSignSGD(Algorithm):
     """
 
     lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
-    uplinks = feedback.any_codec("sign")
+    uplinks = feedback.any_codec("qsgd")
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
         self.codec = Sign(layout)
         chosen = options.read(settings.options, aggregation=WAYS[0])
         self.aggregation = Aggregation(chosen["aggregation"])
-        self.uplink = feedback.checked(settings.uplink or self.codec, "uplink")
+        self.uplink = feedback.checked(settings.uplink or Qsgd(layout), "uplink")
 
     # -- device ----------------------------------------------------------------------------------
 

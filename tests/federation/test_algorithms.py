@@ -89,7 +89,7 @@ def test_ef_signsgd_leaves_nothing_out_for_good() -> None:
             decision = round_.decide(at())
             meant, sent = meant + gradient, sent + decode(ballot)
             decided += decode(decision)
-        reported += decode(round_.report())
+        reported += algorithm.uplink.decode(round_.report())
     np.testing.assert_allclose(sent + device["residual"], meant, atol=1e-4)
     np.testing.assert_allclose(decided + edge["residual"], sent, atol=1e-4)
     np.testing.assert_allclose(reported + edge["unreported"], decided, atol=1e-4)
