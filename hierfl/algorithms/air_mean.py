@@ -27,9 +27,8 @@ class AirMean(WeightedMean):
         self._air = air
         self._codec = Qsgd(layout, bits=air.bits)
 
-    def take(self, at: Step | None = None) -> np.ndarray:
+    def take(self, at: Step) -> np.ndarray:
         """Return the mean as the edge receives it, float32[d], and start anew."""
-        assert at is not None, "the channel of which step?"
         air, devices = self._air, sorted(self._vectors)
         held = np.array([self._examples[k] for k in devices], np.float64)
         gains = np.array([fading(at, k) for k in devices])

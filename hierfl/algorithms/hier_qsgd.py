@@ -90,7 +90,7 @@ class _Round(EdgeRound):
 
     def decide(self, at: Step) -> bytes:
         """Return the quantized average."""
-        decision = self._codec.encode(self._mean.take(), at.draw("decision"))
+        decision = self._codec.encode(self._mean.take(at), at.draw("decision"))
         self._sum += self._codec.decode(decision)
         self._last = at
         return decision

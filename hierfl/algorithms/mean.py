@@ -23,7 +23,7 @@ class WeightedMean:
     >>> mean = WeightedMean(2, [1, 3])
     >>> mean.add(1, np.array([4, 0], np.float32))
     >>> mean.add(0, np.array([0, 4], np.float32))
-    >>> mean.take()
+    >>> mean.take(Step(0, "edge", 1, 1, np.float32(0)))
     array([3., 1.], dtype=float32)
     """
 
@@ -42,11 +42,11 @@ class WeightedMean:
             raise PayloadError(f"a ballot with values beyond {LARGEST:g}")
         self._vectors[device] = vector
 
-    def take(self, at: Step | None = None) -> np.ndarray:
+    def take(self, at: Step) -> np.ndarray:
         """Return the mean, float32[d], and start anew; somebody must have sent something.
 
         Args:
-            at: the step, for a mean to which something is added by chance.
+            at: the step, which names what is random in a mean through the air.
         """
         total = sum(self._examples[device] for device in self._vectors)
         mean = np.zeros(self._d, np.float32)
