@@ -53,7 +53,7 @@ def _row(algorithm: str, label: str = "", **options: object) -> Row:
 ROWS = [
     _row("hier-sgd", "hier-sgd, momentum 0", momentum=0.0, lr=0.3),
     _row("hier-sgd"),
-    _row("hier-signsgd", "hier-signsgd, momentum 0", momentum=0.0),
+    _row("hier-signsgd", "hier-signsgd, momentum 0", momentum=0.0, lr=0.0015),
     _row("hier-signsgd"),
     _row("dc-hier-signsgd", "dc-hier-signsgd, 1 batch", options={"correction_batches": 1}),
     _row("dc-hier-signsgd"),

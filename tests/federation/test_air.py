@@ -44,7 +44,7 @@ def exact(said: list[np.ndarray], examples: list[int]) -> np.ndarray:
     mean = WeightedMean(D, examples)
     for k, x in enumerate(said):
         mean.add(k, x)
-    return mean.take()
+    return mean.take(at())
 
 
 @given(
