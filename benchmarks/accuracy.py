@@ -63,6 +63,7 @@ ROWS = [
         ["algorithm.name=tally-corrected", "downlink.codec=float32"],
     ),
     _row("ef-signsgd"),
+    _row("ef-signsgd", "ef-signsgd, 10%", options={"fraction": 0.1}),
     _row("sparse-signsgd"),
     _row("sparse-signsgd", "sparse-signsgd, residuals", options={"error_feedback": True}),
     _row("ef-lion"),

@@ -13,8 +13,11 @@ and at the round's end:
     edge q:     r_q += sum_s v;   report Q(r_q);   r_q -= Q(r_q)
     cloud:      change = -lr sum_q p_q Q(r_q)
 
-where the codec Q is qsgd with 4 bits by default, and may be any. (With S, one bit, edges that hold
-classes of their own lose a point or two; a report goes once in a round.)
+where the codec Q may be any. By default it is qsgd with 4 bits: with S what edges have not reported
+yet is as large as what they have, and where clusters differ the model stays behind.
+
+With a `fraction` below 1 a ballot has the signs of so many of the largest |e_k| only, and a scale
+per tensor for these; an edge's decision is still S.
 
 Error feedback (Karimireddy et al. 2019, arXiv 1901.09847) at both ends of a link is Algorithm 1 of
 Zheng et al. 2019 (arXiv 1905.10936); here a third residual stands between edge and cloud, and the
@@ -24,7 +27,7 @@ downlink's between cloud and all. There is no momentum: the residuals average gr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,8 +35,9 @@ from hierfl.algorithms import feedback, options
 from hierfl.algorithms.aggregation import WAYS, Aggregation, audible
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
 from hierfl.algorithms.mean import over_edges
+from hierfl.errors import ConfigError
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.quantize import Qsgd, Sign
+from hierfl.numerics.quantize import Qsgd, Sign, TopKSign
 
 NO_DRAWS = np.random.default_rng(0)
 """For a codec that draws nothing."""
@@ -43,7 +47,8 @@ class EFSignSGD(Algorithm):
     """A ballot and a decision are ceil(d/8) bytes and 4 bytes a tensor.
 
     Of `algorithm.options`, `aggregation` (clip unless set) is how an edge makes one vector of its
-    devices' (see `aggregation`). `algorithm.momentum` and `algorithm.tie` mean nothing here.
+    devices' (see `aggregation`), and `fraction` (1 unless set) the share of coordinates that a
+    device's ballot says anything about. `algorithm.momentum` and `algorithm.tie` mean nothing here.
 
     Raises:
         ConfigError: if an option is unknown or out of range.
@@ -55,7 +60,16 @@ class EFSignSGD(Algorithm):
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
         self.codec = Sign(layout)
-        chosen = options.read(settings.options, aggregation=WAYS[0])
+        chosen = options.read(settings.options, aggregation=WAYS[0], fraction=1.0)
+        options.within("fraction", chosen["fraction"], 1e-6, 1.0)
+        sparse = chosen["fraction"] < 1
+        if sparse and chosen["aggregation"] == "median":
+            raise ConfigError(
+                "algorithm.options.aggregation",
+                "should not be median with a fraction below 1: most devices say nothing about a "
+                "coordinate, and so would their median",
+            )
+        self.ballots = TopKSign(layout, fraction=chosen["fraction"]) if sparse else self.codec
         self.aggregation = Aggregation(chosen["aggregation"])
         self.uplink = feedback.checked(settings.uplink or Qsgd(layout), "uplink")
 
@@ -66,9 +80,9 @@ class EFSignSGD(Algorithm):
         return {"residual": np.zeros(self.layout.d, np.float32)}
 
     def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
-        """Return S(e_k)."""
+        """Return S(e_k), or that of its largest coordinates."""
         state["residual"] += gradient
-        return feedback.send(self.codec, state["residual"], NO_DRAWS)[0]
+        return feedback.send(self.ballots, state["residual"], NO_DRAWS)[0]
 
     def apply(self, weights: np.ndarray, decision: bytes, at: Step) -> None:
         """Take one step along the edge's scaled signs."""
@@ -93,8 +107,7 @@ class EFSignSGD(Algorithm):
 
     def sizes(self) -> tuple[int, int, int]:
         """Return the length of a ballot, a decision and a report, in bytes."""
-        size, _ = self.codec.sizes()
-        return size, size, self.uplink.sizes()[1]
+        return self.ballots.sizes()[1], self.codec.sizes()[1], self.uplink.sizes()[1]
 
 
 class _Round(EdgeRound):
@@ -104,13 +117,13 @@ class _Round(EdgeRound):
         self._algorithm = algorithm
         self._state = state
         self._examples = examples
-        self._ballots: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._ballots: dict[int, tuple[np.ndarray, Any]] = {}
         self._last: Step
 
     def add(self, device: int, ballot: bytes) -> None:
         """Keep a ballot until the step is closed."""
-        scales, bits = self._algorithm.codec.split(ballot)
-        self._ballots[device] = audible(scales), bits
+        scales, signs = self._algorithm.ballots.split(ballot)
+        self._ballots[device] = audible(scales), signs
 
     def decide(self, at: Step) -> bytes:
         """Return S(e_q)."""
@@ -122,7 +135,7 @@ class _Round(EdgeRound):
 
     def _take(self) -> np.ndarray:
         """Return the devices' ballots as one vector, float32[d], and start anew."""
-        codec, aggregation = self._algorithm.codec, self._algorithm.aggregation
+        codec, aggregation = self._algorithm.ballots, self._algorithm.aggregation
         devices = sorted(self._ballots)
         scales = aggregation.heed([self._ballots[k][0] for k in devices])
         vectors = [

@@ -133,3 +133,8 @@ def test_another_way_is_none() -> None:
     with pytest.raises(ConfigError, match="should be"):
         Aggregation("loud")
     assert set(SCALED) < set(BUILT_IN)
+
+
+def test_a_median_of_sparse_ballots_is_refused() -> None:
+    with pytest.raises(ConfigError, match="say nothing about a coordinate"):
+        EFSignSGD(LAYOUT, Settings(options={"aggregation": "median", "fraction": 0.1}))

@@ -76,8 +76,9 @@ def test_crashes_change_no_bit(name: str) -> None:
 # -- ef-signsgd ----------------------------------------------------------------------------------
 
 
-def test_ef_signsgd_leaves_nothing_out_for_good() -> None:
-    algorithm = EFSignSGD(LAYOUT, Settings())
+@pytest.mark.parametrize("fraction", [1.0, 0.1])
+def test_ef_signsgd_leaves_nothing_out_for_good(fraction: float) -> None:
+    algorithm = EFSignSGD(LAYOUT, Settings(options={"fraction": fraction}))
     device, edge = algorithm.device_state(), algorithm.edge_state()
     meant, sent, decided, reported = (np.zeros(D) for _ in range(4))
     decode = algorithm.codec.decode
@@ -87,9 +88,11 @@ def test_ef_signsgd_leaves_nothing_out_for_good() -> None:
             ballot = algorithm.ballot(device, gradient, at())
             round_.add(0, ballot)
             decision = round_.decide(at())
-            meant, sent = meant + gradient, sent + decode(ballot)
+            meant, sent = meant + gradient, sent + algorithm.ballots.decode(ballot)
             decided += decode(decision)
         reported += algorithm.uplink.decode(round_.report())
+    assert np.count_nonzero(algorithm.ballots.decode(ballot)) == math.ceil(fraction * D)
+    assert len(ballot) == algorithm.sizes()[0]
     np.testing.assert_allclose(sent + device["residual"], meant, atol=1e-4)
     np.testing.assert_allclose(decided + edge["residual"], sent, atol=1e-4)
     np.testing.assert_allclose(reported + edge["unreported"], decided, atol=1e-4)

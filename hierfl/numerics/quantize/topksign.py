@@ -60,10 +60,21 @@ class TopKSign:
 
     def decode(self, payload: BytesLike) -> Vector:
         """See `Codec.decode`."""
+        return self.join(*self.split(payload))
+
+    def split(self, payload: BytesLike) -> tuple[Vector, tuple[np.ndarray, np.ndarray]]:
+        """Return a payload's scales, float32[tensors], and its positions and which are negative.
+
+        Raises:
+            PayloadError: as `decode`.
+        """
         head = 4 * self._ends.size
         data = exactly(payload, self.sizes()[0], self.name)
-        scales = magnitudes(data[:head], "scale")
-        positions, negative = sparse.decode(data[head:], self._d, self._k)
+        return magnitudes(data[:head], "scale"), sparse.decode(data[head:], self._d, self._k)
+
+    def join(self, scales: Vector, kept: tuple[np.ndarray, np.ndarray]) -> Vector:
+        """Return what scales, positions and signs mean, float32[d]."""
+        positions, negative = kept
         values = scales[self._tensors_of(positions)]
         x = np.zeros(self._d, np.float32)
         x[positions] = np.where(negative, -values, values)
