@@ -25,6 +25,7 @@ from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Setting
 from hierfl.errors import PayloadError
 from hierfl.numerics import robust, signs, tally
 from hierfl.numerics.layout import Layout
+from hierfl.numerics.quantize import Codec, Sign
 from hierfl.numerics.quantize.nearest import Nearest
 from hierfl.numerics.scales import Scales
 
@@ -34,9 +35,10 @@ BLEND, SLOW = np.float32(0.9), np.float32(0.95)
 class EFLion(Algorithm):
     """A ballot is ceil(d/8) bytes, after the scales in a round's first; a decision ceil(d/8).
 
-    A report is the exact tally and, behind it, the 4-bit change of the edge's control variate. Of
+    A report is the exact tally and, behind it, the change of the edge's control variate. Of
     `algorithm.options`, `aggregation` (clip unless set) is how an edge makes u of the S_k b_k (see
-    `aggregation`). `algorithm.momentum` and `algorithm.tie` mean nothing here.
+    `aggregation`), and `correction_bits` (4 unless set; 1 to 8) are those of Q4: with 1 it is signs
+    with a scale per tensor. `algorithm.momentum` and `algorithm.tie` mean nothing here.
 
     Raises:
         ConfigError: if an option is unknown or out of range.
@@ -47,8 +49,10 @@ class EFLion(Algorithm):
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
         self.scales = Scales(layout)
-        self.control = Nearest(layout, bits=4)
-        chosen = options.read(settings.options, aggregation=WAYS[0])
+        chosen = options.read(settings.options, aggregation=WAYS[0], correction_bits=4)
+        bits = chosen["correction_bits"]
+        options.within("correction_bits", bits, 1, 8)
+        self.control: Codec = Sign(layout) if bits == 1 else Nearest(layout, bits=bits)
         self.aggregation = Aggregation(chosen["aggregation"])
 
     # -- device ----------------------------------------------------------------------------------

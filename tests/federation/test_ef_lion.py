@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,11 +18,11 @@ from tests.federation.toy import LAYOUT, toy
 OPPOSED = {f"east-{i}": 1.0 for i in range(3)} | {f"west-{i}": -1.0 for i in range(3)}
 
 
-def distance(algorithm: str, lr: float, rounds: int = 150) -> float:
+def distance(algorithm: str, lr: float, rounds: int = 150, sets: Sequence[str] = ()) -> float:
     """How far from the global optimum, 0, a federation of two opposed clusters ends."""
     federation = toy(
         [f"algorithm.name={algorithm}", f"algorithm.lr={lr}", f"algorithm.rounds={rounds}",
-         "downlink.codec=float32"],
+         "downlink.codec=float32", *sets],
         targets=OPPOSED,
     )  # fmt: skip
     federation.run()
@@ -31,6 +33,8 @@ def test_opposed_clusters_settle_at_the_global_optimum_which_plain_voting_misses
     start = np.abs(np.linspace(-1, 1, LAYOUT.d)).mean()
     assert distance("hier-signsgd", 0.01) > 0.5 * start
     assert distance("ef-lion", 0.01) < 0.15 * start
+    coarse = distance("ef-lion", 0.01, sets=["algorithm.options.correction_bits=1"])
+    assert coarse < 0.15 * start
 
 
 def test_the_residual_and_what_was_sent_are_what_was_meant() -> None:
