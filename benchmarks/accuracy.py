@@ -51,7 +51,7 @@ def _row(algorithm: str, label: str = "", **options: object) -> Row:
 
 
 ROWS = [
-    _row("hier-sgd", "hier-sgd, momentum 0", momentum=0.0, lr=0.3),
+    _row("hier-sgd", "hier-sgd, momentum 0", momentum=0.0, lr=0.2),
     _row("hier-sgd"),
     _row("hier-signsgd", "hier-signsgd, momentum 0", momentum=0.0, lr=0.0015),
     _row("hier-signsgd"),
@@ -63,7 +63,7 @@ ROWS = [
         ["algorithm.name=tally-corrected", "downlink.codec=float32"],
     ),
     _row("ef-signsgd"),
-    _row("ef-signsgd", "ef-signsgd, 10%", options={"fraction": 0.1}),
+    _row("ef-signsgd", "ef-signsgd, 10%", lr=0.35, options={"fraction": 0.1}),
     _row("sparse-signsgd"),
     _row("sparse-signsgd", "sparse-signsgd, residuals", options={"error_feedback": True}),
     _row("ef-lion"),
