@@ -26,7 +26,7 @@ test-slow: $(STAMP)
 test-containers: $(STAMP)
 	$(BIN)/python -m pip install -qq podman-compose -c constraints.txt
 	$(BIN)/hierfl data get fashion-mnist
-	$(BIN)/python -m pytest -m containers tests/system/test_containers.py
+	$(BIN)/python -m pytest -m containers tests/system/test_containers.py tests/system/test_arm64.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -19,11 +19,8 @@ PYTHON = "3.11"
 GLIBC = (17, 24, 26, 27, 28)
 """Raspberry Pi OS 12 has glibc 2.36: wheels for any of these run there."""
 
-WITHOUT_CUDA = "torch<2.11"
-"""The first that asks for CUDA on Arm as well is 2.11."""
 
-
-def resolved(torch: str | None = WITHOUT_CUDA) -> list[str]:
+def resolved(torch: str | None = None) -> list[str]:
     """Return what an install on 64-bit Arm brings, as NAME==VERSION.
 
     uv, which Flower brings along, judges the conditions of requirements as they are there; pip
