@@ -22,7 +22,7 @@ from tests.system.harness import line_with, nodes, started, summary
 
 TREE = ["--set", "edges.0.devices=2", "--set", "edges.1.devices=2"]
 KEYS: dict[str, Any] = {
-    "data.dataset": "digits", "algorithm.rounds": 20, "algorithm.schedule": "constant",
+    "data.dataset": "digits", "algorithm.rounds": 90, "algorithm.schedule": "constant",
 }  # fmt: skip
 
 
