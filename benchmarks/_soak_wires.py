@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from hierfl.config.addresses import split
+
 CHUNK = 1 << 16
 
 
@@ -16,8 +18,7 @@ class Wire:
     """
 
     def __init__(self, parent: str) -> None:
-        host, _, port = parent.rpartition(":")
-        self._parent = host.strip("[]"), int(port)
+        self._parent = split(parent)
         self._ends: set[asyncio.StreamWriter] = set()
         self._carried: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server

@@ -130,15 +130,14 @@ def too_slow(config: Config, expected: Forecast) -> Iterator[tuple[Item, str, fl
     Yields:
         The payload, the node's name, and how many seconds its link takes.
     """
-    tree = config.tree()
-    devices = [name for names in tree.values() for name in names]
-    nodes = {
-        "device": {name: config.links.of("device", name) for name in devices},
-        "edge": {name: config.links.of("edge", name) for name in tree},
+    links = {
+        name: (role, config.links.of(role, name))
+        for name, role in config.roles().items()
+        if role != "cloud"
     }
     for item in expected.items:
-        role, _, way = item.link.partition("_")
-        rates = {name: getattr(link, way) for name, link in nodes[role].items()}
+        tier, _, way = item.link.partition("_")
+        rates = {name: getattr(link, way) for name, (role, link) in links.items() if role == tier}
         bits = {name: bits_per_second(rate) for name, rate in rates.items() if rate}
         if bits:
             slowest = min(bits, key=bits.__getitem__)

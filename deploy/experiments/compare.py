@@ -120,13 +120,11 @@ def partitions(config: Config, splits: Sequence[str]) -> dict[str, dict[str, Any
             raise ConfigError("--splits", f"no split {split!r}", f"There are {', '.join(SPLITS)}.")
     known = load_data(config).classes
     edges = len(config.data.homes or config.edges)
-    apart: dict[str, Any] = {"kind": "shards", "classes": min(known, 3)}
-    if 2 * edges <= known:
-        apart = {"kind": "disjoint"}
+    enough = 2 * edges <= known
     every: dict[str, dict[str, Any]] = {
         "iid": {"kind": "iid"},
         "dir": {"kind": "dirichlet", "alpha": 0.3, "within": "edge"},
-        "inter": apart,
+        "inter": {"kind": "disjoint"} if enough else {"kind": "shards", "classes": min(known, 3)},
     }
     return {split: every[split] for split in splits}
 

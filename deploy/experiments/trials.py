@@ -119,6 +119,7 @@ def _run(trial: Trial) -> None:
 def _in_processes(trials: Sequence[Trial], jobs: int) -> Iterator[Trial]:
     context = multiprocessing.get_context("forkserver")  # torch is imported once for all
     context.set_forkserver_preload([__name__])
+    # One run a process: the C library does not give back what a run has held.
     pool = ProcessPoolExecutor(jobs, context, _begin_process, max_tasks_per_child=1)
     with pool, _children_end_early():
         running = {pool.submit(_run_apart, trial): trial for trial in trials}
