@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from deploy.ports import Ports
+from tests.system.containers import ROOT, documented, environment, podman
 from tests.system.harness import LIMIT_S, started, summary
-from tests.system.test_containers import ROOT, documented, environment, podman
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(7200)]
 

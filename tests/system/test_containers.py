@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,17 +19,21 @@ from pathlib import Path
 
 import pytest
 
-from hierfl.learning.places import SOURCES, find
-from tests.system.harness import ENVIRONMENT, hierfl, summary
+from tests.system.containers import (
+    IMAGE,
+    LIMIT_S,
+    PROJECT,
+    ROOT,
+    blocks,
+    documented,
+    environment,
+    podman,
+)
+from tests.system.harness import hierfl, summary
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(2400)]
 
-ROOT = Path(__file__).parents[2]
-DOCUMENT = (ROOT / "docs/containers.md").read_text()
-LIMIT_S = 1800  # for a command; building the image takes minutes
 WAIT_S = 300
-IMAGE = "hierfl-test"
-PROJECT = f"hierfl-test-{os.getpid()}"
 ROUNDS = "algorithm.rounds=15"
 NODES = ["cloud", *(f"{e}{i}" for e in ("east", "west") for i in ("", "-0", "-1", "-2"))]
 
@@ -177,47 +179,8 @@ def up(compose: str, folder: Path) -> Iterator[None]:
     assert PROJECT not in podman("network", "ls")
 
 
-def blocks() -> list[str]:
-    """The commands of the document."""
-    shown = "".join(DOCUMENT.split("```")[1::2]).replace("\\\n", "")
-    return [" ".join(line.split()) for line in shown.splitlines()]
-
-
-def documented(command: str, cwd: Path, change: Callable[[str], str] = lambda text: text) -> str:
-    """Run a command of the document, with the test's own names; return what it prints."""
-    assert command in blocks(), f"docs/containers.md does not have: {command}"
-    text = change(command).replace("demo_", f"{PROJECT}_").replace("-t hierfl ", f"-t {IMAGE} ")
-    done = subprocess.run(
-        ["bash", "-ec", text], cwd=cwd, env=environment(), capture_output=True, text=True,
-        timeout=LIMIT_S, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{text}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
-
-
-def environment() -> dict[str, str]:
-    data = find(SOURCES["fashion-mnist"], None)
-    assert data is not None, "hierfl data get fashion-mnist"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{ENVIRONMENT['PATH']}"
-    return ENVIRONMENT | {
-        "PATH": path,
-        "HIERFL_DATA": str(data),
-        "HIERFL_IMAGE": IMAGE,
-        "COMPOSE_PROJECT_NAME": PROJECT,
-    }
-
-
 def name(node: str) -> str:
     return f"{PROJECT}_{node}_1"
-
-
-def podman(*arguments: str, fails: bool = False) -> str:
-    """Return what a podman command prints; on both of its channels, if it may fail."""
-    done = subprocess.run(
-        ["podman", *arguments], capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
-    assert fails or done.returncode == 0, f"{shlex.join(arguments)}\n{done.stderr}"
-    return done.stdout + (done.stderr if fails else "")
 
 
 def log(node: str) -> str:
