@@ -1,7 +1,9 @@
 """Flower's engine beside the direct way: the first vote, a step, the memory.
 
-One tree, 2 edges with 2 devices each, `cnn` on the digits: started by `hierfl run`, then on
-SuperLinks and SuperNodes with `link = "stream"`, then a round of 2 steps with `link = "flower"`.
+One tree, 2 edges with 2 devices each, `cnn` on the digits: started by `hierfl run` and on SuperLinks
+and SuperNodes with `link = "stream"`, by turns, then a round of 2 steps with `link = "flower"`. Each
+figure is the median of its way's runs, and a run's step that of its rounds: what else the machine
+does now and then is in neither.
 
     python -m benchmarks.engine
 """
@@ -14,15 +16,20 @@ import threading
 import time
 import tomllib
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tests.system.engine import Engine, ancestors, engine, seen
-from tests.system.harness import line_with, nodes, started, summary
+from tests.system.harness import line_with, nodes, started
 
+TURNS = 3
+EDGE_STEPS = 15
 TREE = ["--set", "edges.0.devices=2", "--set", "edges.1.devices=2"]
 KEYS: dict[str, Any] = {
-    "data.dataset": "digits", "algorithm.rounds": 90, "algorithm.schedule": "constant",
+    "data.dataset": "digits", "algorithm.rounds": 60, "algorithm.edge_steps": EDGE_STEPS,
+    "algorithm.schedule": "constant",
 }  # fmt: skip
 
 
@@ -30,19 +37,33 @@ def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory(prefix="engine-") as folder:
         place = Path(folder)
-        direct = in_processes(place / "direct")
+        direct, stream = [], []
         with engine(place / "home", *TREE) as here:
-            stream = on_the_engine(here, place / "stream", KEYS)
+            for turn in range(TURNS):
+                direct.append(in_processes(place / f"direct-{turn}"))
+                stream.append(on_the_engine(here, place / f"stream-{turn}", KEYS))
             short = KEYS | {"algorithm.rounds": 1, "algorithm.edge_steps": 2, "link": "flower"}
-            slow = on_the_engine(here, place / "flower", short)
-    print("                    first vote, s   a step, ms   device, MB   edge, MB")
-    for name, facts in (("hierfl run", direct), ("link = stream", stream)):
+            out = place / "flower"
+            on_the_engine(here, out, short)
+            slow = json.loads((out / "summary.json").read_text())["wall_s"]
+    print("                    first vote, s   a step, ms            device, MB   edge, MB")
+    for name, runs in (("hierfl run", direct), ("link = stream", stream)):
+        steps = " ".join(f"{run['step']:.2f}" for run in runs)
+        facts = {key: median(run[key] for run in runs) for key in runs[0]}
         print(
-            f"{name:18}  {facts['first']:13.1f}  {facts['step']:11.2f}"
-            f"  {facts['device']:11.0f}  {facts['edge']:9.0f}"
+            f"{name:18}  {facts['first']:13.1f}   {steps:20}"
+            f"  {facts['device']:10.0f}  {facts['edge']:9.0f}"
         )
-    print(f"a step on the engine takes {stream['step'] / direct['step']:.2f} times as long")
-    print(f"link = flower: the round took {slow['round']:.0f} s")
+    ratio = median(run["step"] for run in stream) / median(run["step"] for run in direct)
+    print(f"a step on the engine takes {ratio:.2f} times as long")
+    print(f"link = flower: the round took {slow:.0f} s")
+
+
+def step_ms(out: Path) -> float:
+    """Return the milliseconds of one step in the median round, the first left out."""
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    ends = [json.loads(line)["wall_s"] for line in lines]
+    return 1000 * median(b - a for a, b in pairwise(ends)) / EDGE_STEPS if ends[1:] else 0.0
 
 
 def in_processes(out: Path) -> dict[str, float]:
@@ -57,7 +78,7 @@ def in_processes(out: Path) -> dict[str, float]:
                  nodes(out).items()}  # fmt: skip
         memory = per_role(roles)
         run.communicate()
-    return {"first": first, "step": 1000 / summary(out)["steps_per_s"], **memory}
+    return {"first": first, "step": step_ms(out), **memory}
 
 
 def on_the_engine(here: Engine, out: Path, keys: dict[str, Any]) -> dict[str, float]:
@@ -71,8 +92,7 @@ def on_the_engine(here: Engine, out: Path, keys: dict[str, Any]) -> dict[str, fl
             memory = per_role(roles_of(here))
         threading.Thread(target=run.stdout.read, daemon=True).start()  # type: ignore[union-attr]
         run.wait()
-    facts = json.loads((out / "summary.json").read_text())
-    return {"first": first, "step": 1000 / facts["steps_per_s"], "round": facts["wall_s"], **memory}
+    return {"first": first, "step": step_ms(out), **memory}
 
 
 def roles_of(here: Engine) -> dict[int, str]:

@@ -8,6 +8,7 @@ from clients.client_app import client_app
 from clients.device import Device
 from hierfl.checkpoint import Checkpoints
 from hierfl.config import Config
+from hierfl.heap import settle
 from hierfl.learning.setup import load_data, make_trainer
 from hierfl.link.client import LinkClient
 from hierfl.plan import digest, longest_frame
@@ -35,6 +36,7 @@ def run(
     trainer = make_trainer(config, name, load_data(config))
     model = trainer.model
     device = Device(name, config, trainer, Checkpoints(state, name))
+    settle()
     LinkClient(
         edge.address,
         name,

@@ -14,6 +14,7 @@ from cloud.view import View
 from hierfl.checkpoint import Checkpoints
 from hierfl.config import CLOUD, Config
 from hierfl.errors import RunFailed
+from hierfl.heap import settle
 from hierfl.learning.flat import FlatModel
 from hierfl.learning.setup import load_data, make_model
 from hierfl.learning.split import Split
@@ -72,6 +73,7 @@ def run(
                 f"{', '.join(missing)} did not come within {config.quorum.round_timeout:g} s",
                 "Are these edges running, and can they reach the cloud at cloud.address?",
             )
+        settle()
         train(config, out, view, held, grid)
 
 

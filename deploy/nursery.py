@@ -13,7 +13,6 @@ imported; PADDING makes room for the nodes' command lines.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
 import os
@@ -30,6 +29,7 @@ from typing import Any, NoReturn
 
 from deploy.testbed.enter import enter
 from hierfl import lifeline
+from hierfl.heap import settle
 
 LONGEST_ORDER = 1 << 16
 LINE = 4096
@@ -141,8 +141,7 @@ def main(modules: Sequence[str]) -> None:
     for module in modules:
         with suppress(Exception):  # the node that needs it says what is wrong with it
             importlib.import_module(module)
-    gc.collect()
-    gc.freeze()  # a collection would write to the pages that the nodes share
+    settle()  # a collection would write to the pages that the nodes share
     Nursery(control).run()
 
 

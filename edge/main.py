@@ -14,6 +14,7 @@ from edge.client_app import client_app
 from edge.cluster import Cluster
 from hierfl.checkpoint import Checkpoints
 from hierfl.config import CLOUD, Config
+from hierfl.heap import settle
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
 from hierfl.link.server import LinkGrid
@@ -90,4 +91,5 @@ def run(
             on_welcome=welcome,
             position=lambda: cluster.position,
         )
+        settle()
         client.serve()
