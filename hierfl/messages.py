@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from hierfl.errors import PayloadError, shortened
-from hierfl.link.flower import config_content
+from hierfl.link import flower
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,8 @@ def questions(contents: Mapping[int, Question], round_: int, step: int = 0) -> I
     for node_id, content in contents.items():
         if id(content) not in records:
             records[id(content)] = to_content(content)
-        yield Message(
-            records[id(content)], node_id, _QUESTIONS[type(content)], group_id=f"{round_}.{step}"
+        yield flower.question(
+            records[id(content)], node_id, _QUESTIONS[type(content)], f"{round_}.{step}"
         )
 
 
@@ -192,7 +192,7 @@ def expect(round_: int, rounds: int, step: int = 1, steps: int = 1) -> None:
 
 def reply(message: Message, content: Answer) -> Message:
     """Return the reply to a message."""
-    return Message(to_content(content), reply_to=message)
+    return flower.reply(to_content(content), message)
 
 
 def answer(content: RecordDict, *kinds: type[Answer]) -> Answer:
@@ -214,7 +214,7 @@ def to_content(content: Content) -> RecordDict:
         for name, default in _DEFAULTS[type(content)].items()
         if (value := getattr(content, name)) != default
     }
-    return config_content(type(content).__name__, values)
+    return flower.config_content(type(content).__name__, values)
 
 
 def from_content(kind: type[C], content: RecordDict) -> C:
