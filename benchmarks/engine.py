@@ -1,9 +1,9 @@
 """Flower's engine beside the direct way: the first vote, a step, the memory.
 
-One tree, 2 edges with 2 devices each, `cnn` on the digits: started by `hierfl run` and on SuperLinks
-and SuperNodes with `link = "stream"`, by turns, then a round of 2 steps with `link = "flower"`. Each
-figure is the median of its way's runs, and a run's step that of its rounds: what else the machine
-does now and then is in neither.
+The default federation, started by `hierfl run` and on SuperLinks and SuperNodes with
+`link = "stream"`, by turns, then a round of 2 steps with `link = "flower"`. Each figure is the
+median of its way's runs, and a run's step that of its rounds: what else the machine does now and
+then is in neither.
 
     python -m benchmarks.engine
 """
@@ -26,11 +26,9 @@ from tests.system.harness import line_with, nodes, started
 
 TURNS = 3
 EDGE_STEPS = 15
-TREE = ["--set", "edges.0.devices=2", "--set", "edges.1.devices=2"]
-KEYS: dict[str, Any] = {
-    "data.dataset": "digits", "algorithm.rounds": 60, "algorithm.edge_steps": EDGE_STEPS,
-    "algorithm.schedule": "constant",
-}  # fmt: skip
+DEVICES, EDGES = 6, 2
+TREE = ["--set", "edges.0.devices=3", "--set", "edges.1.devices=3"]
+KEYS: dict[str, Any] = {"algorithm.rounds": 40, "algorithm.edge_steps": EDGE_STEPS}
 
 
 def main() -> None:
@@ -84,7 +82,7 @@ def in_processes(out: Path) -> dict[str, float]:
 def on_the_engine(here: Engine, out: Path, keys: dict[str, Any]) -> dict[str, float]:
     """Run it with one `flwr run`."""
     begin, memory = time.monotonic(), {}
-    with here.run(**keys, devices=4, out=str(out)) as run:
+    with here.run(**keys, devices=DEVICES, out=str(out)) as run:
         seen(run, "hier-signsgd with cnn")
         first = time.monotonic() - begin
         if keys["algorithm.rounds"] > 10:
@@ -118,7 +116,7 @@ def per_role(roles: dict[int, str]) -> dict[str, float]:
         except OSError:
             continue
         total[role] += int(text.split("Pss:")[1].split()[0]) / 1024
-    return {"device": total["device"] / 4, "edge": total["edge"] / 2}
+    return {"device": total["device"] / DEVICES, "edge": total["edge"] / EDGES}
 
 
 if __name__ == "__main__":
