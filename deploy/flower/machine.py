@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.processes import Command
+from hierfl.config.addresses import split
 
 Value = str | int
 
@@ -30,8 +31,8 @@ class SuperLink:
 
     def command(self, logs: Path) -> Command:
         """Return how it is started."""
-        host, _, port = self.address.rpartition(":")
-        arguments = ["--host", host.strip("[]"), "--port", port]
+        host, port = split(self.address)
+        arguments = ["--host", host, "--port", str(port)]
         arguments.append("--disable-runtime-dependency-installation")
         if self.certs is None:
             arguments.append("--insecure")
@@ -74,13 +75,13 @@ class SuperNode:
 
     def command(self, logs: Path) -> Command:
         """Return how it is started."""
-        host, _, port = self.address.rpartition(":")
+        host, port = split(self.address)
         config = {"name": self.name, **self.config}
         if self.certs is not None:
             config["certs"] = str(self.certs)
         words = " ".join(f"{key}={json.dumps(value)}" for key, value in config.items())
         arguments = ["--superlink", self.superlink, "--node-config", words]
-        arguments += ["--host", host.strip("[]"), "--port", port]
+        arguments += ["--host", host, "--port", str(port)]
         if self.certs is None:
             arguments.append("--insecure")
         else:

@@ -20,6 +20,7 @@ from deploy.flower.machine import SuperLink, SuperNode, device_node, edge_node, 
 from deploy.local import Supervisor
 from deploy.ports import Ports
 from hierfl.config import CLOUD, Config
+from hierfl.config.addresses import split
 from hierfl.errors import ConfigError, HierflError, RunFailed, render
 
 IMPORTS = ("flwr.app", "flwr.clientapp", "flwr.serverapp", "grpc")
@@ -240,10 +241,9 @@ def _greet(
 
 def _await(address: str) -> None:
     """Wait until somebody listens at an address."""
-    host, _, port = address.rpartition(":")
     while True:
         try:
-            socket.create_connection((host.strip("[]"), int(port)), 1).close()
+            socket.create_connection(split(address), 1).close()
             return
         except OSError:
             time.sleep(0.2)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hierfl.cli.options import Sets, Topology
 from hierfl.cli.parts import part
+from hierfl.config.addresses import split
 
 up = typer.Typer(
     help="Start and supervise what a machine needs on Flower's engine.", no_args_is_help=True
@@ -20,7 +21,21 @@ Home = Annotated[
 Certs = Annotated[
     Path | None, typer.Option(help="The folder of the certificates; without it, plain text.")
 ]
-Address = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the SuperLink listens.")]
+
+
+def _address(text: str) -> str:
+    try:
+        split(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text} {error}") from None
+    return text
+
+
+def _at(what: str) -> Any:
+    return typer.Option(metavar="HOST:PORT", help=what, callback=_address)
+
+
+Address = Annotated[str, _at("Where the SuperLink listens.")]
 Port = Annotated[
     int, typer.Option(help="Where the SuperNode's own programs find it; by default a free port.")
 ]
@@ -48,10 +63,8 @@ def up_cloud(address: Address = "127.0.0.1:8000", certs: Certs = None, home: Hom
 @up.command("edge")
 def up_edge(
     name: Annotated[str, typer.Option(help="The edge's name.")],
-    cloud: Annotated[str, typer.Option(metavar="HOST:PORT", help="The cloud's SuperLink.")],
-    link_address: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where its devices dial its link.")
-    ] = "127.0.0.1:0",
+    cloud: Annotated[str, _at("The cloud's SuperLink.")],
+    link_address: Annotated[str, _at("Where its devices dial its link.")] = "127.0.0.1:0",
     devices: Annotated[int, typer.Option(min=1, help="How many devices it waits for.")] = 1,
     address: Address = "127.0.0.1:8001",
     port: Port = 0,
@@ -69,7 +82,7 @@ def up_edge(
 @up.command("device")
 def up_device(
     name: Annotated[str, typer.Option(help="The device's name.")],
-    edge: Annotated[str, typer.Option(metavar="HOST:PORT", help="Its edge's SuperLink.")],
+    edge: Annotated[str, _at("Its edge's SuperLink.")],
     data_root: Annotated[Path | None, typer.Option(help="Where the data set's files are.")] = None,
     port: Port = 0,
     certs: Certs = None,

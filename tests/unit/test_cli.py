@@ -64,6 +64,11 @@ def topology(tmp_path: Path) -> Path:
         (["validate", "nowhere.yaml"], "nowhere.yaml: there is no such file"),
         (["cloud", "nowhere.yaml"], "nowhere.yaml: there is no such file"),
         (["data", "get", "fashion"], "did you mean fashion-mnist?"),
+        (["up", "cloud", "--address", "here"], "'--address': here should be host:port"),
+        (
+            ["up", "device", "--name", "pi", "--edge", "::1:9"],
+            "'--edge': ::1:9 should be host:port",
+        ),
     ],
 )
 def test_what_is_wrong_with_the_arguments_fits_on_a_screen(hierfl, arguments, says):
