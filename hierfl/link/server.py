@@ -6,28 +6,21 @@ uses the grid (a ServerApp, a Strategy) runs in another thread and does the work
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import replace
 
-import grpc
-import grpc.aio
-
-from hierfl.errors import ConfigError, LinkError, ParentFailed, RunFailed
-from hierfl.link import asking, envelope
+from hierfl.errors import ConfigError, ParentFailed, RunFailed
 from hierfl.link import link_pb2 as pb
-from hierfl.link.admission import BROKEN, Admission, Context, Refusal
-from hierfl.link.door import Door
+from hierfl.link.admission import Admission
 from hierfl.link.grid import MAX_MISSED, Arrival, Broken, TreeGrid
 from hierfl.link.identity import Identity
-from hierfl.link.listening import bind, serve
-from hierfl.link.seat import Outbox, Seat
-from hierfl.link.transport import HEARTBEAT_S, LONGEST_FRAME, server_options
+from hierfl.link.seat import Seat
+from hierfl.link.streams import Farewell, Streams
+from hierfl.link.transport import HEARTBEAT_S, LONGEST_FRAME
 
 log = logging.getLogger(__name__)
 
@@ -72,17 +65,14 @@ class LinkGrid(TreeGrid):
         )
         self._heartbeat = heartbeat
         self._credentials = credentials
-        self._door: Door | None = None
-        self._run_name = ""
-        self._max_frame = 0
         self._on_progress = on_progress
         self._on_presence = on_presence
         self._seats = {name: Seat(name, node_id) for node_id, name in self.names.items()}
         self._presence = threading.Condition()
         self._aborted = ""
-        self._loop: asyncio.AbstractEventLoop
+        self._streams: Streams
         self._thread: threading.Thread | None = None
-        self._farewell: Future[tuple[pb.Goodbye.Code, str]]
+        self._farewell: Future[Farewell]
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -99,13 +89,22 @@ class LinkGrid(TreeGrid):
         Raises:
             ConfigError: if the address cannot be bound.
         """
-        self._admission = replace(self._admission, model=model)
-        self._run_name = run or uuid.uuid4().hex
-        self._max_frame = max_frame
+        self._streams = Streams(
+            self,
+            self._seats,
+            replace(self._admission, model=model),
+            run=run or uuid.uuid4().hex,
+            max_frame=max_frame,
+            heartbeat=self._heartbeat,
+            credentials=self._credentials,
+        )
         bound: Future[str] = Future()
         self._farewell = Future()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(bound)), name="link", daemon=True
+            target=self._streams.run,
+            args=(self._address, bound, self._farewell),
+            name="link",
+            daemon=True,
         )
         self._thread.start()
         try:
@@ -178,154 +177,40 @@ class LinkGrid(TreeGrid):
         return [seat.node_id for seat in self._seats.values() if seat.outbox is not None]
 
     def _send(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
-        self._loop.call_soon_threadsafe(self._enqueue, batch)
+        self._streams.send(batch)
 
     def _forget(self, message_ids: Iterable[str]) -> None:
         if gone := set(message_ids):
-            self._loop.call_soon_threadsafe(self._drop, gone)
+            self._streams.forget(gone)
 
     def _part(self, child: str, reason: str) -> None:
-        self._loop.call_soon_threadsafe(self._seats[child].ban, reason)
+        self._streams.ban(child, reason)
 
-    # -- in the event loop -----------------------------------------------------------------------
+    # -- what the streams tell -------------------------------------------------------------------
 
-    async def _serve(self, bound: Future[str]) -> None:
-        self._loop = asyncio.get_running_loop()
-        handler = grpc.stream_stream_rpc_method_handler(self._attach)
-        server = grpc.aio.server(options=server_options(self._max_frame, self._heartbeat))
-        serve(server, envelope.METHOD, handler)
-        serve(server, asking.METHOD, grpc.unary_unary_rpc_method_handler(self._ask))
-        try:
-            address = self._bind(server)
-            await server.start()
-        except Exception as error:
-            bound.set_exception(error)
-            return
-        bound.set_result(address)
-        code, reason = await asyncio.wrap_future(self._farewell)
-        for seat in self._seats.values():
-            seat.dismiss(code, reason)
-        await server.stop(grace=2.0)
+    def deliver(self, item: Arrival | Broken) -> None:
+        """See `Owner.deliver`."""
+        self._inbox.put(item)
 
-    def _bind(self, server: grpc.aio.Server) -> str:
-        """Return the address at which the server will listen."""
-        if self._credentials is None:
-            return bind(server, self._address, None)
-        self._door = Door(self._unheard, self._heartbeat)
-        address = bind(server, self._address, self._credentials.to_children(self._door.knock))
-        self._door.port = int(address.rpartition(":")[2])
-        return address
+    def welcome(self, child: str, known: bool | None) -> None:
+        """See `Owner.welcome`."""
+        self.reconnects += known is True
+        self.restarts += known is False
+        self.heard_of(child)
 
-    def _unheard(self, peer: str) -> None:
-        """A connection has come to nothing before there was a stream."""
-        self.rejected += 1
-        log.warning(
-            "turned away %s: it said nothing, or nothing in TLS with a certificate of this CA that "
-            "is valid now",
-            peer,
-        )
-
-    async def _ask(self, data: bytes, context: Context) -> bytes:
-        """Say what would become of a hello."""
-        if self._door is not None:
-            self._door.enter(context.peer())
-        try:
-            self._seats[self._admission.admitted(data, context).name].check_free()
-        except Refusal as refusal:
-            return asking.verdict(refusal.code, str(refusal))
-        return asking.verdict()
-
-    async def _attach(self, _: object, context: Context) -> None:
-        """Serve one stream from its hello to its goodbye."""
-        if self._door is not None:
-            self._door.enter(context.peer())
-        try:
-            hello = await self._admission.hello(context)
-            seat = self._seats[hello.name]
-            seat.check_free()
-        except Refusal as refusal:
-            self.rejected += refusal.code != pb.Goodbye.BUSY  # who is told to wait is let in later
-            log.warning("turned away %s: %s", context.peer(), refusal)
-            with suppress(*BROKEN):
-                await context.write(envelope.goodbye(refusal.code, str(refusal)))
-            return
-        outbox = self._sit(seat, hello)
-        reader = asyncio.create_task(self._listen(seat, outbox, context))
-        try:
-            while (frame := await outbox.get()) is not None:
-                await context.write(frame)
-        except BROKEN:
-            pass  # the child will dial again
-        finally:
-            reader.cancel()
-            self._leave(seat, outbox)
-
-    async def _listen(self, seat: Seat, outbox: Outbox, context: Context) -> None:
-        """Take the child's frames until its stream ends."""
-        try:
-            while True:
-                data = await context.read()
-                if data is grpc.aio.EOF:
-                    break
-                frame = envelope.parse(data)
-                kind = frame.WhichOneof("kind")
-                if kind == "message":
-                    seat.answered()
-                    self._inbox.put(Arrival(seat.name, frame.message, len(data)))
-                elif kind == "progress":
-                    self._watch(seat.name, frame.progress)
-                else:
-                    raise LinkError(f"a frame of the kind {kind} in the middle of the stream")
-        except LinkError as error:
-            self._inbox.put(Broken(seat.name, f"it sent {error}"))
-            return
-        except BROKEN:
-            pass
-        outbox.put_nowait(None)
-
-    def _watch(self, name: str, news: bytes) -> None:
-        """Show a child's news; news that cannot be shown must not stop the votes."""
-        try:
-            self._on_progress(name, news)
-        except Exception:  # the news are the child's: they may be anything
-            log.exception("the news of %s could not be shown", name)
-
-    def _sit(self, seat: Seat, hello: pb.Hello) -> Outbox:
-        outbox: Outbox = asyncio.Queue()
-        outbox.put_nowait(
-            envelope.welcome(
-                run=self._run_name,
-                node_id=seat.node_id,
-                model=self._admission.model,
-                max_frame=self._max_frame,
-            )
-        )
-        seat.fill(outbox)
-        if seat.instance is not None:
-            again = seat.instance == hello.instance
-            self.reconnects += again
-            self.restarts += not again
-        seat.instance = hello.instance
-        self.heard_of(seat.name)
-        log.info("%s is at round %d, decision %d", seat.name, hello.round, hello.applied)
-        self._set_presence(seat, outbox)
-        return outbox
-
-    def _leave(self, seat: Seat, outbox: Outbox) -> None:
-        if seat.outbox is outbox:
-            self._set_presence(seat, None)
-
-    def _set_presence(self, seat: Seat, outbox: Outbox | None) -> None:
+    def presence(self, child: str, attached: bool) -> None:
+        """See `Owner.presence`."""
         with self._presence:
-            seat.outbox = outbox
             self._presence.notify_all()
-        log.info("%s is %s", seat.name, "away" if outbox is None else "here")
-        self._on_presence(seat.name, outbox is not None)
+        self._on_presence(child, attached)
 
-    def _enqueue(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
-        for name, message_id, frame in batch:
-            self._seats[name].enqueue(message_id, frame)
+    def news(self, child: str, data: bytes) -> None:
+        """See `Owner.news`; news that cannot be shown must not stop the votes."""
+        try:
+            self._on_progress(child, data)
+        except Exception:  # the news are the child's: they may be anything
+            log.exception("the news of %s could not be shown", child)
 
-    def _drop(self, message_ids: set[str]) -> None:
-        for seat in self._seats.values():
-            seat.drop(message_ids)
+    def turned_away(self) -> None:
+        """See `Owner.turned_away`."""
+        self.rejected += 1

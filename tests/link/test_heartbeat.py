@@ -36,7 +36,7 @@ def test_a_seat_is_free_within_a_heartbeat(grid: LinkGrid, monkeypatch: pytest.M
         gone.welcomed()
         wire.vanish()
         start = time.monotonic()
-        with On(logging.getLogger("hierfl.link.server"), "a is attached already", busy.set):
+        with On(logging.getLogger("hierfl.link.streams"), "a is attached already", busy.set):
             leaf = Leaf(LinkClient(address, "a", echo_app("a")), "a")
             assert busy.wait(LIMIT_S)
         (reply,) = grid.send_and_receive([say("x", 1)])

@@ -161,7 +161,7 @@ def test_a_client_waits_until_its_name_is_free(
     monkeypatch.setattr(hierfl.link.client, "FIRST_PAUSE_S", 0.01)
     with RawChild(address, hello("a")) as first:
         first.welcomed()
-        with On(logging.getLogger("hierfl.link.server"), "a is attached already", first.finish):
+        with On(logging.getLogger("hierfl.link.streams"), "a is attached already", first.finish):
             leaf = Leaf(LinkClient(address, "a", echo_app("a")), "a")
             presence.wait(("a", True), ("a", False), ("a", True))
     (reply,) = grid.send_and_receive([say("x", 1)])

@@ -94,7 +94,7 @@ def cloud(home: Federation) -> Iterator[Cloud]:
             leaves.callback(child(address, home[name]).join)
         with grid._presence:
             assert grid._presence.wait_for(lambda: grid.missing() == ["c"], LIMIT_S)
-        with On(logging.getLogger("hierfl.link.server"), "turned away", warned.release) as seen:
+        with On(logging.getLogger("hierfl.link.streams"), "turned away", warned.release) as seen:
             yield Cloud(grid, address, seen, warned)
 
 
@@ -126,7 +126,7 @@ def test_children_are_recognised_at_any_address(home: Federation, address: str) 
         leaf = child(f"{host}:{port}", home["a"])
         assert not grid.wait_for_children(LIMIT_S)
         with (
-            On(logging.getLogger("hierfl.link.server"), "turned away", warned.set),
+            On(logging.getLogger("hierfl.link.streams"), "turned away", warned.set),
             socket.create_connection((str(host).strip("[]"), int(port))),
         ):
             # It is silent, and so it stays for as long as it may: longer than the child's turn.

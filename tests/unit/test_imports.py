@@ -52,6 +52,7 @@ def floor(below: str = "", others: str | None = None) -> Floor:
 FLOORS = {
     "errors": floor(others=""),
     "lifeline": floor(others=""),
+    "heap": floor(others=""),
     "config": floor("errors", others="pydantic pydantic_core yaml"),
     "loader": floor("errors", others=""),
     "numerics": floor("errors", others="numpy"),
