@@ -9,7 +9,6 @@ import typer
 
 from hierfl.cli.options import Sets, Topology
 from hierfl.cli.parts import part
-from hierfl.config.addresses import split
 
 up = typer.Typer(
     help="Start and supervise what a machine needs on Flower's engine.", no_args_is_help=True
@@ -24,6 +23,8 @@ Certs = Annotated[
 
 
 def _address(text: str) -> str:
+    from hierfl.config.addresses import split
+
     try:
         split(text)
     except ValueError as error:
