@@ -150,10 +150,13 @@ def test_an_interrupted_run_in_memory(tmp_path, number):
     with subprocess.Popen(
         arguments, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        while not process.stdout.readline().startswith("round"):
-            assert process.poll() is None
-        process.send_signal(number)
-        _, err = process.communicate(timeout=LIMIT)
+        try:
+            while not process.stdout.readline().startswith("round"):
+                assert process.poll() is None
+            process.send_signal(number)
+            _, err = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
     assert (process.returncode, err) == (130, "")
     assert not (out / "summary.json").exists()
 
