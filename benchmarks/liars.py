@@ -22,7 +22,7 @@ from deploy.experiments.trials import folder_name, perform
 from hierfl.errors import HierflError, render
 
 LENGTH = ["model=mlp", "algorithm.edge_steps=15", "algorithm.rounds=40"]
-WAYS = ("mean", "clip", "median")
+WAYS = ("mean", "clip", "median", "nearest")
 ROWS = ("hier-signsgd", *(f"ef-lion:{way}" for way in WAYS))
 LIES = (("none", 0), ("sign_flip", 1), ("sign_flip", 2), ("shout", 1))
 WORDS = {"none": "all honest", "sign_flip": "{} of 5 flip", "shout": "{} of 5 flips, tenfold"}

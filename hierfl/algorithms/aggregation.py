@@ -4,9 +4,12 @@
     clip      the mean, with each S_k cut at 4 times the median of the cluster's scales
     median    the median of the S_k b_k, coordinate by coordinate: fewer than half of the devices
               cannot move it beyond what the others say
+    nearest   that median, once each S_k b_k was averaged with those of more than half of the
+              devices, the nearest to it
 
-`clip` costs nothing where all are honest. `median` (Yin et al. 2018, arXiv 1803.01498) is the
-robust choice, and costs where honest devices differ.
+`clip` costs nothing where all are honest. `median` (Yin et al. 2018, arXiv 1803.01498) loses what
+only few of the honest devices know, and costs where these differ; `nearest` (Allouah et al. 2023,
+arXiv 2302.01772) spreads it over its neighbours first.
 """
 
 from __future__ import annotations
@@ -22,8 +25,10 @@ from hierfl.errors import PayloadError
 from hierfl.numerics import robust
 from hierfl.numerics.buffers import Vector
 
-WAYS = ("clip", "median", "mean")
+WAYS = ("clip", "median", "nearest", "mean")
 """The values of `algorithm.options.aggregation`; the first is the default."""
+
+ROBUST = {"median": robust.median, "nearest": robust.nearest}
 
 LOUDEST = 4.0
 """Scales are cut at so many times the cluster's median: nobody shouts the others down."""
@@ -31,7 +36,7 @@ LOUDEST = 4.0
 
 @dataclass(frozen=True)
 class Aggregation:
-    """One of the three.
+    """One of the four.
 
     Attributes:
         way: one of `WAYS`.
@@ -56,12 +61,12 @@ class Aggregation:
 
         Args:
             d: coordinates.
-            weights: the devices' in a mean, 1 in all; a median has none.
+            weights: the devices' in a mean, 1 in all; `median` and `nearest` have none.
             vectors: by device, in the order of their positions: returns the coordinates of a slice,
                 which begins at a multiple of 8.
         """
-        if self.way == "median":
-            return robust.median(d, lambda block: np.stack([vector(block) for vector in vectors]))
+        if robustly := ROBUST.get(self.way):
+            return robustly(d, lambda block: np.stack([vector(block) for vector in vectors]))
         mean = np.zeros(d, np.float32)
         for weight, vector in zip(weights, vectors, strict=True):
             mean += np.float32(weight) * vector(slice(0, d))

@@ -32,7 +32,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hierfl.algorithms import feedback, options
-from hierfl.algorithms.aggregation import WAYS, Aggregation, audible
+from hierfl.algorithms.aggregation import ROBUST, WAYS, Aggregation, audible
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
 from hierfl.algorithms.mean import over_edges
 from hierfl.errors import ConfigError
@@ -63,11 +63,11 @@ class EFSignSGD(Algorithm):
         chosen = options.read(settings.options, aggregation=WAYS[0], fraction=1.0)
         options.within("fraction", chosen["fraction"], 1e-6, 1.0)
         sparse = chosen["fraction"] < 1
-        if sparse and chosen["aggregation"] == "median":
+        if sparse and chosen["aggregation"] in ROBUST:
             raise ConfigError(
                 "algorithm.options.aggregation",
-                "should not be median with a fraction below 1: most devices say nothing about a "
-                "coordinate, and so would their median",
+                f"should not be {chosen['aggregation']} with a fraction below 1: most devices say "
+                "nothing about a coordinate, and so would their median",
             )
         self.ballots = TopKSign(layout, fraction=chosen["fraction"]) if sparse else self.codec
         self.aggregation = Aggregation(chosen["aggregation"])

@@ -1,10 +1,11 @@
-"""What a few of many cannot move far: medians, and magnitudes cut at some times theirs."""
+"""What a few of many cannot move far: medians, mixes of the nearest, magnitudes that are cut."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hierfl.numerics.buffers import Vector, blocks
 
@@ -33,6 +34,44 @@ def median(d: int, rows: Callable[[slice], Vector]) -> Vector:
     for block in blocks(d, BLOCK):
         middle[block] = _median(rows(block))
     return middle
+
+
+def nearest(d: int, rows: Callable[[slice], Vector]) -> Vector:
+    """The median of each column once every row was averaged with those that are nearest to it.
+
+    Nearest-neighbor mixing (Allouah et al. 2023, arXiv 2302.01772): of K rows each becomes the mean
+    of the K - f nearest, itself among them, f = floor((K - 1) / 2). Whatever f of the rows hold, no
+    column is further from the mean of the others than twice the largest distance between any two
+    of those.
+
+    Args:
+        d: columns.
+        rows: as for `median`; asked for each block twice.
+
+    Returns:
+        float32[d].
+
+    >>> matrix = np.array([[1, 0], [2, 0], [3, 0], [99, 0]], np.float32)
+    >>> nearest(2, lambda block: matrix[:, block].copy())
+    array([2., 0.], dtype=float32)
+    """
+    products: NDArray[np.float64] = np.zeros(1)
+    for block in blocks(d, BLOCK):
+        part = rows(block).astype(np.float64)  # where squares of float32 do not overflow
+        products = products + part @ part.T
+    mix = _mix(products)
+    return median(d, lambda block: mix @ rows(block))
+
+
+def _mix(products: NDArray[np.float64]) -> Vector:
+    """Return float32[K, K]: the weights of the rows, whose products these are, in each's mix."""
+    count, squares = len(products), np.diag(products)
+    distances = squares - 2 * products + squares[:, None]
+    np.fill_diagonal(distances, -np.inf)
+    near = np.argsort(distances, axis=1, kind="stable")[:, : count - (count - 1) // 2]
+    mix = np.zeros((count, count), np.float32)
+    np.put_along_axis(mix, near, np.float32(1 / near.shape[1]), axis=1)
+    return mix
 
 
 def _median(rows: Vector) -> Vector:

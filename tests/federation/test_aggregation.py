@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hierfl.algorithms import BUILT_IN
-from hierfl.algorithms.aggregation import LOUDEST, WAYS, Aggregation
+from hierfl.algorithms.aggregation import LOUDEST, ROBUST, WAYS, Aggregation
 from hierfl.algorithms.base import EdgeRound, Settings, Step
 from hierfl.algorithms.ef_lion import EFLion
 from hierfl.algorithms.ef_signsgd import EFSignSGD
@@ -55,7 +55,27 @@ def test_fewer_than_half_do_not_move_a_median_beyond_the_others(
     liars = data.draw(st.integers(0, (len(matrix) - 1) // 2))
     honest = matrix[liars:]
     middle = robust.median(matrix.shape[1], lambda block: matrix[:, block].copy())
-    assert (middle >= honest.min(axis=0)).all() and (middle <= honest.max(axis=0)).all()
+    lost = np.float32(2.0**-149)  # what halving the smallest of all float32 may lose, twice
+    assert (middle >= honest.min(axis=0) - 2 * lost).all()
+    assert (middle <= honest.max(axis=0) + 2 * lost).all()
+
+
+@given(matrices, st.data())
+def test_fewer_than_half_do_not_move_the_mixed_median_far(
+    matrix: np.ndarray, data: st.DataObject
+) -> None:
+    liars = data.draw(st.integers(0, (len(matrix) - 1) // 2))
+    honest = matrix[liars:].astype(np.float64)
+    mixed = robust.nearest(matrix.shape[1], lambda block: matrix[:, block].copy())
+    apart = max(np.linalg.norm(a - b) for a in honest for b in honest)
+    rounding = 1e-5 * np.abs(honest).max() + 1e-44
+    assert np.abs(mixed - honest.mean(axis=0)).max() <= 2 * apart + rounding
+
+
+def test_what_one_device_alone_knows_is_lost_to_a_median_and_not_to_a_mixed_one() -> None:
+    matrix = np.eye(5, dtype=np.float32)
+    assert not robust.median(5, lambda block: matrix[:, block].copy()).any()
+    assert robust.nearest(5, lambda block: matrix[:, block].copy()).any()
 
 
 def cast(algorithm: EFLion | EFSignSGD, gradients: list[np.ndarray]) -> EdgeRound:
@@ -82,16 +102,17 @@ def flat(*sizes: float) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("name", SCALED)
-def test_who_inflates_its_scales_is_cut_by_clip_and_outvoted_by_median(name: str) -> None:
+def test_who_inflates_its_scales_is_cut_by_clip_and_outvoted_by_medians(name: str) -> None:
     one = 2.0**-8  # a scale that ef-lion's logarithms hold exactly
-    for way, expected in (("mean", -252 / 5), ("clip", (4 - LOUDEST) / 5), ("median", 1.0)):
+    ways = {"mean": -252 / 5, "clip": (4 - LOUDEST) / 5, "median": 1.0, "nearest": 1.0}
+    for way, expected in ways.items():
         made = outcome(name, way, flat(one, one, one, one, -256 * one))
         np.testing.assert_allclose(made, expected * one, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SCALED)
 @pytest.mark.parametrize("way", WAYS)
-def test_where_all_say_the_same_all_three_do(name: str, way: str) -> None:
+def test_where_all_say_the_same_every_way_does(name: str, way: str) -> None:
     gradient = np.random.default_rng(0).standard_normal(D, np.float32)
     alone = outcome(name, "mean", [gradient])
     np.testing.assert_allclose(outcome(name, way, [gradient] * 5), alone, rtol=1e-6)
@@ -126,7 +147,7 @@ def test_scales_that_no_honest_device_has_are_refused(name: str) -> None:
 
 def test_another_way_is_none() -> None:
     sets = ["algorithm.name=ef-lion", "algorithm.options.aggregation=medain"]
-    with pytest.raises(ConfigError, match="clip or median or mean, not 'medain'") as caught:
+    with pytest.raises(ConfigError, match="nearest or mean, not 'medain'") as caught:
         resolve(load_config(None, sets))
     assert caught.value.path == "algorithm.options.aggregation"
     assert caught.value.hint == "Did you mean median?"
@@ -135,6 +156,7 @@ def test_another_way_is_none() -> None:
     assert set(SCALED) < set(BUILT_IN)
 
 
-def test_a_median_of_sparse_ballots_is_refused() -> None:
+@pytest.mark.parametrize("way", ROBUST)
+def test_a_median_of_sparse_ballots_is_refused(way: str) -> None:
     with pytest.raises(ConfigError, match="say nothing about a coordinate"):
-        EFSignSGD(LAYOUT, Settings(options={"aggregation": "median", "fraction": 0.1}))
+        EFSignSGD(LAYOUT, Settings(options={"aggregation": way, "fraction": 0.1}))
