@@ -50,6 +50,7 @@ class Device:
         self._voted = 0
         self._heard = False  # what a round's first question says
         self._in_step = False  # whether this process has voted in one step after the other
+        self._rests = False  # whether it is not asked for votes in this round
 
     def join(self, run: str) -> None:
         """Take part in a run: from the last checkpoint, if there is one of this run."""
@@ -79,7 +80,8 @@ class Device:
         expect(round_, self._config.algorithm.rounds + 1)
         lr = from_bits(base.lr)
         at = self._opening.round
-        unfinished = not self._in_step and self._voted < self._config.algorithm.edge_steps
+        missed = self._voted < self._config.algorithm.edge_steps and not self._rests
+        unfinished = missed and not self._in_step
         if (round_ == at and not self._voted) or (round_ <= at and self._go_back(round_)):
             return self._moved()
         buffers = from_bytes(base.buffers, self._model.buffer_layout.d)
@@ -90,7 +92,7 @@ class Device:
         else:
             return Behind(*self.position)
         self._model.set_buffers(buffers)
-        self._begin(round_, lr)
+        self._begin(round_, lr, base.rests)
         self._keep()
         return self._moved()
 
@@ -102,7 +104,7 @@ class Device:
     def _moved(self) -> Moved:
         last = self._opening.round > self._config.algorithm.rounds
         if self._part is None:
-            self._part = b"" if last else self._open()
+            self._part = b"" if last or self._rests else self._open()
         return Moved(model_hash(self._base), self._trainer.examples, self._part)
 
     def _open(self) -> bytes:
@@ -122,11 +124,12 @@ class Device:
         total /= np.float32(batches)
         return self._algorithm.part(total, self._opening) if _finite(total) else b""
 
-    def _begin(self, round_: int, lr: np.float32) -> None:
+    def _begin(self, round_: int, lr: np.float32, rests: bool) -> None:
         self._opening = replace(self._opening, round=round_, lr=lr)
         self._model.weights[:] = self._base
         self._applied = self._voted = 0
         self._heard = False
+        self._rests = rests
         self._part = None
 
     # -- the vote --------------------------------------------------------------------------------
@@ -214,7 +217,7 @@ class Device:
         return arrays | {f"state.{name}": array for name, array in self._state.items()}
 
     def _facts(self) -> dict[str, Json]:
-        return {"lr": to_bits(self._opening.lr)}
+        return {"lr": to_bits(self._opening.lr), "rests": self._rests}
 
     def pause(self) -> Checkpoint:
         """Return all that this process knows, for one that takes its place in mid-round."""
@@ -252,7 +255,7 @@ class Device:
         self._state = {name: kept.arrays[f"state.{name}"].copy() for name in self._state}
         lr = kept.facts["lr"]
         assert isinstance(lr, int)
-        self._begin(kept.round, from_bits(lr))
+        self._begin(kept.round, from_bits(lr), kept.facts.get("rests") is True)
         self._in_step = False
 
 

@@ -176,7 +176,7 @@ def _paces(edges: tuple[EdgeTold, ...], steps: int) -> Table:
             str(edge.round),
             f"{edge.step}/{steps}",
             f"{edge.rate:.1f}",
-            Text(f"{edge.voters}/{edge.size}", "" if edge.voters == edge.size else "yellow"),
+            Text(f"{edge.voters}/{edge.awake}", "yellow" if edge.voters < edge.awake else ""),
             size(edge.payload),
             _lost(edge),
         )

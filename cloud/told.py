@@ -11,6 +11,7 @@ from typing import Any
 
 from hierfl.config import Config
 from hierfl.forecast import Forecast
+from hierfl.numerics.participation import how_many
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class EdgeTold:
     Attributes:
         name: the edge.
         size: how many devices it has in the topology.
+        awake: how many of them take part in a round.
         attached: whether it is there; None where nobody says so, as within one process.
         here: how many of its devices are there, where it has said so.
         round: of its last news; 0 before the first.
@@ -31,6 +33,7 @@ class EdgeTold:
 
     name: str
     size: int
+    awake: int
     attached: bool | None = None
     here: int | None = None
     round: int = 0
@@ -84,8 +87,10 @@ class Told:
         self._total = config.algorithm.rounds * self._steps
         self._clock = clock
         self._lock = threading.Lock()
+        share = config.algorithm.participation
         self._edges = {
-            name: EdgeTold(name, len(devices)) for name, devices in config.tree().items()
+            name: EdgeTold(name, len(devices), how_many(share, len(devices)))
+            for name, devices in config.tree().items()
         }
         self._address = ""
         self._forecast: Forecast | None = None

@@ -28,6 +28,7 @@ from hierfl.link.grid import TreeGrid
 from hierfl.messages import Base, Behind, Moved, Question, Report, expect
 from hierfl.model import from_bytes, model_hash, to_bytes, whole_from_bytes
 from hierfl.numerics.layout import Layout
+from hierfl.numerics.participation import drawn
 from hierfl.numerics.quantize import Codec
 from hierfl.plan import make_algorithm, make_downlink
 from hierfl.rollout import Rollout
@@ -182,9 +183,16 @@ class Cluster:
             model_hash(self._base),
             self._redo,
             most_examples=MOST_EXAMPLES,
+            resting=self._resting(),
         )
         rollout.run(self._config.quorum.step_timeout)
         return rollout
+
+    def _resting(self) -> set[int]:
+        """Return the devices that take no part in the round, by node id."""
+        share, devices = self._config.algorithm.participation, len(self._grid.names)
+        awake = drawn(self._config.seed, self._name, self._round, share, devices)
+        return {node_id for node_id in self._grid.names if node_id - 1 not in awake}
 
     def _repeat_last_round(self) -> bool:
         """Redo the round before, with all devices, and come back; return whether it can be had.

@@ -110,7 +110,7 @@ class Voting:
         """Ask for the step's ballots and add them as they arrive; return how many there were."""
         voters: set[int] = set()
         detours: Counter[int] = Counter()
-        questions = self._ask(step, self._rollout.members)
+        questions = self._ask(step, self._rollout.awake)
         with self._grid.stream(questions, timeout=self._config.quorum.step_timeout) as replies:
             for reply in replies:
                 node_id = reply.metadata.src_node_id
@@ -191,7 +191,7 @@ class Voting:
             self._applied[node_id] = 0
             self._told.discard(node_id)
             self._note_examples()
-            replies.ask(self._ask(step, [node_id]))
+            replies.ask(self._ask(step, {node_id} & self._rollout.awake))
 
     def _ask(self, step: int, node_ids: Iterable[int]) -> Iterator[Message]:
         """Return the step's questions; devices that lack the same decisions share a content."""

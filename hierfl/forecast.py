@@ -1,7 +1,7 @@
 """What a run will send over each link, in bytes of payload, beside what float32 would send.
 
-The forecast takes every node to be there at every step. It is exact where the algorithm's and the
-codec's sizes are, which ties that hold a coordinate (`tie: zero`) make larger.
+The forecast takes every node to be there at every step that it takes part in. It is exact where the
+algorithm's and the codec's sizes are, which ties that hold a coordinate (`tie: zero`) make larger.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hierfl.config import Config
 from hierfl.config.amounts import bits_per_second
 from hierfl.numerics.layout import Layout
+from hierfl.numerics.participation import how_many
 from hierfl.plan import plan_bytes
 
 LINKS = ("device_up", "device_down", "edge_up", "edge_down")
@@ -92,8 +93,9 @@ def forecast(config: Config, layout: Layout, buffers: int) -> Forecast:
         buffers: how many numbers the model's buffers hold.
     """
     plan = plan_bytes(config, layout, buffers)
-    tree = config.tree()
-    edges, devices = len(tree), sum(len(names) for names in tree.values())
+    clusters = [len(names) for names in config.tree().values()]
+    edges, devices = len(clusters), sum(clusters)
+    awake = sum(how_many(config.algorithm.participation, size) for size in clusters)
     rounds, steps = config.algorithm.rounds, config.algorithm.edge_steps
     model, extra = 4 * layout.d, 4 * buffers
 
@@ -102,13 +104,13 @@ def forecast(config: Config, layout: Layout, buffers: int) -> Forecast:
 
     device_part, edge_part, answer, correction = plan.opening
     items = (
-        Item("device_up", "ballot", "step", plan.ballot, model, rounds * steps * devices),
-        Item("device_up", "buffers", "round", extra, extra, rounds * devices if extra else 0),
-        opening("device_up", "opening", device_part, devices),
-        opening("device_down", "opening", correction, devices),
+        Item("device_up", "ballot", "step", plan.ballot, model, rounds * steps * awake),
+        Item("device_up", "buffers", "round", extra, extra, rounds * awake if extra else 0),
+        opening("device_up", "opening", device_part, awake),
+        opening("device_down", "opening", correction, awake),
         Item(
             "device_down", "decision", "step but last",
-            plan.decision, model, rounds * (steps - 1) * devices,
+            plan.decision, model, rounds * (steps - 1) * awake,
         ),
         Item("device_down", "change", "round", plan.downlink, model + extra, rounds * devices),
         Item("device_down", "model", "run", plan.whole, model + extra, devices),

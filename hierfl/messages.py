@@ -36,6 +36,7 @@ class Base:
         layout: the model's layout as JSON, with a whole base.
         buffers: the model's buffers, little-endian float32[b].
         edges: the algorithm's part for edges alone.
+        rests: the device takes no part in the round, and is not asked for its votes.
     """
 
     lr: int
@@ -44,6 +45,7 @@ class Base:
     layout: str = ""
     buffers: bytes = b""
     edges: bytes = b""
+    rests: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Set
+from dataclasses import dataclass, field, replace
 
 from flwr.app import Message
 
@@ -40,9 +40,10 @@ class Rollout:
         redo: returns (round, step, question) that makes a child redo the round before, or None
             if this parent cannot help it.
         most_examples: how many samples a child may claim to hold.
+        resting: the node ids of the children that take no part in the round, but go to its base.
 
     Attributes:
-        members: the node ids of the children that take part in the round.
+        members: the node ids of the children that have not failed in the round.
         moved: the answers of the children that are at the base, by node id.
         stuck: the children that must redo the round before and cannot.
     """
@@ -54,6 +55,7 @@ class Rollout:
     hash: str
     redo: Callable[[], tuple[int, int, Question] | None]
     most_examples: int
+    resting: Set[int] = frozenset()
     members: set[int] = field(init=False)
     moved: dict[int, Moved] = field(default_factory=dict)
     stuck: set[int] = field(default_factory=set)
@@ -61,6 +63,11 @@ class Rollout:
 
     def __post_init__(self) -> None:
         self.members = set(self.grid.names)
+
+    @property
+    def awake(self) -> set[int]:
+        """The members that take part in the round."""
+        return self.members - self.resting
 
     def run(self, timeout: float) -> None:
         """Bring all children there, or, after `timeout` seconds, a quorum.
@@ -210,9 +217,12 @@ class Rollout:
         return self._send_whole(node_id)
 
     def _first(self, node_ids: Iterable[int]) -> Iterator[Message]:
-        content = self.base if self.base.change else self.whole()
-        return questions(dict.fromkeys(node_ids, content), self.round)
+        return self._send(node_ids, self.base if self.base.change else self.whole())
 
     def _send_whole(self, *node_ids: int) -> Iterator[Message]:
-        content = self.whole()
-        return questions(dict.fromkeys(node_ids, content), self.round)
+        return self._send(node_ids, self.whole())
+
+    def _send(self, node_ids: Iterable[int], base: Base) -> Iterator[Message]:
+        rest = replace(base, rests=True)
+        contents = {node_id: rest if node_id in self.resting else base for node_id in node_ids}
+        return questions(contents, self.round)

@@ -81,6 +81,7 @@ class Algorithm(Part):
     batch_size: Annotated[Int, Field(ge=1)] = 64
     edge_steps: Annotated[Int, Field(ge=1, le=65535)] = 15
     rounds: Annotated[Int, Field(ge=1)] = 40
+    participation: Share = 1.0
     tie: Literal["random", "zero", "keep"] = "random"
     options: dict[str, Option] = Field(default_factory=dict)
 

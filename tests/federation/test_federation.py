@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 
 from hierfl.algorithms import BUILT_IN, algorithm_class
 from hierfl.errors import RunFailed
+from hierfl.forecast import forecast
 from hierfl.model import model_hash
+from hierfl.numerics.participation import drawn
 from tests.federation.reference import hier_signsgd
 from tests.federation.toy import LAYOUT, ToyModel, toy
 
@@ -120,6 +123,28 @@ def test_bytes_are_what_the_algorithm_says() -> None:
     assert edges.down.payload == 2 * (whole + rounds * down)
     for count in (devices.up, devices.down, edges.up, edges.down):
         assert count.messages - count.payload <= 300 * count.frames
+    assert not any(faults.to_list())
+
+
+def test_each_round_asks_the_devices_that_are_drawn_for_it_and_the_others_follow() -> None:
+    federation = toy(["algorithm.participation=0.5", "algorithm.rounds=5"])
+    asked: Counter[str] = Counter()
+    devices, faults = federation.run()
+    for edge, names in federation.config.tree().items():
+        drawings = [drawn(1, edge, round_, 0.5, 3) for round_ in range(1, 6)]
+        assert all(len(positions) == 2 for positions in drawings)
+        asked.update(names[position] for positions in drawings for position in positions)
+    steps = federation.config.algorithm.edge_steps
+    assert {n: trainer.calls for n, trainer in federation.trainers.items() if trainer.calls} == {
+        name: rounds * steps for name, rounds in asked.items()
+    }
+    assert len(asked) > 4  # in five rounds not only the two of each cluster that were drawn first
+    planned = forecast(federation.config, LAYOUT, 0).payload()
+    assert devices.up.payload == planned["device_up"]
+    assert devices.down.payload == planned["device_down"]
+    assert federation.results[0].voters == {"east": 2, "west": 2}
+    bases = {model_hash(device._base) for device in federation.devices.values()}
+    assert bases == {model_hash(federation.strategy.base)}
     assert not any(faults.to_list())
 
 

@@ -130,6 +130,8 @@ MOMENTS = st.dictionaries(st.integers(1, 16), st.sampled_from(["before", "after"
     [
         [], ["algorithm.tie=keep"], ["algorithm.name=hier-sgd"], ["algorithm.name=ef-lion"],
         ["algorithm.name=dc-hier-signsgd"],
+        ["algorithm.name=ef-lion", "algorithm.participation=0.5", "algorithm.rounds=5"],
+        ["algorithm.name=dc-hier-signsgd", "algorithm.participation=0.5", "algorithm.rounds=5"],
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("machine", [False, True], ids=["process", "machine"])

@@ -71,6 +71,7 @@ def test_the_defaults():
           batch_size: 64
           edge_steps: 15
           rounds: 40
+          participation: 1.0
           tie: random
           options: {}
         downlink: {codec: null, bits: null, fraction: null}

@@ -36,6 +36,7 @@ KINDS: list[type[Any]] = [Base, Moved, Round, Vote, Ballot, Report, Behind]
 INT = st.integers(0, 2**63 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 BY_TYPE: dict[str, st.SearchStrategy] = {
+    "bool": st.booleans(),
     "int": INT,
     "float": st.floats(allow_nan=False, allow_infinity=False, width=32),
     "str": TEXT,
@@ -131,6 +132,7 @@ def test_what_is_required_must_be_there(kind: type[Any]) -> None:
 
 
 EXAMPLES: dict[str, Any] = {
+    "bool": True,
     "int": 7,
     "float": 1.5,
     "str": "text",
