@@ -3,10 +3,13 @@
 Device k, with residual e:      e += (K n_k / n_q) g_k;   on a round's first step it fixes S(|e|);
                                 ballot b = sign(e);       e -= S b
 Edge q, with m, C_q, C:         u = mean_k S_k b_k, or what else `aggregation` makes of them
-                                u' = u + C - C_q
+                                u' = u + G (C - C_q),  G = 1 / (1 + 20 T lr)
                                 v = sign(0.9 m + 0.1 u'), the decision;   m <- 0.95 m + 0.05 u'
 at its round's end:             the tally of v, and  delta = Q4(mean u - C_q);   C_q += delta
 Cloud:                          change = -lr sum_q p_q tally_q;   edges add Q4(mean_q C_q - C) to C
+
+What C - C_q says of a cluster's drift is a round old: taken whole while a round may move a
+coordinate far, by T lr, it overshoots. As the rate falls G comes to 1, and the drift is taken out.
 
 The scales S travel once a round. The Lion step is Chen et al. 2023 (arXiv 2302.06675), the
 correction that of SCAFFOLD (arXiv 1910.06378) between edges, with every link quantized.
@@ -30,6 +33,7 @@ from hierfl.numerics.quantize.nearest import Nearest
 from hierfl.numerics.scales import Scales
 
 BLEND, SLOW = np.float32(0.9), np.float32(0.95)
+HASTE = np.float32(20)
 
 
 class EFLion(Algorithm):
@@ -152,8 +156,8 @@ class _Round(EdgeRound):
         mean = self._algorithm.aggregation.one(d, [1 / len(vectors)] * len(vectors), vectors)
         self._ballots.clear()
         self._sum += mean
-        mean += state["common"]
-        mean -= state["own"]
+        gain = 1 / (1 + HASTE * np.float32(self._algorithm.settings.steps) * at.lr)
+        mean += gain * (state["common"] - state["own"])
         momentum = state["momentum"]
         bits = signs.pack(BLEND * momentum + (1 - BLEND) * mean)
         momentum *= SLOW
