@@ -16,7 +16,7 @@ from hierfl.config import CLOUD, Config
 from hierfl.errors import RunFailed
 from hierfl.heap import settle
 from hierfl.learning.flat import FlatModel
-from hierfl.learning.setup import load_data, make_model
+from hierfl.learning.setup import first_model, load_data
 from hierfl.learning.split import Split
 from hierfl.link.grid import RUN_ID, TreeGrid
 from hierfl.link.server import LinkGrid
@@ -100,7 +100,7 @@ class Held:
         checkpoints = Checkpoints(out / "checkpoints", CLOUD)
         kept = checkpoints.last()
         run = kept.run if kept else uuid.uuid4().hex
-        return cls(make_model(config, data), data.test, checkpoints, run)
+        return cls(first_model(config, data), data.test, checkpoints, run)
 
 
 def train(config: Config, out: Path, view: View, held: Held, grid: TreeGrid) -> None:

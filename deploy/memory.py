@@ -13,7 +13,7 @@ from cloud.view import View
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.config import Config
-from hierfl.learning.setup import load_data, make_model, make_trainer
+from hierfl.learning.setup import first_model, load_data, make_trainer
 from hierfl.learning.split import Data
 from hierfl.link.child import Child
 from hierfl.link.grid import RUN_ID
@@ -31,7 +31,7 @@ def run_memory(config: Config, out: Path, view: View) -> None:
         edge: Child(edge_app(_cluster(config, edge, data, view)), _context())
         for edge in config.tree()
     }
-    app = server_app(config, make_model(config, data), data.test, out, view)
+    app = server_app(config, first_model(config, data), data.test, out, view)
     app(MemoryGrid(edges, config.quorum.edges), _context())
 
 

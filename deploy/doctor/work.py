@@ -16,6 +16,7 @@ from hierfl.learning.places import FORMS
 from hierfl.learning.setup import load_data, make_model, share_out
 from hierfl.learning.split import Data
 from hierfl.learning.threads import one_thread
+from hierfl.learning.warm import start_from
 from hierfl.plan import make_algorithm
 from hierfl.units import plural
 
@@ -45,7 +46,7 @@ def of(config: Config, nodes: Sequence[str]) -> Generator[Finding, None, str]:
         nodes: one, or those that `hierfl run` starts here.
 
     Raises:
-        ConfigError: there is no such model, or it does not fit the data.
+        ConfigError: there is no such model, or it does not fit the data or the first base's file.
     """
     one_thread()
     known = config.roles()
@@ -57,6 +58,8 @@ def of(config: Config, nodes: Sequence[str]) -> Generator[Finding, None, str]:
     chosen = model(config, held)
     if chosen is None or not nodes:
         return ""
+    if config.start_from is not None and "cloud" in roles:
+        start_from(chosen, config.start_from)
     name = nodes[0] if len(nodes) == 1 else f"{len(nodes)} nodes"
     folder = Path("runs") if "cloud" in roles else Path(".hierfl") / config.name
     yield room.disk(name, folder, disk_needed(config, nodes, chosen))

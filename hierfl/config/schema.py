@@ -24,7 +24,7 @@ from hierfl.config.sections import (
     Security,
     Uplink,
 )
-from hierfl.config.types import Int, Name, Names, Part, Text, not_empty
+from hierfl.config.types import Int, Name, Names, Part, Place, Text, not_empty
 
 CLOUD = "cloud"
 
@@ -34,7 +34,9 @@ Role = Literal["cloud", "edge", "device"]
 class Config(Part):
     """A whole federation. Names of nodes are unique; each device has one edge.
 
-    `reach` names the edges to which a device could belong; a device that is not there reaches all.
+    The first base is that of the file `start_from`, a run's model.safetensors for one; without it,
+    the seed's. `reach` names the edges to which a device could belong; a device that is not there
+    reaches all.
     """
 
     name: Name = "demo"
@@ -42,6 +44,7 @@ class Config(Part):
     runtime: Literal["process", "memory"] = "process"
     restart: Literal["never", "always"] = "never"
     model: Text = "cnn"
+    start_from: Place | None = None
     data: Data = Data()
     algorithm: Algorithm = Algorithm()
     downlink: Downlink = Downlink()

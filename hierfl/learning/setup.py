@@ -12,6 +12,7 @@ from hierfl.learning.models import build_model
 from hierfl.learning.partition import Indices, partition
 from hierfl.learning.split import Data
 from hierfl.learning.trainer import Trainer
+from hierfl.learning.warm import start_from
 
 
 def load_data(config: Config) -> Data:
@@ -46,6 +47,18 @@ def make_model(config: Config, data: Data) -> FlatModel:
     """
     module = build_model(config.model, shape=data.shape, classes=data.classes, seed=config.seed)
     return FlatModel(module)
+
+
+def first_model(config: Config, data: Data) -> FlatModel:
+    """Return the model that holds the first base: that of `start_from`, or of the seed.
+
+    Raises:
+        ConfigError: as `make_model`, or the file cannot be read or is of another model.
+    """
+    model = make_model(config, data)
+    if config.start_from is not None:
+        start_from(model, config.start_from)
+    return model
 
 
 def make_trainer(config: Config, name: str, data: Data) -> Trainer:

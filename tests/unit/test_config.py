@@ -57,6 +57,7 @@ def test_the_defaults():
         runtime: process
         restart: never
         model: cnn
+        start_from: null
         data:
           dataset: fashion-mnist
           root: null

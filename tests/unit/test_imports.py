@@ -58,7 +58,9 @@ FLOORS = {
     "numerics": floor("errors", others="numpy"),
     "model": floor("errors", others="numpy"),
     "algorithms": floor("errors loader numerics", others="numpy"),
-    "learning": floor("errors config loader numerics", others="numpy torch torchvision sklearn"),
+    "learning": floor(
+        "errors config loader numerics", others="numpy torch torchvision sklearn safetensors"
+    ),
     "ledger": floor("errors", others=""),
     "link": floor("errors ledger", others="flwr grpc google cryptography"),
     "security": floor("errors config link", others=""),
