@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from hierfl.errors import ConfigError
 from hierfl.learning.flat import FlatModel
@@ -30,8 +30,8 @@ def start_from(model: FlatModel, path: Path) -> None:
     parts = model.layout.views(weights) | model.buffer_layout.views(buffers)
     if strangers := [*(parts.keys() - tensors.keys()), *(tensors.keys() - parts.keys())]:
         name = min(strangers)
-        whose = f"{path} has no" if name in parts else "the model has no"
-        raise ConfigError(KEY, f"{whose} tensor {name}, but the other has", _HINT)
+        said = f"no tensor {name}" if name in parts else f"a tensor {name}, which the model has not"
+        raise ConfigError(KEY, f"{path} has {said}", _HINT)
     for name, part in parts.items():
         tensor = tensors[name]
         if tensor.shape != part.shape:
@@ -47,12 +47,10 @@ def start_from(model: FlatModel, path: Path) -> None:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        tensors: dict[str, np.ndarray] = load_file(path)
+        tensors: dict[str, np.ndarray] = load(path.read_bytes())
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(
-            KEY, f"{path} cannot be read: {reason}", "Only the cloud's machine needs it."
-        ) from error
+        reason = f"{path} cannot be read: {error.strerror}"
+        raise ConfigError(KEY, reason, "Only the cloud's machine needs it.") from error
     except (SafetensorError, TypeError) as error:  # TypeError: of bfloat16, for one
         raise ConfigError(KEY, f"{path} is no safetensors file for NumPy: {error}") from error
     return tensors
