@@ -48,6 +48,24 @@ def test_processes_and_memory_give_the_same_bits_run_after_run(tmp_path: Path) -
     _check_folder(tmp_path / "process")
 
 
+def test_a_warm_start_with_a_few_devices_at_a_time_gives_the_same_bits_too(tmp_path: Path) -> None:
+    memory = ["--set", "runtime=memory", "--set", "algorithm.rounds=2"]
+    first = hierfl("run", *DIGITS, *memory, "--out", str(tmp_path / "first"))
+    assert first.returncode == 0, first.stderr
+    sets = [*DIGITS, "--set", f"start_from={tmp_path / 'first' / 'model.safetensors'}",
+            "--set", "algorithm.participation=0.5", "--set", "algorithm.rounds=3"]  # fmt: skip
+    for name, more in {"process": [], "memory": ["--set", "runtime=memory"]}.items():
+        done = hierfl("run", *sets, *more, "--out", str(tmp_path / name))
+        assert done.returncode == 0, done.stderr
+    one, two = (summary(tmp_path / name) for name in ("process", "memory"))
+    assert one["model_sha256"] == two["model_sha256"] != summary(tmp_path / "first")["model_sha256"]
+    assert one["bytes"] == two["bytes"]
+    # Four of six devices voted in each round; all six were brought to each of the four bases.
+    whole = [4 * one["parameters"] * 6, summary(tmp_path / "first")["bytes"]["device_up"]]
+    assert one["bytes"]["device_up"] == whole[1] / 2 * 3 * 4 / 6
+    assert one["bytes"]["device_down"] > whole[0]
+
+
 def _check_folder(out: Path) -> None:
     """Check every figure in the run folder against an independent computation."""
     done, lines = summary(out), metrics(out)
