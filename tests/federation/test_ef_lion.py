@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hierfl.algorithms.base import Settings, Step
+from hierfl.algorithms.base import Report, Settings, Step
 from hierfl.algorithms.ef_lion import EFLion
 from hierfl.numerics import signs
 from hierfl.numerics.scales import Scales, from_codes, to_codes
@@ -35,6 +35,32 @@ def test_opposed_clusters_settle_at_the_global_optimum_which_plain_voting_misses
     assert distance("ef-lion", 0.01) < 0.15 * start
     coarse = distance("ef-lion", 0.01, sets=["algorithm.options.correction_bits=1"])
     assert coarse < 0.15 * start
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1, 4, 8]))
+def test_identical_clusters_have_no_corrections(seed: int, bits: int) -> None:
+    algorithm = EFLion(LAYOUT, Settings(steps=3, options={"correction_bits": bits}))
+    cloud, draw = algorithm.cloud_state(), np.random.default_rng(seed)
+    edges = [algorithm.edge_state(), algorithm.edge_state()]
+    device, heard = algorithm.device_state(), 0.0
+    for round_ in range(1, 5):
+        ballots = []
+        for step in range(1, 4):
+            at = Step(1, "device", round_, step, np.float32(0.01))
+            ballots.append(algorithm.ballot(device, draw.standard_normal(LAYOUT.d, "f"), at))
+        reports = []
+        for state in edges:
+            round_at_edge = algorithm.edge_round(state, [1])
+            for step, ballot in enumerate(ballots, 1):
+                round_at_edge.add(0, ballot)
+                round_at_edge.decide(Step(1, "edge", round_, step, np.float32(0.01)))
+            reports.append(Report(0.5, round_at_edge.report()))
+        change = algorithm.change(cloud, reports, Step(1, "cloud", round_, 0, np.float32(0.01)))
+        for state in edges:
+            algorithm.receive(state, change.edges)
+            heard += np.abs(state["own"]).sum()
+            np.testing.assert_allclose(state["common"], state["own"], atol=1e-5)
+    assert heard > 0
 
 
 def test_the_residual_and_what_was_sent_are_what_was_meant() -> None:
