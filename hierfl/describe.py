@@ -93,6 +93,10 @@ def _row(item: Item) -> tuple[str, ...]:
     )
 
 
+def _drawn(share: float) -> str:
+    return f", {share:.0%} of each edge's devices in a round" if share < 1 else ""
+
+
 def _held(share: float) -> str:
     return f", {share:.0%} of it held out to judge by" if share else ""
 
@@ -111,7 +115,8 @@ def show(config: Config, file: IO[str]) -> None:
     console = Console(file=file, width=None if file.isatty() else WIDTH)
     lines = (
         f"{config.name}: {settings.name}, lr {settings.lr:g} ({settings.schedule}), "
-        f"{plural(settings.rounds, 'round')} of {plural(settings.edge_steps, 'step')}",
+        f"{plural(settings.rounds, 'round')} of {plural(settings.edge_steps, 'step')}"
+        + _drawn(settings.participation),
         f"model {config.model} of {plural(expected.d, 'parameter')}, "
         f"data {config.data.dataset} ({kind})" + _held(config.data.validation),
     )

@@ -295,6 +295,17 @@ def test_validate_shows_the_tree_and_the_bytes(hierfl, topology):
     assert max(map(len, lines)) <= 80
 
 
+def test_validate_counts_the_devices_that_are_drawn(hierfl, topology):
+    sets = ("--set", "algorithm.participation=0.25", "--set", "edges.east.devices=10")
+    code, out, _ = hierfl("validate", topology, "--set", "model=mlp", *sets)
+    assert code == 0
+    assert "25% of each edge's devices in a round" in out
+    cells = [line.split() for line in out.splitlines()]
+    # 40 rounds of 15 ballots from 3 of 10 devices, but 40 bases for all of them
+    assert ["device", "up", "ballot", "step", "1,202", "1,800"] in [row[:6] for row in cells]
+    assert ["device", "down", "change", "round", "1,218", "400"] in [row[:6] for row in cells]
+
+
 def test_validate_warns_of_links_too_slow_for_the_heartbeat(hierfl, topology):
     # 9,610 parameters of 4 bytes at 10,000 bits a second
     slow = ["--set", "model=mlp", "--set", "links.nodes={east-1: {down: 10kbit}}"]
