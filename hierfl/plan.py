@@ -74,6 +74,7 @@ def make_algorithm(config: Config, layout: Layout) -> Algorithm:
         seed=config.seed,
         steps=config.algorithm.edge_steps,
         momentum=config.algorithm.momentum,
+        participation=config.algorithm.participation,
         tie=config.algorithm.tie,
         options=config.algorithm.options,
         uplink=_make_uplink(config, layout),

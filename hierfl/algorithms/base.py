@@ -43,6 +43,7 @@ class Settings:
         seed: the federation's seed.
         steps: T, the steps of a round.
         momentum: beta in [0, 1).
+        participation: the share of a cluster's devices that take part in a round.
         tie: what an edge does with a tie: random, zero or keep.
         options: the keys under `algorithm.options`, for an algorithm of the user's own.
         uplink: the codec of the reports; None: the algorithm's own.
@@ -52,6 +53,7 @@ class Settings:
     seed: int = 1
     steps: int = 15
     momentum: float = 0.9
+    participation: float = 1.0
     tie: str = "random"
     options: Mapping[str, Scalar] = field(default_factory=dict)
     uplink: Codec | None = None

@@ -5,11 +5,13 @@ Device k, with residual e:      e += (K n_k / n_q) g_k;   on a round's first ste
 Edge q, with m, C_q, C:         u = mean_k S_k b_k, or what else `aggregation` makes of them
                                 u' = u + G (C - C_q),  G = 1 / (1 + 20 T lr)
                                 v = sign(0.9 m + 0.1 u'), the decision;   m <- 0.95 m + 0.05 u'
-at its round's end:             the tally of v, and  delta = Q4(mean u - C_q);   C_q += delta
+at its round's end:             the tally of v, and  delta = Q4(P (mean u - C_q));   C_q += delta
 Cloud:                          change = -lr sum_q p_q tally_q;   edges add Q4(mean_q C_q - C) to C
 
 What C - C_q says of a cluster's drift is a round old: taken whole while a round may move a
 coordinate far, by T lr, it overshoots. As the rate falls G comes to 1, and the drift is taken out.
+P is the share of the cluster's devices that take part in a round: C_q remembers those of the last
+1 / P rounds, as in SCAFFOLD.
 
 The scales S travel once a round. The Lion step is Chen et al. 2023 (arXiv 2302.06675), the
 correction that of SCAFFOLD (arXiv 1910.06378) between edges, with every link quantized.
@@ -190,7 +192,8 @@ class _Round(EdgeRound):
     def report(self) -> bytes:
         """Return the tally and the change of C_q, and change C_q."""
         state, algorithm = self._state, self._algorithm
-        mean = self._sum / np.float32(self._tally.steps)
-        delta = algorithm.control.encode(mean - state["own"], np.random.default_rng(0))
+        missing = self._sum / np.float32(self._tally.steps) - state["own"]
+        missing *= np.float32(algorithm.settings.participation)
+        delta = algorithm.control.encode(missing, np.random.default_rng(0))
         state["own"] += algorithm.control.decode(delta)
         return self._tally.encode() + delta

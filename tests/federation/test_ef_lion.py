@@ -35,6 +35,7 @@ def test_opposed_clusters_settle_at_the_global_optimum_which_plain_voting_misses
     assert distance("ef-lion", 0.01) < 0.15 * start
     coarse = distance("ef-lion", 0.01, sets=["algorithm.options.correction_bits=1"])
     assert coarse < 0.15 * start
+    assert distance("ef-lion", 0.01, sets=["algorithm.participation=0.5"]) < 0.15 * start
 
 
 @given(st.integers(0, 2**32), st.sampled_from([1, 4, 8]))
