@@ -52,8 +52,10 @@ def _row(algorithm: str, label: str = "", **options: object) -> Row:
 
 ROWS = [
     _row("hier-sgd", "hier-sgd, momentum 0", momentum=0.0, lr=0.2),
+    _row("hier-sgd", "hier-sgd, momentum 0, faster", momentum=0.0, lr=0.4),
     _row("hier-sgd"),
     _row("hier-signsgd", "hier-signsgd, momentum 0", momentum=0.0, lr=0.0015),
+    _row("hier-signsgd", "hier-signsgd, momentum 0, slower", momentum=0.0, lr=0.0007),
     _row("hier-signsgd"),
     _row("dc-hier-signsgd", "dc-hier-signsgd, 1 batch", options={"correction_batches": 1}),
     _row("dc-hier-signsgd"),
