@@ -12,10 +12,10 @@ from hierfl.numerics.draws import generator
 def how_many(share: float, devices: int) -> int:
     """Return how many of a cluster's devices take part in a round: the share, rounded up.
 
-    >>> how_many(0.5, 5), how_many(0.2, 5), how_many(1.0, 3)
-    (3, 1, 3)
+    >>> how_many(0.5, 5), how_many(0.6, 5), how_many(1e-12, 3)
+    (3, 3, 1)
     """
-    return math.ceil(share * devices - 1e-9)
+    return max(1, math.ceil(share * devices - 1e-9))
 
 
 def drawn(seed: int, edge: str, round_: int, share: float, devices: int) -> set[int]:
