@@ -29,7 +29,7 @@ def drawn(seed: int, edge: str, round_: int, share: float, devices: int) -> set[
         devices: how many the cluster has.
 
     >>> sorted(drawn(1, "east", 1, 0.4, 5)), sorted(drawn(1, "east", 1, 1.0, 3))
-    ([1, 4], [0, 1, 2])
+    ([3, 4], [0, 1, 2])
     """
     draw = generator(seed, edge, round_, 0, "participation")
     order = np.argsort(draw.bit_generator.random_raw(devices), kind="stable")
