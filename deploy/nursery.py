@@ -9,10 +9,14 @@ Orders are lines of JSON: `{"start": KEY, "argv": [...], "shows": BOOL, "namespa
 two descriptors (the node's standard input, and where its output goes), and `{"signal": KEY,
 "number": N}`. The answer is `{"ended": KEY, "code": N}`, once for each start. MODULEs are what is
 imported; PADDING makes room for the nodes' command lines.
+
+What a node has started and left behind becomes the nursery's (on Linux), and ends with it: Flower's
+`flwr-clientapp` for one may wait for good for a message of a run that was stopped.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -21,8 +25,9 @@ import select
 import signal
 import socket
 import sys
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,6 +39,11 @@ from hierfl.heap import settle
 LONGEST_ORDER = 1 << 16
 LINE = 4096
 """Bytes of padding: how long a command line may be that is shown whole."""
+
+ORPHANS_S = 5.0
+"""Seconds that what nodes have left behind gets to end by itself once the launcher is gone."""
+
+PR_SET_CHILD_SUBREAPER = 36
 
 
 class Nursery:
@@ -47,12 +57,15 @@ class Nursery:
             os.set_blocking(end, False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(wake)
+        with suppress(AttributeError, OSError):  # there is none but on Linux
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def run(self) -> None:
         """Take orders until the launcher is gone."""
         with suppress(ConnectionError):  # killed: it left news unread, or there is nobody to tell
             while self._turn():
                 pass
+        self._end_orphans()
 
     def _turn(self) -> bool:
         """Wait for something, and see to it; return whether there is a launcher."""
@@ -84,8 +97,31 @@ class Nursery:
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
-                news = {"ended": self._nodes.pop(pid), "code": os.waitstatus_to_exitcode(status)}
-                self._control.sendall(json.dumps(news).encode() + b"\n")
+                if (key := self._nodes.pop(pid, None)) is not None:
+                    news = {"ended": key, "code": os.waitstatus_to_exitcode(status)}
+                    self._control.sendall(json.dumps(news).encode() + b"\n")
+
+    def _end_orphans(self) -> None:
+        """End what nodes have left behind; nodes themselves end with their lifelines."""
+        deadline = time.monotonic() + ORPHANS_S
+        with suppress(ChildProcessError):  # there is no child left
+            while time.monotonic() < deadline:
+                if not os.waitpid(-1, os.WNOHANG)[0]:
+                    select.select([self._wake], [], [], deadline - time.monotonic())
+                    with suppress(BlockingIOError):
+                        os.read(self._wake, LONGEST_ORDER)
+            while left := list(_children()):
+                for pid in left:
+                    os.kill(pid, signal.SIGKILL)
+                os.waitpid(-1, 0)
+
+
+def _children() -> Iterator[int]:
+    """Yield the processes whose parent this one is."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                yield int(stat.parent.name)
 
 
 def become(argv: Sequence[str], shows: bool, namespace: str, stdin: int, says: int) -> NoReturn:

@@ -134,7 +134,6 @@ def test_what_is_missing_is_named_at_the_cloud(tmp_path: Path) -> None:
             seen(run, "algorithm.lr: ")
         with here.run(**TINY | {"data.dataset": "tests.system.tiny:gone"}) as run:
             seen(run, "has no attribute 'gone'")
-        wait_until(lambda: not at_work(here))
 
 
 @pytest.mark.slow

@@ -4,15 +4,53 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from deploy.nursery import LINE
 
 LIMIT_S = 60.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans have another parent elsewhere")
+def test_what_a_node_has_left_behind_ends_with_the_nursery(tmp_path: Path) -> None:
+    program = tmp_path / "node.py"
+    program.write_text(
+        "import subprocess, sys\n"
+        "stuck = 'import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.pause()'\n"
+        "left = subprocess.Popen([sys.executable, '-c', stuck], stdin=subprocess.PIPE)\n"
+        "print(left.pid, flush=True)\n"
+        "import os; os._exit(0)\n"
+    )
+    ours, theirs = socket.socketpair()
+    (stdin, lifeline), (says, output) = os.pipe(), os.pipe()
+    with (
+        theirs,
+        subprocess.Popen(
+            [sys.executable, "-m", "deploy.nursery", "-" * LINE], stdin=theirs.fileno()
+        ) as nursery,
+    ):
+        theirs.close()
+        order = {"start": 0, "argv": [str(program)], "shows": False, "namespace": ""}
+        socket.send_fds(ours, [json.dumps(order).encode() + b"\n"], [stdin, output])
+        for descriptor in (stdin, output):
+            os.close(descriptor)
+        with os.fdopen(says) as said:
+            left = int(said.readline())
+            handle = os.pidfd_open(left)
+            assert json.loads(ours.recv(LINE)) == {"ended": 0, "code": 0}
+            assert not select.select([handle], [], [], 0)[0]  # it lives on, as long as others may
+            ours.close()
+            assert nursery.wait(LIMIT_S) == 0
+        assert select.select([handle], [], [], 0)[0]
+        os.close(handle)
+        os.close(lifeline)
 
 
 def test_a_node_that_ends_with_its_launcher_is_no_error(tmp_path: Path) -> None:
