@@ -105,13 +105,13 @@ class Nursery:
         """End what nodes have left behind; nodes themselves end with their lifelines."""
         deadline = time.monotonic() + ORPHANS_S
         with suppress(ChildProcessError):  # there is no child left
-            while time.monotonic() < deadline:
+            while (left := deadline - time.monotonic()) > 0:
                 if not os.waitpid(-1, os.WNOHANG)[0]:
-                    select.select([self._wake], [], [], deadline - time.monotonic())
+                    select.select([self._wake], [], [], left)
                     with suppress(BlockingIOError):
                         os.read(self._wake, LONGEST_ORDER)
-            while left := list(_children()):
-                for pid in left:
+            while orphans := list(_children()):
+                for pid in orphans:
                     os.kill(pid, signal.SIGKILL)
                 os.waitpid(-1, 0)
 
