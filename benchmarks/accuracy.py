@@ -51,7 +51,7 @@ def _row(algorithm: str, label: str = "", **options: object) -> Row:
 
 
 ROWS = [
-    _row("hier-sgd", "hier-sgd, momentum 0", momentum=0.0, lr=0.2),
+    _row("hier-sgd", "hier-sgd, momentum 0", momentum=0.0, lr=0.15),
     _row("hier-sgd", "hier-sgd, momentum 0, faster", momentum=0.0, lr=0.4),
     _row("hier-sgd"),
     _row("hier-signsgd", "hier-signsgd, momentum 0", momentum=0.0, lr=0.0015),
