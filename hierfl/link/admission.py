@@ -18,7 +18,12 @@ from hierfl.link.identity import certified_name
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
-BROKEN = (grpc.RpcError, grpc.aio.UsageError, asyncio.InvalidStateError)
+BROKEN = (
+    grpc.RpcError,
+    grpc.aio.InternalError,
+    grpc.aio.UsageError,
+    asyncio.InvalidStateError,
+)
 """What gRPC raises on a stream that is broken."""
 
 LONGEST_NAME = 64

@@ -25,6 +25,18 @@ from hierfl.link.transport import server_options
 
 log = logging.getLogger(__name__)
 
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of gRPC's says what the streams do not say themselves.
+
+    It reports, as an error with a traceback, that a child left while its stream's last word was
+    being sent.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], grpc.aio.InternalError))
+
+
+logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
+
 Farewell = tuple[pb.Goodbye.Code, str]
 """The last word to all children."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 
 import pytest
+from grpc._cython.cygrpc import ExecuteBatchError
 
 from hierfl.errors import ConfigError, RunFailed
 from hierfl.link.client import LinkClient
@@ -114,6 +116,24 @@ def test_a_child_that_is_busy_when_the_run_ends_leaves_when_it_is_done() -> None
     tree.release("b")
     assert tree.leaves["b"].join() is None
     assert tree.ran["b"] == ["query.echo"]
+
+
+def test_a_child_that_leaves_while_the_last_word_is_sent_is_no_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """gRPC's own report of it would be an error with a traceback."""
+
+    def gone(child: str, attached: bool) -> None:
+        if not attached:  # in the task that serves the stream, where gRPC raises it
+            raise ExecuteBatchError("the last word")
+
+    grid = LinkGrid("127.0.0.1:0", ["a"], on_presence=gone)
+    with grid, RawChild(grid.open(), hello("a")) as child:
+        child.welcomed()
+        grid.close()
+    assert not [record for record in caplog.records if record.exc_info]
+    log = logging.getLogger("grpc._cython.cygrpc")
+    assert log.filter(log.makeRecord(log.name, logging.ERROR, "", 0, "a fault", (), None))
 
 
 def test_a_peer_that_has_not_said_hello_does_not_hold_up_the_end() -> None:
