@@ -37,6 +37,9 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
 
+GRACE_S = 2.0
+"""Seconds that the children have to go when they are told to."""
+
 Farewell = tuple[pb.Goodbye.Code, str]
 """The last word to all children."""
 
@@ -135,7 +138,9 @@ class Streams:
         code, reason = await asyncio.wrap_future(farewell)
         for seat in self._seats.values():
             seat.dismiss(code, reason)
-        await server.stop(grace=2.0)
+        await server.stop(grace=GRACE_S)
+        if rest := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(rest, timeout=GRACE_S)  # gRPC still ends the calls that it cut
 
     def _bind(self, server: grpc.aio.Server, address: str) -> str:
         """Return the address at which the server will listen."""

@@ -53,7 +53,7 @@ def _no_thread_is_left() -> Iterator[None]:
 
 
 class Complaints(logging.Handler):
-    """What the event loop and gRPC log about exceptions that nobody has caught."""
+    """The errors that the event loop and gRPC log: nobody has caught them."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
