@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.harness import LIMIT_S, TINY, line_with, nodes, started
+from tests.system.harness import LIMIT_S, TINY, line_with, nodes, started, wait_until
 
 pytestmark = pytest.mark.system
 
@@ -64,9 +64,8 @@ def test_below_the_quorum_the_edge_waits_and_says_for_whom(tmp_path: Path) -> No
         pids += [p for p, text in nodes(tmp_path).items() if "--name east-2" in text]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        with (tmp_path / "logs" / "east.log").open() as log:
-            waits = (line for line in iter(log.readline, None) if "still waiting for" in line)
-            assert "east-1, east-2" in next(waits)
+        log = (tmp_path / "logs" / "east.log").read_text
+        wait_until(lambda: "still waiting for east-1, east-2\n" in log())
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
         rounds_until(run, tmp_path, lambda line: line["quorum"]["east"] == 3)
