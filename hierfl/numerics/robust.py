@@ -57,21 +57,38 @@ def nearest(d: int, rows: Callable[[slice], Vector]) -> Vector:
     """
     products: NDArray[np.float64] = np.zeros(1)
     for block in blocks(d, BLOCK):
-        part = rows(block).astype(np.float64)  # where squares of float32 do not overflow
-        products = products + part @ part.T
-    mix = _mix(products)
-    return median(d, lambda block: mix @ rows(block))
+        products = products + _products(rows(block).astype(np.float64))  # no square overflows
+    near = _near(products)
+    return median(d, lambda block: _mixed(rows(block), near))
 
 
-def _mix(products: NDArray[np.float64]) -> Vector:
-    """Return float32[K, K]: the weights of the rows, whose products these are, in each's mix."""
+def _products(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The inner product of each row with itself and with those after it; elsewhere 0.
+
+    A product of matrices would be sooner done, but what it rounds to depends on how many threads
+    it has and on the processor.
+    """
+    products = np.zeros((len(rows), len(rows)))
+    for i, row in enumerate(rows):
+        products[i, i:] = (rows[i:] * row).sum(axis=1)
+    return products
+
+
+def _near(products: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The rows, in order, that each is averaged with; int[K, K - f]."""
     count, squares = len(products), np.diag(products)
-    distances = squares - 2 * products + squares[:, None]
+    distances = squares - 2 * (products + np.triu(products, 1).T) + squares[:, None]
     np.fill_diagonal(distances, -np.inf)
     near = np.argsort(distances, axis=1, kind="stable")[:, : count - (count - 1) // 2]
-    mix = np.zeros((count, count), np.float32)
-    np.put_along_axis(mix, near, np.float32(1 / near.shape[1]), axis=1)
-    return mix
+    return np.sort(near, axis=1)
+
+
+def _mixed(rows: Vector, near: NDArray[np.intp]) -> Vector:
+    """The mean of each row's nearest."""
+    share = np.float32(1 / near.shape[1])
+    rows *= share  # at first: no sum of them overflows
+    mixed: Vector = np.stack([rows[mine].sum(axis=0) for mine in near])
+    return mixed
 
 
 def _median(rows: Vector) -> Vector:

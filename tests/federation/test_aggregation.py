@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -76,6 +80,28 @@ def test_what_one_device_alone_knows_is_lost_to_a_median_and_not_to_a_mixed_one(
     matrix = np.eye(5, dtype=np.float32)
     assert not robust.median(5, lambda block: matrix[:, block].copy()).any()
     assert robust.nearest(5, lambda block: matrix[:, block].copy()).any()
+
+
+def test_what_is_mixed_does_not_depend_on_threads() -> None:
+    """A library for matrices rounds differently with each number of them."""
+    program = """
+import hashlib, numpy as np
+from hierfl.numerics import robust
+matrix = np.random.default_rng(1).standard_normal((33, 50_000), np.float32)
+mixed = robust.nearest(50_000, lambda block: matrix[:, block].copy())
+print(hashlib.sha256(mixed).hexdigest())
+"""
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            check=True,
+            capture_output=True,
+            timeout=60,
+        ).stdout
+        for threads in "12"
+    }
+    assert len(hashes) == 1
 
 
 def cast(algorithm: EFLion | EFSignSGD, gradients: list[np.ndarray]) -> EdgeRound:
