@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,16 @@ def wait_gone(pids: Sequence[int], limit: float = LIMIT_S) -> None:
             assert select.select([handle], [], [], limit)[0], f"process {pid} is still there"
         finally:
             os.close(handle)
+
+
+def kill_all(run: subprocess.Popen[str], out: Path) -> None:
+    """Kill the whole tree of a run at once."""
+    left = nodes(out)
+    for pid in left:
+        with suppress(ProcessLookupError):  # one that ends because another was killed
+            os.kill(pid, signal.SIGKILL)
+    run.kill()
+    wait_gone(list(left))
 
 
 def summary(out: Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,12 +17,12 @@ from tests.system.harness import (
     LIMIT_S,
     TINY,
     hierfl,
+    kill_all,
     line_with,
     metrics,
     nodes,
     started,
     summary,
-    wait_gone,
 )
 
 pytestmark = pytest.mark.system
@@ -91,15 +90,6 @@ def one_error(stderr: str, *words: str) -> None:
 
 FULL = os.strerror(errno.ENOSPC)
 READ_ONLY = os.strerror(errno.EROFS)
-
-
-def kill_all(run: subprocess.Popen[str], out: Path) -> None:
-    """Kill the whole tree at once."""
-    left = nodes(out)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    run.kill()
-    wait_gone(list(left))
 
 
 def test_a_full_disk_stops_the_run_which_goes_on_when_there_is_room(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +12,12 @@ from tests.system.harness import (
     ENVIRONMENT,
     LIMIT_S,
     hierfl,
+    kill_all,
     line_with,
     metrics,
     nodes,
     started,
     summary,
-    wait_gone,
 )
 
 pytestmark = pytest.mark.system
@@ -106,11 +104,7 @@ def test_a_whole_tree_that_was_killed_goes_on(undisturbed: str, tmp_path: Path) 
     out = tmp_path / "run"
     with started("run", *ARGUMENTS, "--out", str(out)) as run:
         line_with(run, "round 2/")
-        left = nodes(out)
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
-        run.kill()
-        wait_gone(list(left))
+        kill_all(run, out)
     assert not (out / "summary.json").exists()
     refused = hierfl("run", *ARGUMENTS, "--out", str(out))
     assert refused.returncode == 2 and "earlier run" in refused.stderr
