@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -32,7 +32,12 @@ ENDLESS = TINY | {"algorithm.rounds": 1_000_000, "algorithm.schedule": "constant
 def direct(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The hash of the same federation in one process."""
     out = tmp_path_factory.mktemp("direct") / "run"
-    keys = {key: value for key, value in TINY.items() if key != "devices"}
+    return in_memory(TINY, out)
+
+
+def in_memory(config: Mapping[str, object], out: Path) -> str:
+    """Run what a run config says in one process; return the model's hash."""
+    keys = {key: value for key, value in config.items() if key != "devices"}
     sets = [part for k, v in keys.items() for part in ("--set", f"{k}={v}")]
     done = hierfl("run", *NODES, *sets, "--set", "runtime=memory", "--out", str(out))
     assert done.returncode == 0, done.stderr
@@ -125,6 +130,23 @@ def kill(here: Engine, program: str, name: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_warm_start_with_a_part_of_the_devices_has_the_same_bits(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    in_memory(TINY, first)
+    again = TINY | {
+        "algorithm.name": "ef-lion",
+        "algorithm.participation": 0.5,
+        "start_from": str(first / "model.safetensors"),
+    }
+    memory = in_memory(again, tmp_path / "memory")
+    with engine(tmp_path / "home") as here:
+        with here.run(**again, out=str(tmp_path / "run")) as run:
+            seen(run, "model " + memory)
+            run.wait(LIMIT_S)
+        wait_until(lambda: "running" not in here.status("east") + here.status("west"))
+
+
+@pytest.mark.slow
 def test_what_is_missing_is_named_at_the_cloud(tmp_path: Path) -> None:
     with engine(tmp_path / "home") as here:
         with here.run(**TINY | {"devices": 4}, wait=60.0, out=str(tmp_path / "a")) as run:
@@ -175,11 +197,7 @@ def test_two_nodes_of_one_name_are_refused(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_without_a_port_of_our_own_the_bits_are_the_same(tmp_path: Path) -> None:
     short = TINY | {"algorithm.edge_steps": 2, "algorithm.rounds": 2}
-    sets = [f"{k}={v}" for k, v in short.items() if k != "devices"]
-    memory = tmp_path / "memory"
-    done = hierfl("run", *NODES, *[p for text in sets for p in ("--set", text)],
-                  "--set", "runtime=memory", "--out", str(memory))  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    memory = in_memory(short, tmp_path / "memory")
     with engine(tmp_path / "home") as here:
         with here.run(**short, link="flower", out=str(tmp_path / "run")) as run:
             warning = seen(run, "link = flower: ")
@@ -188,7 +206,7 @@ def test_without_a_port_of_our_own_the_bits_are_the_same(tmp_path: Path) -> None
             each, *clock = map(float, figures.groups())
             assert each > 1
             assert np.dot(clock, [3600, 60, 1]) == pytest.approx(11 * each, abs=2)
-            seen(run, "model " + summary(memory)["model_sha256"])
+            seen(run, "model " + memory)
             run.wait(LIMIT_S)
         wait_until(lambda: "running" not in here.status("east") + here.status("west"))
 
