@@ -63,21 +63,21 @@ def nearest(d: int, rows: Callable[[slice], Vector]) -> Vector:
 
 
 def _products(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The inner product of each row with itself and with those after it; elsewhere 0.
+    """The inner products of all rows with all, float64[K, K].
 
     A product of matrices would be sooner done, but what it rounds to depends on how many threads
     it has and on the processor.
     """
-    products = np.zeros((len(rows), len(rows)))
+    products = np.empty((len(rows), len(rows)))
     for i, row in enumerate(rows):
-        products[i, i:] = (rows[i:] * row).sum(axis=1)
+        products[i, i:] = products[i:, i] = (rows[i:] * row).sum(axis=1)
     return products
 
 
 def _near(products: NDArray[np.float64]) -> NDArray[np.intp]:
     """The rows, in order, that each is averaged with; int[K, K - f]."""
     count, squares = len(products), np.diag(products)
-    distances = squares - 2 * (products + np.triu(products, 1).T) + squares[:, None]
+    distances = squares - 2 * products + squares[:, None]
     np.fill_diagonal(distances, -np.inf)
     near = np.argsort(distances, axis=1, kind="stable")[:, : count - (count - 1) // 2]
     return np.sort(near, axis=1)
