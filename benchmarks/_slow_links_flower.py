@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks._slow_links_cell import Cell, Run, lines_of
-from deploy.crew import Crew
-from deploy.endings import signals
-from deploy.flower.machine import SuperLink, SuperNode, script
-from deploy.processes import Command
+from deploy.flower.commands import SuperLink, SuperNode, script
+from deploy.launcher.namespace import enter
+from deploy.launcher.process import Command
+from deploy.launcher.signals import signals
+from deploy.launcher.workers import Crew
 from deploy.testbed.build import testbed
-from deploy.testbed.enter import enter
-from deploy.testbed.wiring import Wiring
-from hierfl import wire
+from deploy.testbed.topology import Wiring
 from hierfl.config import Config, load_config
 from hierfl.config.addresses import split
 from hierfl.errors import RunFailed
-from hierfl.plan import resolve
+from hierfl.planning.plan import resolve
+from hierfl.runs import interface_counters
 
 FEDAVG = "flower-fedavg"
 ROOT = Path(__file__).parents[1]
@@ -118,7 +118,7 @@ def _environment(home: Path, wiring: Wiring) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONPATH": str(ROOT),
-        wire.VARIABLE: wiring.switch,
+        interface_counters.VARIABLE: wiring.switch,
     }
 
 

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-from hierfl.checkpoint import Checkpoint
-from hierfl.ledger import Faults
+from hierfl.link.traffic import Faults
+from hierfl.protocol.checkpoint import Checkpoint
 
 ENVIRONMENT = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1"}
 

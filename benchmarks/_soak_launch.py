@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deploy.local import node_command, run_local
+from deploy.launcher.local import node_command, run_local
 from hierfl.config import CLOUD, load_config
 
 

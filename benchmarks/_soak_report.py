@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks._soak_nodes import Life, Node
 from hierfl.config import Config
-from hierfl.ledger import Faults
+from hierfl.link.traffic import Faults
 
 ROLES = ("cloud", "edge", "device")
 MOST_GROWTH = 0.05

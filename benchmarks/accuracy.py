@@ -23,7 +23,7 @@ from deploy.experiments.compare import SPLITS, bits_up, partitions
 from deploy.experiments.tables import grid, percent, spread
 from deploy.experiments.trials import Trial, folder_name, make_trial, perform
 from hierfl.config import load_config
-from hierfl.plan import resolve
+from hierfl.planning.plan import resolve
 
 STEPS = 600
 TREE = ["name=accuracy", *SETS]

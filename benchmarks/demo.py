@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from hierfl.config import Config, load_config
-from hierfl.plan import resolve
+from hierfl.planning.plan import resolve
 
 ROUNDS = 20
 EVALUATION = "evaluation"

@@ -24,7 +24,7 @@ from benchmarks._slow_links_cell import Cell, Run
 from benchmarks._slow_links_flower import FEDAVG, run_fedavg
 from benchmarks._slow_links_hierfl import run_hierfl
 from benchmarks._slow_links_report import picture, table
-from deploy.testbed.tools import require
+from deploy.testbed.iproute import require
 from hierfl.cli.parts import terminate
 from hierfl.errors import ConfigError, HierflError, render
 

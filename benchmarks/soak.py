@@ -33,15 +33,15 @@ from benchmarks._soak_folder import ENVIRONMENT, faults, last_round, metrics, un
 from benchmarks._soak_nodes import Life, Node, handle, living, sample, send
 from benchmarks._soak_report import Findings, broken, table
 from benchmarks._soak_wires import Wire
-from deploy.ports import Ports
-from deploy.processes import LAST_LINES, quote
-from hierfl.checkpoint import Checkpoints
+from deploy.launcher.ports import Ports
+from deploy.launcher.process import LAST_LINES, quote
 from hierfl.config import CLOUD, Config, load_config
 from hierfl.errors import HierflError, render
-from hierfl.folder import claim
-from hierfl.ledger import Faults
-from hierfl.model import model_hash
-from hierfl.plan import resolve
+from hierfl.link.traffic import Faults
+from hierfl.planning.plan import resolve
+from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.vectors import model_hash
+from hierfl.runs.folder import claim
 
 FOREVER = 10**9
 """Rounds that no soak comes to."""

@@ -26,11 +26,11 @@ from edge.cluster import Cluster
 from hierfl.algorithms.schedule import to_bits
 from hierfl.config import load_config
 from hierfl.link.client import LinkClient
-from hierfl.link.replies import Replies
-from hierfl.link.server import LinkGrid
-from hierfl.messages import Ballot, Base, Moved, Vote, from_content, reply
+from hierfl.link.link_grid import LinkGrid
+from hierfl.link.pending import Replies
 from hierfl.numerics.layout import Layout
-from hierfl.plan import resolve
+from hierfl.planning.plan import resolve
+from hierfl.protocol.messages import Ballot, Base, Moved, Vote, from_content, reply
 
 PARAMETERS, STEPS, WARM_UP = 100_000, 300, 50
 SIZE = PARAMETERS // 8

@@ -15,14 +15,14 @@ from clients.device import Device
 from hierfl.algorithms.base import Step
 from hierfl.algorithms.schedule import to_bits as rate_bits
 from hierfl.config import Config
-from hierfl.forecast import forecast
 from hierfl.learning.setup import load_data, make_trainer
 from hierfl.learning.threads import threads
 from hierfl.learning.trainer import Trainer
-from hierfl.messages import Ballot, Base, Vote
-from hierfl.model import to_bytes
-from hierfl.plan import make_algorithm
-from hierfl.security import is_loopback
+from hierfl.planning.forecast import forecast
+from hierfl.planning.plan import make_algorithm
+from hierfl.protocol.messages import Ballot, Base, Vote
+from hierfl.protocol.vectors import to_bytes
+from hierfl.tls.policy import is_loopback
 from hierfl.units import duration, plural, size
 
 SECONDS = 3.0

@@ -6,7 +6,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from clients.device import Device
-from hierfl.messages import Base, Vote, from_content, position, reply
+from hierfl.protocol.messages import Base, Vote, from_content, position, reply
 
 
 def client_app(device: Device) -> ClientApp:

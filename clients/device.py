@@ -13,13 +13,13 @@ import numpy as np
 
 from hierfl.algorithms.base import Algorithm, State, Step
 from hierfl.algorithms.schedule import from_bits, to_bits
-from hierfl.checkpoint import Checkpoint, Checkpoints, Json
 from hierfl.config import Config
 from hierfl.errors import PayloadError
 from hierfl.learning.trainer import Trainer
-from hierfl.messages import Ballot, Base, Behind, Moved, Vote, expect
-from hierfl.model import from_bytes, model_hash, to_bytes, whole_from_bytes
-from hierfl.plan import make_algorithm, make_downlink
+from hierfl.planning.plan import make_algorithm, make_downlink
+from hierfl.protocol.checkpoint import Checkpoint, Checkpoints, Json
+from hierfl.protocol.messages import Ballot, Base, Behind, Moved, Vote, expect
+from hierfl.protocol.vectors import from_bytes, model_hash, to_bytes, whole_from_bytes
 
 
 class Device:

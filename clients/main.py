@@ -6,13 +6,13 @@ from pathlib import Path
 
 from clients.client_app import client_app
 from clients.device import Device
-from hierfl.checkpoint import Checkpoints
 from hierfl.config import Config
-from hierfl.heap import settle
 from hierfl.learning.setup import load_data, make_trainer
 from hierfl.link.client import LinkClient
-from hierfl.plan import digest, longest_frame
-from hierfl.security import identity
+from hierfl.planning.plan import digest, longest_frame
+from hierfl.process.gc_freeze import settle
+from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.tls.policy import identity
 
 
 def run(

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from hierfl.learning.flat import FlatModel
-from hierfl.learning.split import Split
+from hierfl.learning.dataset import Split
+from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.trainer import Evaluation, evaluate
 
 

@@ -10,18 +10,18 @@ from pathlib import Path
 from flwr.app import Context, RecordDict
 
 from cloud.server_app import server_app
-from cloud.view import View
-from hierfl.checkpoint import Checkpoints
+from cloud.views.base import View
 from hierfl.config import CLOUD, Config
 from hierfl.errors import RunFailed
-from hierfl.heap import settle
-from hierfl.learning.flat import FlatModel
+from hierfl.learning.dataset import Split
+from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.setup import first_model, load_data
-from hierfl.learning.split import Split
-from hierfl.link.grid import RUN_ID, TreeGrid
-from hierfl.link.server import LinkGrid
-from hierfl.plan import digest, longest_frame
-from hierfl.security import identity
+from hierfl.link.base_grid import RUN_ID, TreeGrid
+from hierfl.link.link_grid import LinkGrid
+from hierfl.planning.plan import digest, longest_frame
+from hierfl.process.gc_freeze import settle
+from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.tls.policy import identity
 
 
 def run(

@@ -16,15 +16,15 @@ import numpy as np
 from safetensors.numpy import save
 
 from cloud.result import RoundResult
-from cloud.view import View
-from hierfl import wire
+from cloud.views.base import View
 from hierfl.config import Config
 from hierfl.errors import HierflError
-from hierfl.forecast import forecast
-from hierfl.learning.flat import FlatModel
+from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.trainer import Evaluation
-from hierfl.ledger import Faults, Traffic
-from hierfl.model import model_hash
+from hierfl.link.traffic import Faults, Traffic
+from hierfl.planning.forecast import forecast
+from hierfl.protocol.vectors import model_hash
+from hierfl.runs import interface_counters
 
 Carried = dict[str, int] | None
 
@@ -110,7 +110,11 @@ class Record:
     def round(self, result: RoundResult) -> None:
         """Take a round's result; its line is written when its evaluation is there."""
         with self._lock:
-            self._results[result.round] = result, time.monotonic() - self._begin, wire.carried()
+            self._results[result.round] = (
+                result,
+                time.monotonic() - self._begin,
+                interface_counters.carried(),
+            )
 
     def evaluation(self, round_: int, evaluation: Evaluation) -> None:
         """Write a round's line.
@@ -143,7 +147,7 @@ class Record:
         Raises:
             HierflError: if that fails.
         """
-        wall, carried = time.monotonic() - self._begin, wire.carried()
+        wall, carried = time.monotonic() - self._begin, interface_counters.carried()
         steps = self._config.algorithm.rounds * self._config.algorithm.edge_steps
         tree = self._config.tree()
         summary = {

@@ -11,11 +11,11 @@ from flwr.app import Message
 
 from hierfl.algorithms import base as algorithms
 from hierfl.errors import PayloadError, RunFailed
-from hierfl.ledger import Traffic
-from hierfl.link.grid import TreeGrid
-from hierfl.messages import Behind, Report, Round, answer, questions
-from hierfl.model import as_finite, from_bytes
-from hierfl.rollout import MOST_DETOURS, Rollout
+from hierfl.link.base_grid import TreeGrid
+from hierfl.link.traffic import Traffic
+from hierfl.protocol.base_sync import MOST_DETOURS, Rollout
+from hierfl.protocol.messages import Behind, Report, Round, answer, questions
+from hierfl.protocol.vectors import as_finite, from_bytes
 
 
 @dataclass

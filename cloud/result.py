@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hierfl.checkpoint import Json
-from hierfl.ledger import Traffic
+from hierfl.link.traffic import Traffic
+from hierfl.protocol.checkpoint import Json
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from flwr.serverapp import Grid, ServerApp
 from cloud.evaluation import Evaluator
 from cloud.record import Final, Record
 from cloud.strategy import HierStrategy
-from cloud.view import View
-from hierfl.checkpoint import Checkpoints
+from cloud.views.base import View
 from hierfl.config import Config
-from hierfl.learning.flat import FlatModel
-from hierfl.learning.split import Split
-from hierfl.link.grid import TreeGrid
+from hierfl.learning.dataset import Split
+from hierfl.learning.flat_model import FlatModel
+from hierfl.link.base_grid import TreeGrid
+from hierfl.protocol.checkpoint import Checkpoints
 
 
 def server_app(

@@ -20,17 +20,17 @@ from flwr.serverapp.strategy import Strategy
 from cloud.reports import Reports
 from cloud.result import RoundResult
 from hierfl.algorithms import base as algorithms
-from hierfl.algorithms import feedback
 from hierfl.algorithms.schedule import from_bits, learning_rate, to_bits
-from hierfl.checkpoint import Checkpoint, Checkpoints, Json
+from hierfl.codecs import error_feedback
 from hierfl.config import CLOUD, Config
-from hierfl.ledger import Faults, Traffic
-from hierfl.link.grid import TreeGrid
-from hierfl.messages import Base, Question, Report, Round, questions
-from hierfl.model import from_bytes, model_hash, to_bytes
+from hierfl.link.base_grid import TreeGrid
+from hierfl.link.traffic import Faults, Traffic
 from hierfl.numerics.layout import Layout
-from hierfl.plan import make_algorithm, make_downlink
-from hierfl.rollout import Rollout
+from hierfl.planning.plan import make_algorithm, make_downlink
+from hierfl.protocol.base_sync import Rollout
+from hierfl.protocol.checkpoint import Checkpoint, Checkpoints, Json
+from hierfl.protocol.messages import Base, Question, Report, Round, questions
+from hierfl.protocol.vectors import from_bytes, model_hash, to_bytes
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class HierStrategy(Strategy):
         reports.collect(replies, self._config.quorum.round_timeout)
         shares, change = reports.change(self._algorithm, self._state, at)
         self._residual += change.model
-        payload, decoded = feedback.send(self._codec, self._residual, at.draw("downlink"))
+        payload, decoded = error_feedback.send(self._codec, self._residual, at.draw("downlink"))
         self.base += decoded
         self._average_buffers(shares, [report.buffers for report in reports.held.values()])
         self._next = Base(

@@ -6,7 +6,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from edge.cluster import Cluster
-from hierfl.messages import Base, Round, from_content, position, reply
+from hierfl.protocol.messages import Base, Round, from_content, position, reply
 
 
 def client_app(cluster: Cluster) -> ClientApp:

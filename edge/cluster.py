@@ -20,18 +20,18 @@ import numpy as np
 from edge.voting import Voting
 from hierfl.algorithms.base import Algorithm, State, Step
 from hierfl.algorithms.schedule import from_bits
-from hierfl.checkpoint import Checkpoint, Checkpoints, Json
+from hierfl.codecs import Codec
 from hierfl.config import Config
 from hierfl.errors import PayloadError, RunFailed
-from hierfl.ledger import Faults, Traffic
-from hierfl.link.grid import TreeGrid
-from hierfl.messages import Base, Behind, Moved, Question, Report, expect
-from hierfl.model import from_bytes, model_hash, to_bytes, whole_from_bytes
+from hierfl.link.base_grid import TreeGrid
+from hierfl.link.traffic import Faults, Traffic
+from hierfl.numerics.client_sampling import drawn
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.participation import drawn
-from hierfl.numerics.quantize import Codec
-from hierfl.plan import make_algorithm, make_downlink
-from hierfl.rollout import Rollout
+from hierfl.planning.plan import make_algorithm, make_downlink
+from hierfl.protocol.base_sync import Rollout
+from hierfl.protocol.checkpoint import Checkpoint, Checkpoints, Json
+from hierfl.protocol.messages import Base, Behind, Moved, Question, Report, expect
+from hierfl.protocol.vectors import from_bytes, model_hash, to_bytes, whole_from_bytes
 
 log = logging.getLogger(__name__)
 

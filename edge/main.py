@@ -12,14 +12,14 @@ from pathlib import Path
 
 from edge.client_app import client_app
 from edge.cluster import Cluster
-from hierfl.checkpoint import Checkpoints
 from hierfl.config import CLOUD, Config
-from hierfl.heap import settle
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
-from hierfl.link.server import LinkGrid
-from hierfl.plan import digest
-from hierfl.security import identity
+from hierfl.link.link_grid import LinkGrid
+from hierfl.planning.plan import digest
+from hierfl.process.gc_freeze import settle
+from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.tls.policy import identity
 
 
 def run(

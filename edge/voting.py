@@ -19,11 +19,11 @@ from flwr.app import Message
 from hierfl.algorithms.base import Algorithm, State, Step
 from hierfl.config import Config
 from hierfl.errors import PayloadError, RunFailed, shortened
-from hierfl.link.grid import TreeGrid
-from hierfl.link.replies import Replies
-from hierfl.messages import Ballot, Behind, Report, Vote, answer, position, questions
-from hierfl.model import F32, as_finite, from_bytes, to_bytes
-from hierfl.rollout import MOST_DETOURS, Rollout
+from hierfl.link.base_grid import TreeGrid
+from hierfl.link.pending import Replies
+from hierfl.protocol.base_sync import MOST_DETOURS, Rollout
+from hierfl.protocol.messages import Ballot, Behind, Report, Vote, answer, position, questions
+from hierfl.protocol.vectors import F32, as_finite, from_bytes, to_bytes
 
 log = logging.getLogger(__name__)
 

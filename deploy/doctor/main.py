@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.doctor import network, trust
+from deploy.doctor import network, tls
 from deploy.doctor.finding import Finding, failure
 from deploy.doctor.versions import versions
 from hierfl.config import CLOUD, Config
@@ -38,12 +38,12 @@ def findings(config: Config, node: str | None) -> Iterator[Finding]:
     yield from versions()
     model = ""
     try:
-        from deploy.doctor import work
+        from deploy.doctor import workload
     except (ImportError, OSError) as error:
         yield failure("torch", f"cannot be imported: {error}.", "Install it anew; see the README.")
     else:
         nodes = _who_can_be_here(config) if node is None else [node]
-        model = yield from work.of(config, nodes)
+        model = yield from workload.of(config, nodes)
     if node is None:
         yield from _tree(config)
     else:
@@ -61,14 +61,14 @@ def _node(config: Config, node: str, model: str) -> Iterator[Finding]:
                 yield named
     if node in places:
         yield network.port(node, *places[node])
-    shown = trust.certificate(config, node)
+    shown = tls.certificate(config, node)
     yield shown
     if shown.grade == "failure":
         return
     if parent is None:
-        yield trust.alone(config, node)
+        yield tls.alone(config, node)
         return
-    yield from trust.welcome(config, node, parent, *places[parent], model)
+    yield from tls.welcome(config, node, parent, *places[parent], model)
 
 
 def _tree(config: Config) -> Iterator[Finding]:
@@ -90,9 +90,9 @@ def _tree(config: Config) -> Iterator[Finding]:
     certs = config.security.certs
     for node in config.roles():
         if certs is not None and (certs / f"{node}.key").exists():
-            yield trust.certificate(config, node)
+            yield tls.certificate(config, node)
     if certs is not None and not (certs / "ca.crt").exists():
-        yield trust.certificate(config, CLOUD)
+        yield tls.certificate(config, CLOUD)
 
 
 def _places(config: Config) -> dict[str, tuple[str, str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from deploy.experiments.matching import Counts, Devices, Places, divergence, match, outvoted
+from deploy.experiments.assignment import Counts, Devices, Places, divergence, match, outvoted
 from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError
 from hierfl.learning.setup import load_data, share_out

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from deploy.experiments.picture import draw
+from deploy.experiments.plot import draw
 from deploy.experiments.tables import grid, percent, spread
 from deploy.experiments.trials import Trial, folder_name, make_trial, perform
 from hierfl.config import Config, load_config

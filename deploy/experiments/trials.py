@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cloud.view import View
-from deploy.local import INTERRUPTED, run_local
-from deploy.memory import run_memory
+from cloud.views.base import View
+from deploy.launcher.in_process import run_memory
+from deploy.launcher.local import INTERRUPTED, run_local
 from hierfl.cli.parts import configuration, one_thread, quiet_flower
 from hierfl.config import Config
 from hierfl.errors import ConfigError, HierflError, RunFailed
-from hierfl.folder import RESULTS, claim
+from hierfl.runs.folder import RESULTS, claim
 
 
 @dataclass(frozen=True)

@@ -46,13 +46,13 @@ def main(grid: Grid, context: Context) -> None:
 
                 edge(grid, own, home())
             case _, "cloud":
-                from deploy.flower import slowly
+                from deploy.flower.polling import run
 
-                slowly.cloud(grid, own, context.run_config)
+                run.cloud(grid, own, context.run_config)
             case _:
-                from deploy.flower import slowly
+                from deploy.flower.polling import run
 
-                slowly.edge(grid, own, home())
+                run.edge(grid, own, home())
 
 
 @client.query("join")
@@ -60,7 +60,7 @@ def join(message: Message, context: Context) -> Message:
     """Be the edge, or the device, that the SuperNode's node config says, until the run is over."""
 
     def do() -> bytes:
-        from deploy.flower.joining import Invitation, Node
+        from deploy.flower.invitation import Invitation, Node
 
         invitation = Invitation.from_message(message)
         node = Node.of(context, invitation.registered)
@@ -82,13 +82,14 @@ def who(message: Message, context: Context) -> Message:
     """Say who this node is; `link = "flower"` begins so."""
 
     def do() -> bytes:
-        from deploy.flower import edge, slowly
-        from deploy.flower.joining import Invitation, Node
+        from deploy.flower import edge
+        from deploy.flower.invitation import Invitation, Node
+        from deploy.flower.polling import run
 
         run_id = str(message.metadata.run_id)  # there is no link: the run itself is followed
         invitation = replace(Invitation.from_message(message), address=run_id)
         node = Node.of(context, invitation.registered)
-        said = slowly.who(node, invitation, lambda n, i: edge.submit(n, i, project(), "flower"))
+        said = run.who(node, invitation, lambda n, i: edge.submit(n, i, project(), "flower"))
         return json.dumps(said).encode()
 
     return _reply(message, do)
@@ -99,10 +100,10 @@ def frame(message: Message, context: Context) -> Message:
     """Answer one question of a run with `link = "flower"`."""
 
     def do() -> bytes:
-        from deploy.flower import slowly
-        from deploy.flower.tunnel import from_content
+        from deploy.flower.polling import run
+        from deploy.flower.polling.grid import from_content
 
-        return slowly.frame(context, from_content(message.content), home())
+        return run.frame(context, from_content(message.content), home())
 
     return _reply(message, do)
 
@@ -111,7 +112,7 @@ def _reply(message: Message, do: Callable[[], bytes]) -> Message:
     """Return the reply; what a person can put right is one line, here and at the parent."""
     try:
         with _said():
-            from deploy.flower.tunnel import to_content
+            from deploy.flower.polling.grid import to_content
 
             return Message(to_content(do()), reply_to=message)
     except HierflError as error:

@@ -11,19 +11,19 @@ from typing import Any
 from flwr.serverapp import Grid
 
 from cloud.main import run
-from cloud.plain import Plain
-from cloud.view import Harmless
-from deploy.flower.joining import Invitation
+from cloud.views.base import Harmless
+from cloud.views.lines import Plain
+from deploy.flower.invitation import Invitation
+from deploy.flower.node_dispatcher import Usher, gather
 from deploy.flower.settings import Gathering, Value, topology
-from deploy.flower.usher import Usher, gather
 from hierfl.config import CLOUD, Config
 from hierfl.errors import RunFailed
-from hierfl.folder import claim
 from hierfl.learning.threads import one_thread
 from hierfl.link import link_pb2 as pb
-from hierfl.link.identity import Identity
-from hierfl.link.lobby import Lobby
-from hierfl.plan import resolve
+from hierfl.link.rendezvous import Lobby
+from hierfl.planning.plan import resolve
+from hierfl.runs.folder import claim
+from hierfl.tls.identity import Identity
 
 
 def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clients.main import run
-from deploy.flower.joining import PATIENCE_S, Invitation, Node, state_folder
+from deploy.flower.invitation import PATIENCE_S, Invitation, Node, state_folder
 from hierfl.learning.threads import one_thread
 
 

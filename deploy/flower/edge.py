@@ -15,15 +15,15 @@ from typing import Any
 
 from flwr.serverapp import Grid
 
-from deploy.flower.joining import PATIENCE_S, Invitation, Node, state_folder
-from deploy.flower.machine import script
+from deploy.flower.commands import script
+from deploy.flower.invitation import PATIENCE_S, Invitation, Node, state_folder
+from deploy.flower.node_dispatcher import Usher, gather
 from deploy.flower.settings import Gathering
-from deploy.flower.usher import Usher, gather
 from edge.main import run
 from hierfl.config import CLOUD
 from hierfl.errors import ConfigError, RunFailed
-from hierfl.link.flower import run_status
-from hierfl.link.lobby import Lobby
+from hierfl.link.flower_compat import run_status
+from hierfl.link.rendezvous import Lobby
 
 STARTED = re.compile(r"started run (\d+)")
 LAST_LINES = 8

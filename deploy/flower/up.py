@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from deploy.endings import signals
-from deploy.flower.machine import SuperLink, SuperNode, device_node, edge_node, script
-from deploy.local import Supervisor
-from deploy.ports import Ports
+from deploy.flower.commands import SuperLink, SuperNode, device_node, edge_node, script
+from deploy.launcher.local import Supervisor
+from deploy.launcher.ports import Ports
+from deploy.launcher.signals import signals
 from hierfl.config import CLOUD, Config
 from hierfl.config.addresses import split
 from hierfl.errors import ConfigError, HierflError, RunFailed, render

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.local import Place, run_at
-from deploy.testbed.record import Record, kept, sweep
+from deploy.launcher.local import Place, run_at
+from deploy.testbed.iproute import batch, require
+from deploy.testbed.registry import Record, kept, sweep
 from deploy.testbed.shape import shape
-from deploy.testbed.tools import batch, require
-from deploy.testbed.wiring import Wiring
-from hierfl import wire
+from deploy.testbed.topology import Wiring
 from hierfl.config import Config
+from hierfl.runs import interface_counters
 
 IPV6 = Path("/proc/net/if_inet6")
 
@@ -30,7 +30,7 @@ def run_testbed(config: Config, out: Path) -> int:
         sets = [part for key, at in wiring.listens.items() for part in ("--set", f"{key}={at}")]
         if config.security.certs is None:  # it stays within this machine
             sets += ["--set", "security.insecure=true"]
-        place = Place(sets, wiring.namespaces, {wire.VARIABLE: wiring.switch})
+        place = Place(sets, wiring.namespaces, {interface_counters.VARIABLE: wiring.switch})
         return run_at(place, config, out=out)
 
 

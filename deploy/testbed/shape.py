@@ -5,10 +5,10 @@ An end shapes what it sends: a link's `up` is done at the node, its `down` at th
 
 from __future__ import annotations
 
-from deploy.testbed.tools import Refused, batch
-from deploy.testbed.wiring import Wire, Wiring
+from deploy.testbed.iproute import Refused, batch
+from deploy.testbed.topology import Wire, Wiring
 from hierfl.config import Link
-from hierfl.config.amounts import bits_per_second, microseconds
+from hierfl.config.quantities import bits_per_second, microseconds
 from hierfl.errors import ConfigError
 
 PACKET = 1514

@@ -1,4 +1,4 @@
-"""A mean of vectors that come through the air; `hierfl.numerics.air` says what is modelled."""
+"""A mean of vectors that come through the air; `hierfl.numerics.wireless` says what is modelled."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 from hierfl.algorithms.base import Step
 from hierfl.algorithms.mean import WeightedMean
-from hierfl.numerics.air import Air
+from hierfl.codecs import Qsgd
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.quantize import Qsgd
+from hierfl.numerics.wireless import Air
 
 
 class AirMean(WeightedMean):

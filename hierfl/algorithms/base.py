@@ -25,11 +25,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from hierfl.codecs import Codec
 from hierfl.errors import PayloadError
-from hierfl.numerics.air import Air
-from hierfl.numerics.draws import generator
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.quantize import Codec
+from hierfl.numerics.rng import generator
+from hierfl.numerics.wireless import Air
 
 Scalar = str | int | float | bool
 State = dict[str, np.ndarray]

@@ -23,8 +23,8 @@ import numpy as np
 from hierfl.algorithms import options
 from hierfl.algorithms.base import Settings, State, Step
 from hierfl.algorithms.hier_signsgd import HierSignSGD
+from hierfl.codecs import Qsgd
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.quantize import Qsgd
 
 LARGEST = float(np.finfo(np.float32).max) / 4
 """Parts that lie are cut here: no sum of them overflows."""

@@ -31,13 +31,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hierfl.algorithms import feedback, options
+from hierfl.algorithms import options
 from hierfl.algorithms.aggregation import ROBUST, WAYS, Aggregation, audible
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
 from hierfl.algorithms.mean import over_edges
+from hierfl.codecs import Qsgd, Sign, TopKSign, error_feedback
 from hierfl.errors import ConfigError
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.quantize import Qsgd, Sign, TopKSign
 
 NO_DRAWS = np.random.default_rng(0)
 """For a codec that draws nothing."""
@@ -55,7 +55,7 @@ class EFSignSGD(Algorithm):
     """
 
     lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
-    uplinks = feedback.any_codec("qsgd")
+    uplinks = error_feedback.any_codec("qsgd")
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
@@ -71,7 +71,7 @@ class EFSignSGD(Algorithm):
             )
         self.ballots = TopKSign(layout, fraction=chosen["fraction"]) if sparse else self.codec
         self.aggregation = Aggregation(chosen["aggregation"])
-        self.uplink = feedback.checked(settings.uplink or Qsgd(layout), "uplink")
+        self.uplink = error_feedback.checked(settings.uplink or Qsgd(layout), "uplink")
 
     # -- device ----------------------------------------------------------------------------------
 
@@ -82,7 +82,7 @@ class EFSignSGD(Algorithm):
     def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
         """Return S(e_k), or that of its largest coordinates."""
         state["residual"] += gradient
-        return feedback.send(self.ballots, state["residual"], NO_DRAWS)[0]
+        return error_feedback.send(self.ballots, state["residual"], NO_DRAWS)[0]
 
     def apply(self, weights: np.ndarray, decision: bytes, at: Step) -> None:
         """Take one step along the edge's scaled signs."""
@@ -128,7 +128,9 @@ class _Round(EdgeRound):
     def decide(self, at: Step) -> bytes:
         """Return S(e_q)."""
         self._state["residual"] += self._take()
-        payload, sent = feedback.send(self._algorithm.codec, self._state["residual"], NO_DRAWS)
+        payload, sent = error_feedback.send(
+            self._algorithm.codec, self._state["residual"], NO_DRAWS
+        )
         self._state["unreported"] += sent
         self._last = at
         return payload
@@ -151,4 +153,4 @@ class _Round(EdgeRound):
     def report(self) -> bytes:
         """Return Q(r_q)."""
         draw = self._last.draw("report")
-        return feedback.send(self._algorithm.uplink, self._state["unreported"], draw)[0]
+        return error_feedback.send(self._algorithm.uplink, self._state["unreported"], draw)[0]

@@ -21,8 +21,8 @@ import numpy as np
 from hierfl.algorithms import options
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
 from hierfl.algorithms.mean import WeightedMean, follow, over_edges
+from hierfl.codecs import Qsgd
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.quantize import Qsgd
 
 
 class HierQSGD(Algorithm):

@@ -22,13 +22,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from hierfl.algorithms import feedback
 from hierfl.algorithms.air_mean import AirMean
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
 from hierfl.algorithms.mean import WeightedMean, follow, over_edges
+from hierfl.codecs import Float32, error_feedback
 from hierfl.errors import PayloadError
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.quantize import Float32
 
 _F32 = np.dtype("<f4")
 
@@ -36,17 +35,18 @@ _F32 = np.dtype("<f4")
 class HierSGD(Algorithm):
     """Float32 momenta up, float32 averages down, 4 d bytes each; reports in any codec.
 
-    With a `channel` the average is what an edge receives through it (see `hierfl.numerics.air`).
+    With a `channel` the average is what an edge receives through it: see
+    `hierfl.numerics.wireless`.
     """
 
     lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
     downlink = "float32"
-    uplinks = feedback.any_codec("float32")
+    uplinks = error_feedback.any_codec("float32")
     over_the_air = True
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
-        self.codec = feedback.checked(settings.uplink or Float32(layout), "uplink")
+        self.codec = error_feedback.checked(settings.uplink or Float32(layout), "uplink")
 
     def device_state(self) -> State:
         """Return the momentum, float32[d]."""
@@ -120,4 +120,4 @@ class _Round(EdgeRound):
 
     def report(self) -> bytes:
         """Return the sum of the round's averages, as far as the codec lets it through."""
-        return feedback.send(self._codec, self._unreported, self._last.draw("report"))[0]
+        return error_feedback.send(self._codec, self._unreported, self._last.draw("report"))[0]

@@ -18,7 +18,7 @@ import numpy as np
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, State, Step
 from hierfl.algorithms.mean import follow, over_edges
 from hierfl.numerics import signs, tally, vote
-from hierfl.numerics.draws import random_bits
+from hierfl.numerics.rng import random_bits
 
 
 class HierSignSGD(Algorithm):

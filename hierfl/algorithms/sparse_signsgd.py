@@ -25,10 +25,10 @@ from hierfl.algorithms import options
 from hierfl.algorithms.base import EdgeRound, Settings, State, Step
 from hierfl.algorithms.hier_signsgd import HierSignSGD
 from hierfl.algorithms.mean import follow
+from hierfl.codecs.topk import largest
 from hierfl.errors import PayloadError
 from hierfl.numerics import sparse, tally
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.quantize.topk import largest
 
 _COUNT = struct.Struct("<I")
 

@@ -54,10 +54,12 @@ def run(
     if config.runtime == "memory":
         signal.signal(signal.SIGTERM, terminate)
         quiet_flower()
-        run_here("deploy.memory:run_memory", config, folder)
+        run_here("deploy.launcher.in_process:run_memory", config, folder)
     else:
         signal.signal(signal.SIGTERM, terminate)
-        launch = "deploy.testbed.build:run_testbed" if testbed else "deploy.local:run_local"
+        launch = (
+            "deploy.testbed.build:run_testbed" if testbed else "deploy.launcher.local:run_local"
+        )
         raise typer.Exit(part(launch)(config, out=folder))
 
 
@@ -65,14 +67,14 @@ def validate(topology: Required, sets: Sets = []) -> None:  # noqa: B006
     """Check a topology, and show its tree and the bytes that it will send."""
     config = configuration(topology, sets)
     one_thread()
-    from hierfl.describe import show
+    from hierfl.planning.describe import show
 
     show(config, sys.stdout)
 
 
 def _check_identities(config: Config) -> None:
     """See that all nodes, which will be on this machine, can show who they are."""
-    from hierfl.security import identity
+    from hierfl.tls.policy import identity
 
     for name in config.roles():
         identity(config, name)

@@ -23,10 +23,10 @@ Run = Annotated[Path | None, typer.Option(help="Its run folder, where several te
 @link.command()
 def cut(name: Node, run: Run = None) -> None:
     """Let nothing pass between a node and its parent, as if a cable had been pulled."""
-    part("deploy.testbed.cut:turn")("down", name, run)
+    part("deploy.testbed.link_control:turn")("down", name, run)
 
 
 @link.command()
 def restore(name: Node, run: Run = None) -> None:
     """Undo it."""
-    part("deploy.testbed.cut:turn")("up", name, run)
+    part("deploy.testbed.link_control:turn")("up", name, run)

@@ -34,7 +34,7 @@ def deploy(
 
     Each machine gets the package, the configuration, its own nodes' certificates and units.
     """
-    part("deploy.machines.fleet:deploy")(
+    part("deploy.ssh.fleet:deploy")(
         configuration(topology, sets),
         hosts,
         carry_out=apply,

@@ -12,9 +12,10 @@ from typing import Annotated, NoReturn
 import click
 import typer
 
-from hierfl import __version__, lifeline
+from hierfl import __version__
 from hierfl.cli import engine, experiments, federation, links, machines, roles, tools
 from hierfl.errors import ConfigError, HierflError, render
+from hierfl.process import parent_watchdog
 
 INTERRUPTED = 130
 
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     user's code, and keeps its traceback.
     """
     code = _exit_code(sys.argv[1:] if arguments is None else list(arguments))
-    if lifeline.supervised():
+    if parent_watchdog.supervised():
         # Taking torch and gRPC down piece by piece takes a second, for which a launcher waits.
         logging.shutdown()
         with suppress(OSError):

@@ -25,7 +25,7 @@ def part(reference: str) -> Callable[..., Any]:
 
 def configuration(topology: Path | None, sets: list[str]) -> Config:
     from hierfl.config import load_config
-    from hierfl.plan import resolve
+    from hierfl.planning.plan import resolve
 
     return resolve(load_config(topology, sets))
 
@@ -69,14 +69,14 @@ def terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def claim(config: Config, out: Path | None, source: Path | None, resume: bool) -> Path:
-    from hierfl.folder import claim
+    from hierfl.runs.folder import claim
 
     return claim(config, out, source, resume)
 
 
 def run_here(reference: str, config: Config, folder: Path) -> None:
     """Run what shows a view: the cloud, or everything in this process."""
-    with closing(part("cloud.view:open_view")(config, folder)) as view:
+    with closing(part("cloud.views.base:open_view")(config, folder)) as view:
         one_thread()
         part(reference)(config, folder, view)
 

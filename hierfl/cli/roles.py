@@ -62,7 +62,7 @@ def device(
 def app_node(seat: Annotated[str, typer.Argument(help="What `accelerate` tells it.")]) -> None:
     """Run one node of `accelerate`, which starts it."""
     be_node()
-    part("deploy.app_node:run")(seat)
+    part("deploy.stock_app.node:run")(seat)
 
 
 def state_folder(config: Config, state: Path | None) -> Path:

@@ -27,8 +27,8 @@ def certs(
     ] = False,
 ) -> None:
     """Make a CA and a certificate for each node, for `security.certs`."""
-    from hierfl.certs import make_certificates, report
     from hierfl.config import load_config
+    from hierfl.tls.authority import make_certificates, report
 
     made = make_certificates(load_config(topology, sets), out, days=days, renew=renew)
     print("\n".join(report(made, out)))
@@ -60,7 +60,7 @@ def compose(topology: Required, sets: Sets = []) -> None:  # noqa: B006
     Its paths, the topology's among them, are relative to the folder in which this is run: put it
     there.
     """
-    print(part("deploy.compose:compose")(topology, sets), end="")
+    print(part("deploy.containers.compose:compose")(topology, sets), end="")
 
 
 def accelerate(
@@ -77,7 +77,7 @@ def accelerate(
     ] = [],  # noqa: B006
 ) -> None:
     """Run an unchanged Flower app on this machine, over the link."""
-    part("deploy.accelerate:accelerate")(folder, nodes, run_config)
+    part("deploy.stock_app.accelerate:accelerate")(folder, nodes, run_config)
 
 
 @data.command("get")
@@ -88,8 +88,8 @@ def data_get(
     ] = None,
 ) -> None:
     """Bring a data set onto this machine, unless it is there."""
-    from hierfl.learning.obtain import obtain
-    from hierfl.learning.places import SOURCES, bytes_of
+    from hierfl.learning.download import obtain
+    from hierfl.learning.sources import SOURCES, bytes_of
     from hierfl.units import size
 
     folder = obtain(name, root, lambda line: print(line, file=sys.stderr))

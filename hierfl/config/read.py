@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from hierfl.config.dialect import Loader
-from hierfl.config.problems import explain
+from hierfl.config.error_report import explain
 from hierfl.config.schema import Config
+from hierfl.config.yaml_dialect import Loader
 from hierfl.errors import ConfigError
 
 _DEFAULT_EDGES = """

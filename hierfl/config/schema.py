@@ -9,8 +9,6 @@ import yaml
 from pydantic import AfterValidator, Field, model_validator
 
 from hierfl.config.addresses import split
-from hierfl.config.dialect import Dumper
-from hierfl.config.names import no_such, refuse_strangers, refuse_twins, wrong
 from hierfl.config.sections import (
     Algorithm,
     Channel,
@@ -25,6 +23,8 @@ from hierfl.config.sections import (
     Uplink,
 )
 from hierfl.config.types import Int, Name, Names, Part, Place, Text, not_empty
+from hierfl.config.validators import no_such, refuse_strangers, refuse_twins, wrong
+from hierfl.config.yaml_dialect import Dumper
 
 CLOUD = "cloud"
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from hierfl.config.names import wrong
 from hierfl.config.types import (
     Address,
     Bool,
@@ -23,6 +22,7 @@ from hierfl.config.types import (
     Share,
     Text,
 )
+from hierfl.config.validators import wrong
 
 
 class Iid(Part):

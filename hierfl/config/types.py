@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from hierfl.config.addresses import split
-from hierfl.config.amounts import bits_per_second, microseconds
-from hierfl.config.names import wrong
+from hierfl.config.quantities import bits_per_second, microseconds
+from hierfl.config.validators import wrong
 
 
 def not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:

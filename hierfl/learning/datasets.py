@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 
 from hierfl.errors import ConfigError, DataError
+from hierfl.learning.dataset import Data, Split
 from hierfl.learning.idx import read_idx
-from hierfl.learning.own import call_own, is_own
-from hierfl.learning.places import IDX_STEMS, SOURCES, Source, find, idx_file
-from hierfl.learning.split import Data, Split
+from hierfl.learning.sources import IDX_STEMS, SOURCES, Source, find, idx_file
 from hierfl.learning.torch_compat import import_torchvision
+from hierfl.learning.user_code import call_own, is_own
 
 _KEY = "data.dataset"
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from hierfl.errors import ConfigError
-from hierfl.learning.own import call_own, is_own
 from hierfl.learning.torch_compat import import_torchvision
+from hierfl.learning.user_code import call_own, is_own
 
 Shape = tuple[int, ...]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from hierfl.config import Config
+from hierfl.learning.adversaries import RandomVote, Shout, SignFlip
+from hierfl.learning.dataset import Data
 from hierfl.learning.datasets import load_dataset
-from hierfl.learning.flat import FlatModel
-from hierfl.learning.lies import RandomVote, Shout, SignFlip
+from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.models import build_model
 from hierfl.learning.partition import Indices, partition
-from hierfl.learning.split import Data
 from hierfl.learning.trainer import Trainer
-from hierfl.learning.warm import start_from
+from hierfl.learning.warm_start import start_from
 
 
 def load_data(config: Config) -> Data:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from hierfl.learning.flat import FlatModel
-from hierfl.learning.split import Split
+from hierfl.learning.dataset import Split
+from hierfl.learning.flat_model import FlatModel
 
 
 class Trainer:

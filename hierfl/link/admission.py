@@ -12,9 +12,9 @@ import grpc
 import grpc.aio
 
 from hierfl.errors import LinkError
-from hierfl.link import envelope
+from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.identity import certified_name
+from hierfl.tls.identity import certified_name
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
@@ -65,7 +65,7 @@ class Admission:
     def admitted(self, data: bytes, context: Context) -> pb.Hello:
         """Return the hello that a first frame is, or raise Refusal."""
         try:
-            frame = envelope.parse(data)
+            frame = frames.parse(data)
         except LinkError as error:
             raise Refusal(f"it sent {error}") from error
         if frame.WhichOneof("kind") != "hello":
@@ -88,10 +88,10 @@ class Admission:
         return bytes(data)
 
     def _check(self, hello: pb.Hello) -> None:
-        if hello.protocol != envelope.PROTOCOL:
+        if hello.protocol != frames.PROTOCOL:
             raise Refusal(
                 f"{short(hello.name)} speaks version {hello.protocol} of the protocol, "
-                f"this node version {envelope.PROTOCOL}: install the same hierfl on both"
+                f"this node version {frames.PROTOCOL}: install the same hierfl on both"
             )
         if not same_secret(hello.token, self.token):
             raise Refusal(f"{short(hello.name)} does not know the token of this run")

@@ -14,13 +14,13 @@ from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 
 from hierfl.errors import LinkError, ParentFailed, PeerRefused, RunFailed
-from hierfl.link import envelope
+from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.child import Child
-from hierfl.link.flower import assume_identity
-from hierfl.link.grid import RUN_ID
-from hierfl.link.identity import Towards, dial
-from hierfl.link.transport import HEARTBEAT_S, LONGEST_FRAME, client_options
+from hierfl.link.app_runner import Child
+from hierfl.link.base_grid import RUN_ID
+from hierfl.link.channel_options import HEARTBEAT_S, LONGEST_FRAME, client_options
+from hierfl.link.flower_compat import assume_identity
+from hierfl.tls.identity import Towards, dial
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class LinkClient:
 
     def progress(self, news: bytes) -> None:
         """Tell the parent the latest news; they are lost if it is away."""
-        self._outbox.put(envelope.progress(news))
+        self._outbox.put(frames.progress(news))
 
     def serve(self) -> None:
         """Answer requests until the run is done.
@@ -129,8 +129,8 @@ class LinkClient:
         welcomed = False
         options = client_options(self._max_frame, self._heartbeat)
         with dial(self._address, options, self._credentials) as channel:
-            attach = channel.stream_stream(envelope.METHOD)
-            hello = envelope.hello(
+            attach = channel.stream_stream(frames.METHOD)
+            hello = frames.hello(
                 self._name,
                 run=self._run,
                 model=self._model,
@@ -140,9 +140,9 @@ class LinkClient:
                 token=self._token,
             )
             self._outbox.put(hello)
-            frames: Iterator[bytes] = attach(iter(self._outbox.get, None))
+            received: Iterator[bytes] = attach(iter(self._outbox.get, None))
             try:
-                for data in frames:
+                for data in received:
                     frame = self._parse(data)
                     match frame.WhichOneof("kind"):
                         case "message":
@@ -182,7 +182,7 @@ class LinkClient:
 
     def _parse(self, data: bytes) -> pb.Frame:
         try:
-            return envelope.parse(data)
+            return frames.parse(data)
         except LinkError as error:
             raise self._breach(str(error)) from error
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from hierfl.codecs.wire import FLOAT, exactly, magnitudes
 from hierfl.errors import PayloadError
 from hierfl.numerics.buffers import Bits, BytesLike, Vector, as_bytes
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.quantize.wire import FLOAT, exactly, magnitudes
 
 STEPS_PER_OCTAVE = 8
 SMALLEST = -30.0

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hierfl.errors import PayloadError
+from hierfl.numerics.bit_counter import BitCounter
+from hierfl.numerics.bit_planes import above, check_planes, from_planes
 from hierfl.numerics.buffers import BytesLike, as_bytes, blocks, frozen
-from hierfl.numerics.counter import BitCounter
-from hierfl.numerics.planes import above, check_planes, from_planes
 from hierfl.numerics.signs import check, packed_size
 
 BLOCK = 1 << 16  # coordinates

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from hierfl.numerics.bit_counter import BitCounter
+from hierfl.numerics.bit_planes import above
 from hierfl.numerics.buffers import Bits, BytesLike, frozen
-from hierfl.numerics.counter import BitCounter
-from hierfl.numerics.planes import above
 from hierfl.numerics.signs import check, packed_size
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hierfl.config import Config
-from hierfl.numerics.draws import generator
 from hierfl.numerics.layout import Layout
+from hierfl.numerics.rng import generator
 
 
 def signs(x: np.ndarray) -> np.ndarray:

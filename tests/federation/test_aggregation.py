@@ -20,7 +20,7 @@ from hierfl.algorithms.ef_signsgd import EFSignSGD
 from hierfl.config import load_config
 from hierfl.errors import ConfigError, PayloadError
 from hierfl.numerics import robust
-from hierfl.plan import resolve
+from hierfl.planning.plan import resolve
 from tests.federation.toy import LAYOUT, toy
 
 D = LAYOUT.d

@@ -14,9 +14,9 @@ from hierfl.algorithms.base import Step
 from hierfl.algorithms.mean import WeightedMean
 from hierfl.config import load_config
 from hierfl.errors import ConfigError
-from hierfl.numerics.air import Air
 from hierfl.numerics.layout import Layout
-from hierfl.plan import digest, resolve
+from hierfl.numerics.wireless import Air
+from hierfl.planning.plan import digest, resolve
 from tests.federation.toy import toy
 
 D = 4000

@@ -16,9 +16,9 @@ from hierfl.algorithms.hier_qsgd import HierQSGD
 from hierfl.algorithms.sparse_signsgd import SparseSignSGD
 from hierfl.algorithms.tally_corrected import GAIN, TallyCorrected
 from hierfl.errors import ConfigError, PayloadError
-from hierfl.forecast import forecast
 from hierfl.numerics import sparse
-from hierfl.numerics.draws import generator
+from hierfl.numerics.rng import generator
+from hierfl.planning.forecast import forecast
 from tests.federation.reference import signs
 from tests.federation.test_ef_lion import distance
 from tests.federation.test_recovery import run

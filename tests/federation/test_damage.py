@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from hierfl.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint import Checkpoints
 from tests.federation.test_recovery import TREE, run
 
 AT_BASE_3 = 9

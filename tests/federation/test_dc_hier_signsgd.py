@@ -14,10 +14,10 @@ from cloud.result import RoundResult
 from cloud.strategy import HierStrategy
 from hierfl.algorithms.base import Settings, Step
 from hierfl.algorithms.dc_hier_signsgd import DCHierSignSGD
-from hierfl.checkpoint import Checkpoints
 from hierfl.config import load_config
 from hierfl.errors import ConfigError
-from hierfl.plan import resolve
+from hierfl.planning.plan import resolve
+from hierfl.protocol.checkpoint import Checkpoints
 from tests.federation.test_ef_lion import OPPOSED, distance
 from tests.federation.toy import LAYOUT, Toy, toy
 

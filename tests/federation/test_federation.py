@@ -12,9 +12,9 @@ import pytest
 
 from hierfl.algorithms import BUILT_IN, algorithm_class
 from hierfl.errors import RunFailed
-from hierfl.forecast import forecast
-from hierfl.model import model_hash
-from hierfl.numerics.participation import drawn
+from hierfl.numerics.client_sampling import drawn
+from hierfl.planning.forecast import forecast
+from hierfl.protocol.vectors import model_hash
 from tests.federation.reference import hier_signsgd
 from tests.federation.toy import LAYOUT, ToyModel, toy
 
@@ -60,7 +60,7 @@ def test_hier_sgd_with_one_round_is_the_average_of_the_edges_models() -> None:
     assert federation.config.downlink.codec == federation.config.uplink.codec == "float32"
     base = federation.strategy.base.astype(np.float64)
     federation.run()
-    from hierfl.numerics.draws import generator
+    from hierfl.numerics.rng import generator
 
     models, weights = [], []
     for members in federation.config.tree().values():

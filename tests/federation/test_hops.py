@@ -10,11 +10,11 @@ import pytest
 
 from hierfl.algorithms import BUILT_IN
 from hierfl.algorithms.base import Settings, Step
+from hierfl.codecs import CODECS, make_codec
 from hierfl.config import load_config
 from hierfl.errors import ConfigError
-from hierfl.forecast import forecast
-from hierfl.numerics.quantize import CODECS, make_codec
-from hierfl.plan import resolve
+from hierfl.planning.forecast import forecast
+from hierfl.planning.plan import resolve
 from tests.federation.test_recovery import run
 from tests.federation.toy import LAYOUT, toy
 

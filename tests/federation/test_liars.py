@@ -17,13 +17,13 @@ from flwr.clientapp import ClientApp
 
 from edge.cluster import Cluster
 from hierfl.algorithms.schedule import to_bits
-from hierfl.checkpoint import Checkpoints
 from hierfl.errors import PayloadError, RunFailed
-from hierfl.link import envelope, flower
-from hierfl.link.child import Child
-from hierfl.link.grid import Arrival
-from hierfl.link.memory import MemoryGrid
-from hierfl.messages import Ballot, Base, Behind, Moved, Report, Vote, position, reply
+from hierfl.link import flower_compat, frames
+from hierfl.link.app_runner import Child
+from hierfl.link.base_grid import Arrival
+from hierfl.link.memory_grid import MemoryGrid
+from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.messages import Ballot, Base, Behind, Moved, Report, Vote, position, reply
 from tests.federation.toy import LAYOUT, Toy, toy
 
 SETS = ["quorum.devices=0.6", "quorum.step_timeout=0.001"]
@@ -54,7 +54,7 @@ def other_device(federation: Toy, answers: Callable[[Message, Any], Any]) -> Non
 
 
 def _content(kind: Any, message: Message) -> Any:
-    from hierfl.messages import from_content
+    from hierfl.protocol.messages import from_content
 
     return from_content(kind, message.content)
 
@@ -169,7 +169,7 @@ class Deaf(MemoryGrid):
     """A grid whose children's answers the test gives."""
 
     def _send(self, batch: Any) -> None:
-        self.sent = [(name, envelope.parse(frame).message) for name, _, frame in batch]
+        self.sent = [(name, frames.parse(frame).message) for name, _, frame in batch]
 
 
 @pytest.fixture
@@ -181,10 +181,10 @@ def grid() -> Deaf:
 def arrives(grid: Deaf, number: int, change: dict[str, Any] | None = None) -> None:
     """The answer of a child to its request, with changed metadata, comes in."""
     name, request = grid.sent[number]
-    message = flower.message_from_bytes(request)
+    message = flower_compat.message_from_bytes(request)
     said = Message(RecordDict(), reply_to=message)
     said.metadata.__dict__.update({f"_{key}": value for key, value in (change or {}).items()})
-    grid._inbox.put(Arrival(name, flower.message_to_bytes(said), 10))
+    grid._inbox.put(Arrival(name, flower_compat.message_to_bytes(said), 10))
 
 
 def asked(*node_ids: int) -> list[Message]:

@@ -22,12 +22,12 @@ from clients.device import Device
 from cloud.strategy import HierStrategy
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
-from hierfl.checkpoint import Checkpoints
 from hierfl.config import load_config
-from hierfl.link.child import Child
-from hierfl.link.memory import MemoryGrid
-from hierfl.model import model_hash
-from hierfl.plan import resolve
+from hierfl.link.app_runner import Child
+from hierfl.link.memory_grid import MemoryGrid
+from hierfl.planning.plan import resolve
+from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.vectors import model_hash
 from tests.federation.toy import LAYOUT, ToyTrainer
 
 RUN = "run"

@@ -15,11 +15,11 @@ from cloud.strategy import HierStrategy
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.config import Config, load_config
-from hierfl.ledger import Faults, Traffic
-from hierfl.link.child import Child
-from hierfl.link.memory import MemoryGrid
+from hierfl.link.app_runner import Child
+from hierfl.link.memory_grid import MemoryGrid
+from hierfl.link.traffic import Faults, Traffic
 from hierfl.numerics.layout import Layout
-from hierfl.plan import resolve
+from hierfl.planning.plan import resolve
 
 LAYOUT = Layout(("matrix", "bias"), ((5, 7), (6,)))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hierfl.certs import make_certificates
 from hierfl.config import Config, Edge
-from hierfl.link.identity import Identity
+from hierfl.tls.authority import make_certificates
+from hierfl.tls.identity import Identity
 
 TREE = Config(
     edges=(

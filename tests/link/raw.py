@@ -12,9 +12,9 @@ from typing import Any
 
 import grpc
 
-from hierfl.link import envelope
+from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.identity import Towards
+from hierfl.tls.identity import Towards
 from tests.link.trees import LIMIT_S
 
 
@@ -28,7 +28,7 @@ class RawChild:
             self._channel = grpc.insecure_channel(address, options)
         else:
             self._channel = credentials.channel(address, options)
-        attach = self._channel.stream_stream(envelope.METHOD)
+        attach = self._channel.stream_stream(frames.METHOD)
         self._call: Any = attach(iter(self._outbox.get, None), timeout=LIMIT_S)
         for data in first:
             self.send(data)
@@ -38,7 +38,7 @@ class RawChild:
 
     def read(self) -> pb.Frame:
         """Return the next frame; grpc.RpcError if the stream broke, StopIteration at its end."""
-        return envelope.parse(next(self._call))
+        return frames.parse(next(self._call))
 
     def welcomed(self) -> pb.Welcome:
         """Return the welcome that must come now."""
@@ -70,7 +70,7 @@ class RawChild:
 
 def hello(name: str, **changes: Any) -> bytes:
     """Return a hello, with some fields other than they should be."""
-    fields = {"name": name, "protocol": envelope.PROTOCOL, **changes}
+    fields = {"name": name, "protocol": frames.PROTOCOL, **changes}
     return pb.Frame(hello=pb.Hello(**fields)).SerializeToString()
 
 
@@ -82,10 +82,10 @@ class RawParent:
     """
 
     def __init__(self, script: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:
-        def attach(frames: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-            yield from script(frames)
+        def attach(received: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            yield from script(received)
 
-        service, method = envelope.METHOD.strip("/").split("/")
+        service, method = frames.METHOD.strip("/").split("/")
         handler = {method: grpc.stream_stream_rpc_method_handler(attach)}
         self._pool = ThreadPoolExecutor(2, "raw parent")
         self._server = grpc.server(self._pool)

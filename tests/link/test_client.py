@@ -9,14 +9,14 @@ import pytest
 
 import hierfl.link.client
 from hierfl.errors import HierflError, LinkError, ParentFailed, PeerRefused
-from hierfl.link import envelope, flower
+from hierfl.link import flower_compat, frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
-from hierfl.link.server import LinkGrid
+from hierfl.link.link_grid import LinkGrid
 from tests.link.raw import RawParent
 from tests.link.trees import LIMIT_S, Leaf, echo_app, say
 
-WELCOME = envelope.welcome(run="run-7", node_id=5, model="m", max_frame=1000)
+WELCOME = frames.welcome(run="run-7", node_id=5, model="m", max_frame=1000)
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +24,12 @@ def _dial_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hierfl.link.client, "FIRST_PAUSE_S", 0.01)
 
 
-def outcome(*frames: bytes, **options: object) -> tuple[str, BaseException | None]:
+def outcome(*sent: bytes, **options: object) -> tuple[str, BaseException | None]:
     """Return the parent's address and what `serve` raises at a parent that sends these frames."""
 
     def script(heard: Iterator[bytes]) -> Iterator[bytes]:
         next(heard)
-        yield from frames
+        yield from sent
         for _ in heard:
             pass
 
@@ -42,15 +42,15 @@ def test_a_client_says_hello_first_and_knows_its_run_at_the_next() -> None:
     hellos: list[pb.Frame] = []
 
     def script(heard: Iterator[bytes]) -> Iterator[bytes]:
-        hellos.append(envelope.parse(next(heard)))
+        hellos.append(frames.parse(next(heard)))
         yield WELCOME
         if len(hellos) == 2:
-            yield envelope.goodbye(pb.Goodbye.DONE, "")
+            yield frames.goodbye(pb.Goodbye.DONE, "")
 
     with RawParent(script) as parent:
         client = LinkClient(parent.address, "a", echo_app("a"), model="m", plan="p")
         assert Leaf(client, "a").join() is None
-    body = pb.Hello(name="a", protocol=envelope.PROTOCOL, model="m", plan="p")
+    body = pb.Hello(name="a", protocol=frames.PROTOCOL, model="m", plan="p")
     body.instance = hellos[0].hello.instance
     assert len(body.instance) == 16
     assert hellos[0] == pb.Frame(hello=body)
@@ -61,7 +61,7 @@ def test_a_client_says_hello_first_and_knows_its_run_at_the_next() -> None:
 
 
 def test_done_returns() -> None:
-    assert outcome(WELCOME, envelope.goodbye(pb.Goodbye.DONE, "over"))[1] is None
+    assert outcome(WELCOME, frames.goodbye(pb.Goodbye.DONE, "over"))[1] is None
 
 
 GOODBYES: list[tuple[pb.Goodbye.Code, type[HierflError], str]] = [
@@ -76,12 +76,12 @@ GOODBYES: list[tuple[pb.Goodbye.Code, type[HierflError], str]] = [
 def test_goodbyes(
     code: pb.Goodbye.Code, kind: type[HierflError], message: str, first: list[bytes]
 ) -> None:
-    _, error = outcome(*first, envelope.goodbye(code, "because"))
+    _, error = outcome(*first, frames.goodbye(code, "because"))
     assert type(error) is kind
     assert message in str(error)
 
 
-REQUEST = flower.message_to_bytes(say("x", 1))
+REQUEST = flower_compat.message_to_bytes(say("x", 1))
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ REQUEST = flower.message_to_bytes(say("x", 1))
     [
         (b"\xff\xff", "2 bytes that are no frame"),
         (b"", "a frame of no known kind"),
-        (envelope.hello("a", run="", model="", plan=""), "a frame of the kind hello"),
-        (envelope.progress(b""), "a frame of the kind progress"),
-        (envelope.message(b"\xff"), "not a Flower message"),
-        (envelope.message(REQUEST[:-1]), "not a Flower message"),
+        (frames.hello("a", run="", model="", plan=""), "a frame of the kind hello"),
+        (frames.progress(b""), "a frame of the kind progress"),
+        (frames.message(b"\xff"), "not a Flower message"),
+        (frames.message(REQUEST[:-1]), "not a Flower message"),
     ],
 )
 def test_a_parent_that_breaks_the_protocol(frame: bytes, message: str) -> None:
@@ -103,7 +103,7 @@ def test_a_parent_that_breaks_the_protocol(frame: bytes, message: str) -> None:
 
 
 def test_a_frame_that_is_too_long_is_not_read_and_not_asked_for_again() -> None:
-    _, error = outcome(WELCOME, envelope.message(bytes(2000)), max_frame=1000)
+    _, error = outcome(WELCOME, frames.message(bytes(2000)), max_frame=1000)
     assert type(error) is LinkError
     assert "longer than the link allows" in str(error)
 
@@ -128,7 +128,7 @@ def test_no_parent() -> None:
 
 
 def test_a_parent_that_stays_busy() -> None:
-    busy = envelope.goodbye(pb.Goodbye.BUSY, "a is attached already")
+    busy = frames.goodbye(pb.Goodbye.BUSY, "a is attached already")
     address, error = outcome(busy, patience=0.05)
     assert type(error) is LinkError
     assert str(error) == f"a has no parent at {address}: a is attached already"

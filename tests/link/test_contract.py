@@ -13,8 +13,8 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
-import hierfl.link.grid
-from hierfl.link import flower
+import hierfl.link.base_grid
+from hierfl.link import flower_compat
 from hierfl.link import link_pb2 as pb
 from hierfl.numerics.signs import pack
 from tests.link.conftest import Grow
@@ -251,7 +251,7 @@ def test_a_repeated_request_is_answered_from_memory(tree: Tree) -> None:
     sent = child.sent.frames, child.sent.messages
     once, twice = child.answer(request), child.answer(request)
     assert once == twice
-    assert text(flower.message_from_bytes(pb.Frame.FromString(once).message)) == "a heard x"
+    assert text(flower_compat.message_from_bytes(pb.Frame.FromString(once).message)) == "a heard x"
     assert tree.ran["a"] == ["query.echo"]
     assert (child.sent.frames, child.sent.messages) == sent == (1, len(once))
 
@@ -264,9 +264,9 @@ def test_a_shared_content_is_serialized_once(tree: Tree, monkeypatch: pytest.Mon
 
     def spy(content: RecordDict) -> bytes:
         serialized.append(content)
-        return flower.content_to_bytes(content)
+        return flower_compat.content_to_bytes(content)
 
-    monkeypatch.setattr(hierfl.link.grid, "content_to_bytes", spy)
+    monkeypatch.setattr(hierfl.link.base_grid, "content_to_bytes", spy)
     shared, other = say("all", 1).content, say("one", 1).content
     messages = [Message(shared, n, "query.echo") for n in (1, 2, 3)]
     replies = tree.grid.send_and_receive([*messages, Message(other, 1, "query.echo")])

@@ -8,8 +8,8 @@ import pytest
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from hierfl.ledger import Count
-from hierfl.messages import (
+from hierfl.link.traffic import Count
+from hierfl.protocol.messages import (
     Answer,
     Ballot,
     Base,

@@ -11,17 +11,27 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hierfl.errors import LinkError, PayloadError
-from hierfl.link import envelope, flower
+from hierfl.link import flower_compat, frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.child import Child
-from hierfl.link.memory import MemoryGrid
-from hierfl.messages import Ballot, Base, Behind, Moved, Report, Round, Vote, from_content, position
+from hierfl.link.app_runner import Child
+from hierfl.link.memory_grid import MemoryGrid
+from hierfl.protocol.messages import (
+    Ballot,
+    Base,
+    Behind,
+    Moved,
+    Report,
+    Round,
+    Vote,
+    from_content,
+    position,
+)
 from tests.link.test_golden import BYTES
 from tests.link.trees import say, text
 
 KINDS = (Base, Moved, Round, Vote, Ballot, Report, Behind)
 FRAMES = [data for name, data in BYTES.items() if not name.startswith("content")]
-MESSAGES = [envelope.parse(BYTES[name]).message for name in BYTES if name.startswith("message")]
+MESSAGES = [frames.parse(BYTES[name]).message for name in BYTES if name.startswith("message")]
 
 
 @st.composite
@@ -47,7 +57,7 @@ def mutated(draw: st.DrawFn, originals: list[bytes]) -> bytes:
 
 def parse_frame(data: bytes) -> None:
     try:
-        frame = envelope.parse(data)
+        frame = frames.parse(data)
     except LinkError as error:
         assert len(str(error)) < 100
     else:
@@ -56,7 +66,7 @@ def parse_frame(data: bytes) -> None:
 
 def parse_message(data: bytes) -> None:
     try:
-        message = flower.message_from_bytes(data)
+        message = flower_compat.message_from_bytes(data)
     except ValueError:
         return
     assert message.has_content() != message.has_error()
@@ -72,7 +82,7 @@ def read(message: Message) -> None:
     if not message.has_content():
         assert message.error.reason is None or isinstance(message.error.reason, str)
         return
-    assert envelope.payload_bytes(message.content) >= 0
+    assert frames.payload_bytes(message.content) >= 0
     for kind in KINDS:
         try:
             content = from_content(kind, message.content)
@@ -121,8 +131,8 @@ class Liar:
 @given(st.data())
 def test_a_grid_survives_any_reply(data: st.DataObject) -> None:
     def lie(request: bytes) -> bytes:
-        truth = envelope.parse(tell_the_truth(request)).message
-        return envelope.message(data.draw(mutated([truth, *MESSAGES])))
+        truth = frames.parse(tell_the_truth(request)).message
+        return frames.message(data.draw(mutated([truth, *MESSAGES])))
 
     honest: Child = Liar(tell_the_truth)  # type: ignore[assignment]
     liar: Child = Liar(lie)  # type: ignore[assignment]
@@ -137,6 +147,6 @@ def test_a_grid_survives_any_reply(data: st.DataObject) -> None:
 
 
 def tell_the_truth(request: bytes) -> bytes:
-    message = flower.message_from_bytes(request)
+    message = flower_compat.message_from_bytes(request)
     reply = Message(message.content, reply_to=message)
-    return envelope.message(flower.message_to_bytes(reply))
+    return frames.message(flower_compat.message_to_bytes(reply))

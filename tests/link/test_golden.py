@@ -15,9 +15,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 from flwr.app.message import make_message
 from flwr.app.metadata import Metadata
 
-from hierfl.link import envelope, flower
+from hierfl.link import flower_compat, frames
 from hierfl.link import link_pb2 as pb
-from hierfl.messages import (
+from hierfl.protocol.messages import (
     Ballot,
     Base,
     Behind,
@@ -115,11 +115,11 @@ NEWS = b'{"round": 3, "step": 15}'
 
 
 def hello() -> bytes:
-    return envelope.hello(HELLO.name, run=HELLO.run, model=HELLO.model, plan=HELLO.plan)
+    return frames.hello(HELLO.name, run=HELLO.run, model=HELLO.model, plan=HELLO.plan)
 
 
 def welcome() -> bytes:
-    return envelope.welcome(
+    return frames.welcome(
         run=WELCOME.run,
         node_id=WELCOME.node_id,
         model=WELCOME.model,
@@ -128,21 +128,21 @@ def welcome() -> bytes:
 
 
 def goodbye(name: str) -> bytes:
-    return envelope.goodbye(*GOODBYES[name])
+    return frames.goodbye(*GOODBYES[name])
 
 
 def content(name: str) -> bytes:
-    return flower.content_to_bytes(to_content(CONTENTS[name]))
+    return flower_compat.content_to_bytes(to_content(CONTENTS[name]))
 
 
 def framed(name: str) -> bytes:
-    return envelope.message(flower.message_to_bytes(MESSAGES[name]()))
+    return frames.message(flower_compat.message_to_bytes(MESSAGES[name]()))
 
 
 BYTES: dict[str, bytes] = {
     "hello": hello(),
     "welcome": welcome(),
-    "progress": envelope.progress(NEWS),
+    "progress": frames.progress(NEWS),
     **{f"goodbye-{name}": goodbye(name) for name in GOODBYES},
     **{f"content-{name}": content(name) for name in CONTENTS},
     **{f"message-{name}": framed(name) for name in MESSAGES},
@@ -163,33 +163,33 @@ def test_no_file_is_left_over() -> None:
 
 
 def test_the_protocol_s_number_goes_with_the_files() -> None:
-    assert HELLO.protocol == envelope.PROTOCOL
-    assert envelope.METHOD == "/hierfl.link.v1.Link/Attach"
+    assert HELLO.protocol == frames.PROTOCOL
+    assert frames.METHOD == "/hierfl.link.v1.Link/Attach"
 
 
 def test_old_frames_are_read() -> None:
-    assert envelope.parse(golden("hello")) == pb.Frame(hello=HELLO)
-    assert envelope.parse(golden("welcome")) == pb.Frame(welcome=WELCOME)
-    assert envelope.parse(golden("progress")) == pb.Frame(progress=NEWS)
+    assert frames.parse(golden("hello")) == pb.Frame(hello=HELLO)
+    assert frames.parse(golden("welcome")) == pb.Frame(welcome=WELCOME)
+    assert frames.parse(golden("progress")) == pb.Frame(progress=NEWS)
 
 
 @pytest.mark.parametrize("name", GOODBYES)
 def test_old_goodbyes_are_read(name: str) -> None:
-    body = envelope.parse(golden(f"goodbye-{name}")).goodbye
+    body = frames.parse(golden(f"goodbye-{name}")).goodbye
     assert (body.code, body.reason) == GOODBYES[name]
 
 
 @pytest.mark.parametrize("name", CONTENTS)
 def test_old_contents_are_read(name: str) -> None:
-    old = flower.message_to_bytes(make_message(metadata(False), RecordDict()))
+    old = flower_compat.message_to_bytes(make_message(metadata(False), RecordDict()))
     # The fields of a message may come in any order and a later one completes an earlier one.
-    message = flower.message_from_bytes(old + golden(f"content-{name}"))
+    message = flower_compat.message_from_bytes(old + golden(f"content-{name}"))
     assert from_content(type(CONTENTS[name]), message.content) == CONTENTS[name]
 
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_old_messages_are_read(name: str) -> None:
-    message = flower.message_from_bytes(envelope.parse(golden(f"message-{name}")).message)
+    message = flower_compat.message_from_bytes(frames.parse(golden(f"message-{name}")).message)
     expected = MESSAGES[name]()
     assert vars(message.metadata) == vars(expected.metadata)
     assert message.has_content() == expected.has_content()

@@ -12,7 +12,7 @@ import pytest
 import hierfl.link.client
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
-from hierfl.link.server import LinkGrid
+from hierfl.link.link_grid import LinkGrid
 from tests.link.logs import On
 from tests.link.raw import RawChild, Wire, hello
 from tests.link.trees import LIMIT_S, Leaf, echo_app, say, text
@@ -36,7 +36,7 @@ def test_a_seat_is_free_within_a_heartbeat(grid: LinkGrid, monkeypatch: pytest.M
         gone.welcomed()
         wire.vanish()
         start = time.monotonic()
-        with On(logging.getLogger("hierfl.link.streams"), "a is attached already", busy.set):
+        with On(logging.getLogger("hierfl.link.grpc_server"), "a is attached already", busy.set):
             leaf = Leaf(LinkClient(address, "a", echo_app("a")), "a")
             assert busy.wait(LIMIT_S)
         (reply,) = grid.send_and_receive([say("x", 1)])

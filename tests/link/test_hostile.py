@@ -10,10 +10,10 @@ import grpc
 import pytest
 from flwr.app import Message
 
-from hierfl.link import envelope, flower
+from hierfl.link import flower_compat, frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
-from hierfl.link.server import LinkGrid
+from hierfl.link.link_grid import LinkGrid
 from tests.link.raw import RawChild, hello
 from tests.link.trees import Leaf, echo_app, say, text
 from tests.unit.mutation import Mutator
@@ -74,7 +74,7 @@ def asked(child: RawChild) -> Message:
     """Return the child's next request."""
     frame = child.read()
     assert frame.WhichOneof("kind") == "message"
-    return flower.message_from_bytes(frame.message)
+    return flower_compat.message_from_bytes(frame.message)
 
 
 def answer(request: Message, said: str = "x") -> Message:
@@ -82,7 +82,7 @@ def answer(request: Message, said: str = "x") -> Message:
 
 
 def frame_of(message: Message) -> bytes:
-    return envelope.message(flower.message_to_bytes(message))
+    return frames.message(flower_compat.message_to_bytes(message))
 
 
 def reply_to(message_id: str, request: Message) -> Message:
@@ -96,15 +96,15 @@ BREACHES = {
     "garbage": (b"\xff" * 20, "20 bytes that are no frame"),
     "empty": (b"", "a frame of no known kind, 0 bytes"),
     "unknown kind": (b"\x7a\x03abc", "a frame of no known kind, 5 bytes"),
-    "cut": (envelope.message(b"x" * 50)[:30], "30 bytes that are no frame"),
+    "cut": (frames.message(b"x" * 50)[:30], "30 bytes that are no frame"),
     "hello again": (hello("mallory"), "of the kind hello"),
     "welcome": (
-        envelope.welcome(run="r", node_id=3, model="", max_frame=1),
+        frames.welcome(run="r", node_id=3, model="", max_frame=1),
         "of the kind welcome",
     ),
-    "goodbye": (envelope.goodbye(pb.Goodbye.DONE, ""), "of the kind goodbye"),
-    "no Flower message": (envelope.message(b"\xff\xff"), "not a Flower message"),
-    "empty Flower message": (envelope.message(b""), "not a Flower message"),
+    "goodbye": (frames.goodbye(pb.Goodbye.DONE, ""), "of the kind goodbye"),
+    "no Flower message": (frames.message(b"\xff\xff"), "not a Flower message"),
+    "empty Flower message": (frames.message(b""), "not a Flower message"),
 }
 
 
@@ -244,7 +244,7 @@ def test_the_longest_frame_is_read(cluster: Cluster) -> None:
         assert len(longest) == MAX_FRAME
         mallory.send(longest)
         assert len(text(next(replies))) == room - 1000
-        mallory.send(envelope.progress(b"x" * (MAX_FRAME - 3)))
+        mallory.send(frames.progress(b"x" * (MAX_FRAME - 3)))
         with pytest.raises(grpc.RpcError):
             mallory.read()
 
@@ -256,7 +256,7 @@ def test_news_that_cannot_be_shown_stop_nothing(
         replies = cluster.grid.stream([say("x", n) for n in (1, 3)])
         next(replies)
         for news in (b"good", b"no JSON", b""):
-            mallory.send(envelope.progress(news))
+            mallory.send(frames.progress(news))
         mallory.send(frame_of(answer(asked(mallory))))
         assert [text(reply) for reply in replies] == ["x"]
     assert cluster.news == [("mallory", b"good"), ("mallory", b"no JSON"), ("mallory", b"")]

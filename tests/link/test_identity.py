@@ -17,8 +17,8 @@ import hierfl.link.client
 from hierfl.errors import LinkError
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
-from hierfl.link.identity import Identity
-from hierfl.link.server import LinkGrid
+from hierfl.link.link_grid import LinkGrid
+from hierfl.tls.identity import Identity
 from tests.link.logs import On
 from tests.link.nodes import Federation
 from tests.link.raw import RawChild, Wire, hello
@@ -94,7 +94,9 @@ def cloud(home: Federation) -> Iterator[Cloud]:
             leaves.callback(child(address, home[name]).join)
         with grid._presence:
             assert grid._presence.wait_for(lambda: grid.missing() == ["c"], LIMIT_S)
-        with On(logging.getLogger("hierfl.link.streams"), "turned away", warned.release) as seen:
+        with On(
+            logging.getLogger("hierfl.link.grpc_server"), "turned away", warned.release
+        ) as seen:
             yield Cloud(grid, address, seen, warned)
 
 
@@ -126,7 +128,7 @@ def test_children_are_recognised_at_any_address(home: Federation, address: str) 
         leaf = child(f"{host}:{port}", home["a"])
         assert not grid.wait_for_children(LIMIT_S)
         with (
-            On(logging.getLogger("hierfl.link.streams"), "turned away", warned.set),
+            On(logging.getLogger("hierfl.link.grpc_server"), "turned away", warned.set),
             socket.create_connection((str(host).strip("[]"), int(port))),
         ):
             # It is silent, and so it stays for as long as it may: longer than the child's turn.

@@ -11,7 +11,7 @@ from grpc._cython.cygrpc import ExecuteBatchError
 
 from hierfl.errors import ConfigError, RunFailed
 from hierfl.link.client import LinkClient
-from hierfl.link.server import LinkGrid
+from hierfl.link.link_grid import LinkGrid
 from tests.link.raw import RawChild, hello
 from tests.link.trees import LIMIT_S, Leaf, LinkTree, echo_app, say
 

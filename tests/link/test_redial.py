@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 import hierfl.link.client
 from hierfl.errors import RunFailed
 from hierfl.link.client import LinkClient
-from hierfl.link.server import LinkGrid
+from hierfl.link.link_grid import LinkGrid
 from tests.link.raw import Wire
 from tests.link.trees import LIMIT_S, Leaf, echo_app, say, text
 

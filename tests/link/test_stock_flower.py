@@ -13,7 +13,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAdam, FedAvg, Krum, Result, Strategy
 
-from hierfl.link.grid import RUN_ID
+from hierfl.link.base_grid import RUN_ID
 from tests.link.conftest import Grow
 from tests.link.trees import TREES
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from hierfl.link.child import Child
+from hierfl.link.app_runner import Child
+from hierfl.link.base_grid import RUN_ID, TreeGrid
 from hierfl.link.client import LinkClient
-from hierfl.link.flower import assume_identity
-from hierfl.link.grid import RUN_ID, TreeGrid
-from hierfl.link.memory import MemoryGrid
-from hierfl.link.server import LinkGrid
+from hierfl.link.flower_compat import assume_identity
+from hierfl.link.link_grid import LinkGrid
+from hierfl.link.memory_grid import MemoryGrid
 
 assume_identity(RUN_ID)
 

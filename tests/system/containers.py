@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from hierfl.learning.places import SOURCES, find
+from hierfl.learning.sources import SOURCES, find
 from tests.system.harness import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]

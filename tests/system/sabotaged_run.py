@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.local import node_command, run_local
+from deploy.launcher.local import node_command, run_local
 from hierfl.config import load_config
-from hierfl.plan import resolve
+from hierfl.planning.plan import resolve
 
 
 def main(out: Path, node: str, point: str, victim: str, sets: list[str]) -> int:

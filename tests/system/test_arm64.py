@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.ports import Ports
+from deploy.launcher.ports import Ports
 from tests.system.containers import ROOT, documented, environment, podman
 from tests.system.harness import LIMIT_S, started, summary
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.ports import Ports
+from deploy.launcher.ports import Ports
 from tests.system.harness import DIGITS, LIMIT_S, TINY, hierfl, metrics, nodes, started, summary
 
 pytestmark = pytest.mark.system

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hierfl.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint import Checkpoints
 from tests.system.harness import (
     LIMIT_S,
     TINY,

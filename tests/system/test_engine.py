@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.flower.machine import SuperLink
-from deploy.ports import Ports
+from deploy.flower.commands import SuperLink
+from deploy.launcher.ports import Ports
 from hierfl.config import load_config
 from tests.system.engine import LIMIT_S, NODES, PROGRAMS, TINY, Engine, ancestors, engine, seen
 from tests.system.flower_apps import EMPTY, write_app

@@ -51,16 +51,22 @@ VICTIMS = {"device": "east-1", "edge": "east", "cloud": "cloud"}
 
 # Moments in the life of the node itself.
 OWN = {
-    ("device", "before hello"): ("east-1", "hierfl.link.envelope:hello@1:before"),
-    ("edge", "before hello"): ("east", "hierfl.link.envelope:hello@1:before"),
-    ("cloud", "before hello"): ("cloud", "hierfl.link.server:LinkGrid.open@1:after"),
+    ("device", "before hello"): ("east-1", "hierfl.link.frames:hello@1:before"),
+    ("edge", "before hello"): ("east", "hierfl.link.frames:hello@1:before"),
+    ("cloud", "before hello"): ("cloud", "hierfl.link.link_grid:LinkGrid.open@1:after"),
     ("device", "with its vote unsent"): ("west-0", "clients.device:Device._ballot@7:after"),
     ("device", "while it writes"): ("east-0", "pathlib:Path.rename@3:before"),
     ("device", "at the new base"): ("west-0", "clients.device:Device.move@3:after"),
     ("edge", "after its last decision"): ("west", "edge.voting:Voting.run@2:after"),
     ("edge", "while it writes"): ("west", "pathlib:Path.rename@3:before"),
-    ("edge", "before its devices are at the base"): ("east", "hierfl.rollout:Rollout.run@3:before"),
-    ("cloud", "before its edges are at the base"): ("cloud", "hierfl.rollout:Rollout.run@3:before"),
+    ("edge", "before its devices are at the base"): (
+        "east",
+        "hierfl.protocol.base_sync:Rollout.run@3:before",
+    ),
+    ("cloud", "before its edges are at the base"): (
+        "cloud",
+        "hierfl.protocol.base_sync:Rollout.run@3:before",
+    ),
     ("cloud", "at the end"): ("cloud", "cloud.strategy:HierStrategy.finish@1:before"),
 }
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from deploy.ports import Ports
+from deploy.launcher.ports import Ports
 from tests.system.harness import (
     DIGITS,
     LIMIT_S,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.ports import Ports
+from deploy.launcher.ports import Ports
 from hierfl.config import load_config
 from tests.system.harness import DIGITS, LIMIT_S, hierfl, nodes, started, summary
 

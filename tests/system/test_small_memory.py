@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.ports import Ports
+from deploy.launcher.ports import Ports
 from tests.system.harness import ENVIRONMENT, command, started, summary
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]

@@ -15,7 +15,7 @@ from benchmarks._soak_faults import KINDS, schedule
 from benchmarks._soak_nodes import Life, Node, Sample
 from benchmarks._soak_report import Findings, broken, table
 from hierfl.config import load_config
-from hierfl.ledger import Faults
+from hierfl.link.traffic import Faults
 from tests.system.harness import ENVIRONMENT
 
 TOPOLOGY = """

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from deploy.testbed.build import testbed as build
-from deploy.testbed.cut import turn
-from deploy.testbed.record import FOLDER, NAMESPACES
-from deploy.testbed.wiring import Wiring
+from deploy.testbed.link_control import turn
+from deploy.testbed.registry import FOLDER, NAMESPACES
+from deploy.testbed.topology import Wiring
 from hierfl.config import load_config
 from hierfl.errors import ConfigError
 from tests.system.harness import (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from flwr.app import ConfigRecord, RecordDict
 
-from hierfl.messages import Ballot, Base, Behind, Moved, Report, Round, Vote
+from hierfl.protocol.messages import Ballot, Base, Behind, Moved, Report, Round, Vote
 
 KINDS: tuple[type[Any], ...] = (Base, Moved, Round, Vote, Ballot, Behind, Report)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hierfl.config import load_config
-from hierfl.plan import resolve
+from hierfl.planning.plan import resolve
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

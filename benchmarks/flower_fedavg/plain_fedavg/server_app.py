@@ -10,11 +10,11 @@ from flwr.app import ArrayRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
-from hierfl import wire
 from hierfl.config import load_config
 from hierfl.learning.setup import load_data, make_model
 from hierfl.learning.threads import one_thread
 from hierfl.learning.trainer import evaluate
+from hierfl.runs import interface_counters
 
 app = ServerApp()
 
@@ -34,7 +34,7 @@ def main(grid: Grid, context: Context) -> None:
         if round_ == 0:
             begin = time.monotonic()
             return MetricRecord()
-        wall, carried = time.monotonic() - begin, wire.carried()
+        wall, carried = time.monotonic() - begin, interface_counters.carried()
         model.weights[:] = arrays.to_numpy_ndarrays()[0]
         found = evaluate(model, data.test)
         line = {"round": round_, "wall_s": wall, "accuracy": found.accuracy, "wire": carried}

@@ -9,12 +9,12 @@ from queue import SimpleQueue
 
 from flwr.clientapp import ClientApp
 
-from deploy.ports import Ports
+from deploy.launcher.ports import Ports
 from edge import main as edge_main
 from hierfl.config import load_config
 from hierfl.link.client import LinkClient
-from hierfl.link.server import LinkGrid
-from hierfl.plan import digest, resolve
+from hierfl.link.link_grid import LinkGrid
+from hierfl.planning.plan import digest, resolve
 
 LIMIT = 60
 

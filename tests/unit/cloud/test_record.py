@@ -12,12 +12,12 @@ import pytest
 
 from cloud.record import Record
 from cloud.result import RoundResult
-from cloud.view import View
+from cloud.views.base import View
 from hierfl.config import load_config
 from hierfl.learning.datasets import load_dataset
 from hierfl.learning.setup import make_model
-from hierfl.ledger import Traffic
-from hierfl.plan import resolve
+from hierfl.link.traffic import Traffic
+from hierfl.planning.plan import resolve
 
 CONFIG = resolve(load_config(None, ["data.dataset=digits", "model=mlp"]))
 MODEL = make_model(CONFIG, load_dataset("digits"))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import hierfl
-from hierfl.learning.places import IDX_STEMS
+from hierfl.learning.sources import IDX_STEMS
 
 WriteSet = Callable[..., dict[str, np.ndarray]]
 
@@ -51,7 +51,7 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("HIERFL_DATA", raising=False)
-    monkeypatch.setattr("hierfl.learning.places.SYSTEM", tmp_path / "system")
+    monkeypatch.setattr("hierfl.learning.sources.SYSTEM", tmp_path / "system")
     return home
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from hierfl.errors import ConfigError, DataError
+from hierfl.learning.dataset import Split
 from hierfl.learning.datasets import load_dataset
 from hierfl.learning.idx import read_idx
-from hierfl.learning.places import IDX_STEMS
-from hierfl.learning.split import Split
+from hierfl.learning.sources import IDX_STEMS
 
 
 @pytest.mark.parametrize("gz", [True, False])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hierfl.learning.datasets import load_dataset
-from hierfl.learning.flat import FlatModel
+from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.models import build_model
 from hierfl.learning.trainer import Trainer, evaluate
 

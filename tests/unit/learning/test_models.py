@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hierfl.errors import ConfigError
-from hierfl.learning.flat import FlatModel
+from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.models import build_model
 
 OWN = """

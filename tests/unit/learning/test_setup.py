@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from deploy.flower.settings import topology
 from hierfl.config import load_config
 from hierfl.errors import DataError
+from hierfl.learning.dataset import Data, Split
 from hierfl.learning.datasets import load_dataset
 from hierfl.learning.setup import load_data, make_trainer, share_out
-from hierfl.learning.split import Data, Split
 
 
 def numbered(n: int) -> Data:

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from hierfl.learning.flat import FlatModel
+from hierfl.learning.dataset import Split
+from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.models import build_model
-from hierfl.learning.split import Split
 from hierfl.learning.trainer import Trainer, evaluate
 
 

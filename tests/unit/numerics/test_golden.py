@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hierfl.codecs import Codec, make_codec
 from hierfl.numerics import sparse, tally
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.quantize import Codec, make_codec
 from hierfl.numerics.signs import descend, pack, unpack
 from hierfl.numerics.tally import Tally
 from hierfl.numerics.vote import VoteCounter

@@ -1,0 +1,58 @@
+"""The first and the last words on a run: what it is, and its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hierfl.config import Config
+from hierfl.planning.forecast import LINKS, Forecast, times
+from hierfl.units import duration, plural, size
+
+
+def title(config: Config, forecast: Forecast | None) -> str:
+    """Return the federation in one line; the model's size is known from its forecast."""
+    tree = config.tree()
+    model = config.model + (f" (d = {forecast.d:,})" if forecast else "")
+    edges = plural(len(tree), "edge")
+    devices = plural(sum(map(len, tree.values())), "device")
+    return f"{config.name}: {config.algorithm.name} with {model}, {edges} and {devices}"
+
+
+def closing_lines(summary: Mapping[str, Any], forecast: Forecast, folder: Path) -> list[str]:
+    """Return a run's summary for a person, line by line."""
+    faults = [f"{count} {kind}" for kind, count in summary["faults"].items() if count]
+    return [
+        f"accuracy {summary['accuracy']:.2%}, loss {summary['loss']:.4f} after "
+        f"{plural(summary['rounds'], 'round')}, {plural(summary['steps'], 'step')}, "
+        f"{duration(summary['wall_s'])} ({summary['steps_per_s']:.1f} steps/s)",
+        *_bytes(summary["bytes"], forecast),
+        *_carried(summary),
+        *([f"faults: {', '.join(faults)}"] if faults else []),
+        f"model {summary['model_sha256']}",
+        f"all of it is in {folder}",
+    ]
+
+
+def _bytes(sent: Mapping[str, int], forecast: Forecast) -> list[str]:
+    """One line a link: payload, what float32 would have sent, and their ratio."""
+    full = forecast.float32_of(sent)
+    rows = [(link.replace("_", " "), sent[link], full[link]) for link in LINKS]
+    rows.append(("in all", sum(sent[link] for link in LINKS), sum(full.values())))
+    return [
+        f"{name:<12}{size(here):>9}  (float32: {size(there)}, {times(there, here)})"
+        for name, here, there in rows
+    ]
+
+
+def _carried(summary: Mapping[str, Any]) -> list[str]:
+    """On a testbed, one line a link: payload, what gRPC was handed, what the interfaces carried."""
+    if "wire" not in summary:
+        return []
+    kinds = ("bytes", "messages", "wire")
+    lines = [f"{'':<12}{'payload':>9}{'messages':>11}{'wire':>11}"]
+    for link in LINKS:
+        counts = [size(summary[kind][link]) for kind in kinds]
+        lines.append(f"{link.replace('_', ' '):<12}{counts[0]:>9}{counts[1]:>11}{counts[2]:>11}")
+    return lines

@@ -1,0 +1,138 @@
+"""A topology as a compose file: a container for each node, a network for each parent.
+
+A parent listens at every address of its container and is found under its name. A network joins it
+with its children and leads nowhere else, so that a device has no way to the cloud.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hierfl.config import CLOUD, Config, Security, load_config
+from hierfl.config.yaml_dialect import Dumper
+from hierfl.planning.plan import resolve
+
+PORT = 9400
+RESTARTS = 10
+"""How often a container is started again: a node that is wrongly configured fails each time."""
+
+DATA_VOLUME = "hierfl-data"
+
+HEADER = """\
+# {topology} in containers, made by: hierfl compose {arguments}
+# Paths are relative to this file. What it needs and how it is used: docs/containers.md
+"""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One container.
+
+    Attributes:
+        role: the command that it runs: cloud, edge or device.
+        name: the node's name, which others find it under.
+        networks: whom it meets, by the parent's name.
+        sets: addresses, as keys of the topology.
+        data: whether it reads the data set.
+    """
+
+    role: str
+    name: str
+    networks: tuple[str, ...]
+    sets: Mapping[str, str]
+    data: bool
+
+
+def compose(topology: Path, sets: Sequence[str]) -> str:
+    """Return the compose file of a topology.
+
+    Args:
+        topology: its file; relative to the folder in which the compose file will be.
+        sets: `key=value` texts for all nodes.
+
+    Raises:
+        ConfigError: the topology is wrong.
+    """
+    config = load_config(topology, sets)
+    resolve(config.model_copy(update={"security": Security(insecure=True)}))  # of that, see below
+    everybody = list(nodes(config))
+    tree = {
+        "name": re.sub("[^a-z0-9_-]", "-", config.name.lower()),
+        "services": {node.name: _service(node, config, topology, sets) for node in everybody},
+        "networks": {name: {"internal": True} for name in (CLOUD, *config.tree())},
+        "volumes": {
+            DATA_VOLUME: {"external": True},
+            **{f"{node.name}-state": {} for node in everybody},
+        },
+    }
+    arguments = " ".join([str(topology), *(f"--set '{text}'" for text in sets)])
+    header = HEADER.format(topology=topology.name, arguments=arguments)
+    return header + yaml.dump(
+        tree, Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=96
+    )
+
+
+def nodes(config: Config) -> Iterator[Node]:
+    """Return the containers of a topology, parents before children."""
+    here, to_cloud = f"0.0.0.0:{PORT}", {"cloud.address": f"{CLOUD}:{PORT}"}
+    yield Node("cloud", CLOUD, (CLOUD,), {"cloud.address": here}, data=True)
+    for i, edge in enumerate(config.edges):
+        key = f"edges.{i}.address"
+        yield Node("edge", edge.name, (CLOUD, edge.name), {**to_cloud, key: here}, data=False)
+        for device in edge.devices:
+            found = {key: f"{edge.name}:{PORT}"}
+            yield Node("device", device, (edge.name,), found, data=True)
+
+
+def _service(node: Node, config: Config, topology: Path, sets: Sequence[str]) -> dict[str, Any]:
+    own = dict(node.sets)
+    mounts = [f"{_source(topology)}:/topology.yaml:ro"]
+    if not config.security.insecure:
+        own["security.certs"] = "/certs"
+        certs = config.security.certs or Path("certs")
+        files = ("ca.crt", f"{node.name}.crt", f"{node.name}.key")
+        mounts += [f"{_source(certs / file)}:/certs/{file}:ro" for file in files]
+    if node.data:
+        own["data.root"] = "/data"
+        root = config.data.root
+        source = _source(root) if root else f"${{HIERFL_DATA:-{DATA_VOLUME}}}"
+        mounts.append(f"{source}:/data:ro")
+    place = ["--out", f"/state/{config.name}"] if node.role == "cloud" else ["--state", "/state"]
+    command = [node.role, "/topology.yaml", "--name", node.name, *place]
+    for text in (*sets, *(f"{key}={value}" for key, value in own.items())):
+        command += ["--set", text.replace("$", "$$")]  # compose would put a variable there
+    return {
+        "image": "${HIERFL_IMAGE:-hierfl}",
+        "command": _Line(command),
+        "restart": f"on-failure:{RESTARTS}",
+        "cap_drop": _Line(["ALL"]),
+        "security_opt": _Line(["no-new-privileges:true"]),
+        "networks": _Line(node.networks),
+        "volumes": [*mounts, f"{node.name}-state:/state"],
+    }
+
+
+def _source(path: Path) -> str:
+    """Return a path as compose wants it: what does not begin so would be a volume's name."""
+    text = str(path).replace("$", "$$")
+    return text if path.is_absolute() or text.startswith("..") else os.path.join(".", text)
+
+
+class _Line(list[str]):
+    """What is written in one line, or as few as it takes."""
+
+
+class _Dumper(Dumper):
+    """Writes it."""
+
+
+_Dumper.add_representer(
+    _Line, lambda dumper, line: dumper.represent_sequence("tag:yaml.org,2002:seq", line, True)
+)

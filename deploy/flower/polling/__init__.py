@@ -1,0 +1,1 @@
+"""A whole run over Flower's own messages, where no link can be opened."""

@@ -1,0 +1,218 @@
+"""`link = "flower"`: both tiers on Flower's own messages, where no port may be opened.
+
+The cloud's ServerApp asks each edge who it is; the edge's ClientApp submits the app to the edge's
+SuperLink, whose ServerApp asks the devices. From then on each question of the direct run travels
+as a Flower message of its own, and reaches a new process: a device's goes on from what the last
+one left on disk, an edge's asks the ServerApp on the same machine.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context, RecordDict
+from flwr.serverapp import Grid
+
+from clients.client_app import client_app as device_app
+from clients.device import Device
+from cloud.main import Held, train
+from cloud.views.base import Harmless
+from cloud.views.lines import Plain
+from deploy.flower.cloud import check_devices
+from deploy.flower.invitation import Invitation, Node, state_folder
+from deploy.flower.polling.discovery import Found, call
+from deploy.flower.polling.grid import Tunnel
+from deploy.flower.polling.relay import Relay, ask, place
+from deploy.flower.polling.run_monitor import Above
+from deploy.flower.settings import Gathering, Value, topology
+from edge.client_app import client_app as edge_app
+from edge.cluster import Cluster
+from hierfl.config import CLOUD, Config, read_config
+from hierfl.learning.setup import load_data, make_trainer
+from hierfl.learning.threads import one_thread
+from hierfl.link import frames
+from hierfl.link import link_pb2 as pb
+from hierfl.link.app_runner import Child
+from hierfl.link.base_grid import RUN_ID
+from hierfl.link.flower_compat import assume_identity
+from hierfl.planning.plan import resolve
+from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.runs.folder import claim
+
+LOOK_S = 1.0
+"""Seconds between two looks at whether the run goes on."""
+
+
+def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
+    """Run the federation whose edges are the nodes of this SuperLink.
+
+    Raises:
+        HierflError: whatever a person can put right.
+    """
+    token = secrets.token_hex(16)
+    found = call(grid, Invitation(CLOUD, "", token, own.wait), own.edges, "edges")
+    there = {name: facts["devices"] for name, facts in found.facts.items()}
+    check_devices(own, there)
+    edges = [{"name": name, "devices": devices} for name, devices in there.items()]
+    config = resolve(topology(run_config, {"edges": edges}))
+    folder = claim(config, Path(own.out) if own.out else None)
+    one_thread()
+    held = Held.of(config, folder)
+    print(_warning(config, max(facts["seconds"] for facts in found.facts.values())), flush=True)
+    view = Harmless(Plain(config, folder, sys.stdout))
+    quorum, text = config.quorum.edges, config.to_yaml()
+    with Tunnel(grid, found.node_ids, quorum, text, held.run, token) as tunnel:
+        try:
+            train(config, folder, view, held, tunnel)
+        finally:
+            tunnel.goodbye()
+
+
+def _warning(config: Config, seconds: float) -> str:
+    """Return how long a run will take where a message took so many seconds that asked nothing."""
+    settings = config.algorithm
+    messages = settings.rounds * (settings.edge_steps + 3) + 1
+    total = timedelta(seconds=round(messages * seconds))
+    return (
+        f"link = flower: a message takes {seconds:.1f} s here at least, and this run sends about "
+        f"{messages}, one after the other: {total} or more; link = stream takes milliseconds each"
+    )
+
+
+def edge(grid: Grid, own: Gathering, home: Path) -> None:
+    """Be the edge that the cloud's messages ask, through the ClientApps on this machine.
+
+    Raises:
+        HierflError: whatever a person can put right.
+    """
+    with ExitStack() as stack:
+        serving = _Serving(grid, own, home, stack)
+        stack.enter_context(Relay(place(own.token, own.node), serving.answer))
+        serving.gather()
+        serving.wait()
+
+
+class _Serving:
+    """An edge: its devices, and once the first question has said of what federation, its cluster.
+
+    The ServerApp's main thread gathers and waits; questions are answered in another one.
+    """
+
+    def __init__(self, grid: Grid, own: Gathering, home: Path, stack: ExitStack) -> None:
+        self._grid = grid
+        self._own = own
+        self._home = home
+        self._stack = stack
+        self._above = Above(int(own.upstream))
+        self._found: Future[Found] = Future()
+        self._child: Child | None = None
+        self._over = threading.Event()
+
+    def gather(self) -> None:
+        """Find the devices; whoever has asked for them is told, or why they cannot be found.
+
+        Raises:
+            RunFailed: they are not all there.
+        """
+        own = self._own
+        invitation = Invitation(own.node, "", secrets.token_hex(16), own.wait)
+        try:
+            found = call(self._grid, invitation, own.devices, "devices", self._above.over)
+            self._found.set_result(found)
+        except BaseException as error:
+            self._found.set_exception(error)
+            raise
+
+    def wait(self) -> None:
+        """Wait for the end of the run; a question may take as long as it takes.
+
+        Raises:
+            RunFailed: the cloud's run has ended without a goodbye.
+        """
+        while not self._over.wait(LOOK_S) and not self._above.over():
+            pass
+
+    def answer(self, data: bytes) -> bytes:
+        """Answer who the devices are, or a frame."""
+        with self._above.heard_of():
+            return self._answer(data)
+
+    def _answer(self, data: bytes) -> bytes:
+        if not data:
+            found = self._found.result()
+            return json.dumps({"devices": [*found.node_ids], "seconds": found.seconds}).encode()
+        asked = pb.Tunnelled.FromString(data)
+        if asked.over:
+            self._over.set()
+            return b""
+        if self._child is None:
+            self._child = self._open(asked)
+        return self._child.answer(frames.parse(asked.frame).message)
+
+    def _open(self, asked: pb.Tunnelled) -> Child:
+        config = read_config(asked.config)
+        name, devices = self._own.node, self._found.result().node_ids
+        order = {device: devices[device] for device in config.tree()[name]}
+        tunnel = Tunnel(self._grid, order, config.quorum.devices, asked.config, asked.run)
+        self._stack.enter_context(tunnel)
+        checkpoints = Checkpoints(state_folder(self._home, config), name)
+        cluster = Cluster(name, tunnel, config, lambda news: None, checkpoints)
+        cluster.join(asked.run)
+        return _child(edge_app(cluster), name)
+
+
+def who(node: Node, invitation: Invitation, start: Any) -> dict[str, Any]:
+    """Return who this node is; an edge's run is started first.
+
+    Args:
+        node: this one.
+        invitation: the parent's.
+        start: submits the app to an edge's own SuperLink.
+    """
+    if "superlink" not in node.config:
+        return {"name": node.name}
+    start(node, invitation)
+    facts = ask(place(invitation.token, node.name), b"", invitation.wait)
+    return {"name": node.name, **json.loads(facts)}
+
+
+def frame(context: Context, data: bytes, home: Path) -> bytes:
+    """Return the frame that answers a frame."""
+    asked = pb.Tunnelled.FromString(data)
+    node = Node.of(context, asked.name)
+    if "superlink" in node.config:
+        return ask(place(asked.token, node.name), data, 0.0)
+    return device_frame(node, asked, home)
+
+
+def device_frame(node: Node, asked: pb.Tunnelled, home: Path) -> bytes:
+    """Go on from what the process before has left, answer, and leave it to the next one."""
+    if asked.over:
+        return b""
+    one_thread()
+    config: Config = node.local(asked.config)
+    trainer = make_trainer(config, node.name, load_data(config))
+    folder = state_folder(home, config)
+    device = Device(node.name, config, trainer, Checkpoints(folder, node.name))
+    device.join(asked.run)
+    left = Checkpoints(folder, f"{node.name}.paused")
+    paused = left.last()
+    if paused is not None and paused.run == asked.run:
+        device.resume(paused)
+    answer = _child(device_app(device), node.name).answer(frames.parse(asked.frame).message)
+    left.write(device.pause())
+    return answer
+
+
+def _child(app: Any, name: str) -> Child:
+    assume_identity(RUN_ID)
+    return Child(app, Context(RUN_ID, 0, {"name": name}, RecordDict(), {}))

@@ -1,0 +1,1 @@
+"""Starts the processes of a federation on this machine, and ends them."""

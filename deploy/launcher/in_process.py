@@ -1,0 +1,48 @@
+"""A whole federation in one process: the same algorithm, messages and bits, without sockets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flwr.app import Context, RecordDict
+
+from clients.client_app import client_app as device_app
+from clients.device import Device
+from cloud.server_app import server_app
+from cloud.views.base import View
+from edge.client_app import client_app as edge_app
+from edge.cluster import Cluster
+from hierfl.config import Config
+from hierfl.learning.dataset import Data
+from hierfl.learning.setup import first_model, load_data, make_trainer
+from hierfl.link.app_runner import Child
+from hierfl.link.base_grid import RUN_ID
+from hierfl.link.memory_grid import MemoryGrid
+
+
+def run_memory(config: Config, out: Path, view: View) -> None:
+    """Run all nodes of a resolved configuration in this process.
+
+    Raises:
+        HierflError: whatever a person can put right.
+    """
+    data = load_data(config)
+    edges = {
+        edge: Child(edge_app(_cluster(config, edge, data, view)), _context())
+        for edge in config.tree()
+    }
+    app = server_app(config, first_model(config, data), data.test, out, view)
+    app(MemoryGrid(edges, config.quorum.edges), _context())
+
+
+def _cluster(config: Config, edge: str, data: Data, view: View) -> Cluster:
+    devices = {}
+    for name in config.tree()[edge]:
+        device = Device(name, config, make_trainer(config, name, data))
+        devices[name] = Child(device_app(device), _context())
+    grid = MemoryGrid(devices, config.quorum.devices)
+    return Cluster(edge, grid, config, lambda news: view.progress(edge, news))
+
+
+def _context() -> Context:
+    return Context(RUN_ID, 0, {}, RecordDict(), {})

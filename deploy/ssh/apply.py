@@ -1,0 +1,143 @@
+"""Bringing one host to what it needs: what differs is changed and told, the rest is left alone.
+
+Nothing is remembered here of what a host has. Each unit's file in `started`, written once it has
+started, says with what; so a deployment that was cut off is simply made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deploy.ssh.desired_state import Needs
+from deploy.ssh.facts import Found, stamp, survey
+from deploy.ssh.files import Entry, packed
+from deploy.ssh.package import Package
+from deploy.ssh.ssh import Remote
+from deploy.ssh.units import Unit
+from hierfl import __version__
+from hierfl.errors import RunFailed
+
+Say = Callable[[str], None]
+
+
+def apply(remote: Remote, needs: Needs, package: Package | None, say: Say) -> None:
+    """Change on a host what differs, and start again the units that it concerns.
+
+    Args:
+        remote: the host.
+        needs: what it needs.
+        package: what its venv is to have; None: it has an interpreter with hierfl.
+        say: is told of each change.
+
+    Raises:
+        RunFailed: it cannot be reached, or something on it fails.
+    """
+    found = survey(remote, needs)
+    _check(needs, found, say)
+    _make_user(remote, needs, found, say)
+    changed = package is not None and found.package != package.fingerprint()
+    if changed and package is not None:
+        say(f"{package.name} is being installed into {needs.host.paths.venv}")
+        remote.root(_install(needs, package), packed(_files(needs, package)))
+    files = _put(remote, needs, found, say)
+    started = _restart(remote, needs, package, found, say)
+    if not (changed or files or started):
+        say("nothing to change")
+
+
+def _check(needs: Needs, found: Found, say: Say) -> None:
+    absent = [path for path in needs.elsewhere if path not in found.certs]
+    if absent:
+        raise RunFailed(
+            f"{', '.join(absent)} is neither there nor here",
+            "`hierfl certs TOPOLOGY --out DIR` makes keys; those of before are lost.",
+        )
+    if found.python not in (None, __version__):
+        say(f"{needs.python} has hierfl {found.python}; here it is {__version__}")
+
+
+def _make_user(remote: Remote, needs: Needs, found: Found, say: Say) -> None:
+    if not found.user:
+        user, state = needs.host.user, needs.host.paths.state
+        remote.root(
+            f"useradd --system --no-create-home --home-dir {state} --shell /usr/sbin/nologin {user}"
+        )
+        say(f"user {user} made")
+
+
+# -- the package ----------------------------------------------------------------------------------
+
+
+def _files(needs: Needs, package: Package) -> list[Entry]:
+    folder = _package_folder(needs)
+    return [
+        Entry(folder, 0o755, "root", None),
+        Entry(f"{folder}/{package.name}", 0o644, "root", package.wheel),
+        Entry(f"{folder}/constraints.txt", 0o644, "root", package.constraints),
+    ]
+
+
+def _install(needs: Needs, package: Package) -> str:
+    """First what hierfl needs, then itself, also where its version is as before."""
+    venv, folder = needs.host.paths.venv, _package_folder(needs)
+    pip = f"{venv}/bin/python -m pip install --quiet --disable-pip-version-check"
+    return f"""
+rm -rf {folder}
+tar -xpf - -C /
+cd /
+[ -x {venv}/bin/python ] || python3 -m venv {venv}
+{pip} -c {folder}/constraints.txt {folder}/{package.name}
+{pip} --force-reinstall --no-deps {folder}/{package.name}
+echo {package.fingerprint()} > {stamp(needs)}
+"""
+
+
+def _package_folder(needs: Needs) -> str:
+    return f"{needs.host.paths.venv}/package"
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def _put(remote: Remote, needs: Needs, found: Found, say: Say) -> bool:
+    """Write the files that differ and remove those of nodes that have gone; say whether any."""
+    differ = [entry for entry in needs.entries if found.entries.get(entry.path) != entry.state()]
+    kept = {entry.path for entry in needs.entries} | set(needs.elsewhere)
+    extra = [path for path in found.certs if path not in kept] + found.strays
+    gone = [unit for unit in found.started if unit not in {unit.name for unit in needs.units}]
+    script = ["tar -xpf - -C /"] if differ else []
+    for unit in gone:
+        script.append(f"systemctl disable --now {unit}.service")
+        script.append(f"rm {needs.started}/{unit}")
+    script += [f"rm {path}" for path in extra]
+    if script:
+        remote.root("\n".join(script), packed(differ))
+    for entry in differ:
+        say(f"{entry.path} {'changed' if entry.path in found.entries else 'made'}")
+    for unit in gone:
+        say(f"{unit} stopped: it is not this host's any more")
+    for path in extra:
+        say(f"{path} removed")
+    return bool(script)
+
+
+# -- units ----------------------------------------------------------------------------------------
+
+
+def _restart(
+    remote: Remote, needs: Needs, package: Package | None, found: Found, say: Say
+) -> list[Unit]:
+    """Start anew the units that run with something else than they should; return them."""
+    fingerprints = {unit: needs.fingerprint(unit, package) for unit in needs.units}
+    due = [unit for unit in needs.units if found.started.get(unit.name) != fingerprints[unit]]
+    for unit in due:
+        condition = remote.root(
+            "systemctl daemon-reload\n"
+            f"systemctl enable --quiet {unit.service}\n"
+            f"systemctl restart {unit.service}\n"
+            f"echo {fingerprints[unit]} > {needs.started}/{unit.name}\n"
+            f"systemctl show --value --property=ConditionResult {unit.service}"
+        )
+        again = "started again" if unit.name in found.started else "started"
+        say(f"{unit.name} {again if 'yes' in condition else 'not started: its run is done'}")
+    return due

@@ -1,0 +1,45 @@
+"""What would be done, for a person to read: nothing is asked of any host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploy.ssh.desired_state import Needs
+from deploy.ssh.ssh import Remote
+from deploy.ssh.units import UNITS
+
+
+def shown(remote: Remote, needs: Needs, package: str) -> Iterator[str]:
+    """Yield the lines that say what a host needs.
+
+    Args:
+        remote: how it is reached.
+        needs: what it needs.
+        package: the wheel in words.
+    """
+    host = needs.host
+    yield f"{host.name}: {remote}"
+    if needs.installs:
+        yield f"  python3 -m venv {host.paths.venv}, and in it {package}"
+    elif host.python is not None:
+        yield f"  {host.python} has hierfl"
+    yield f"  user {host.user}"
+    for entry in needs.entries:
+        size = "folder" if entry.content is None else f"{len(entry.content)} bytes"
+        yield f"  {entry.path}  {entry.mode:o} {entry.owner}, {size}"
+    for path in needs.elsewhere:
+        yield f"  {path}  must be there: it is not here"
+    for unit in needs.units:
+        yield f"  systemctl enable --now {unit.service}"
+
+
+def shown_units(all_needs: list[Needs]) -> Iterator[str]:
+    """Yield the units' files: once where they are the same on several hosts."""
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for needs in all_needs:
+        for entry in needs.entries:
+            if entry.path.startswith(f"{UNITS}/") and entry.content is not None:
+                hosts.setdefault((entry.path, entry.content.decode()), []).append(needs.host.name)
+    for (path, text), names in hosts.items():
+        yield f"{path} on {', '.join(names)}:"
+        yield from (f"  {line}".rstrip() for line in text.splitlines())

@@ -1,0 +1,96 @@
+"""What is on a host already."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+
+from deploy.ssh.desired_state import Needs
+from deploy.ssh.files import FOLDER
+from deploy.ssh.ssh import Remote
+from hierfl.errors import RunFailed
+
+
+@dataclass
+class Found:
+    """What a host has.
+
+    Attributes:
+        user: whether there is the nodes' user.
+        python: what the host's own interpreter says of hierfl: its version; None: not asked.
+        package: the fingerprint of what was installed into the venv.
+        entries: path -> content's hash, mode and owner, of those that are needed.
+        certs: the files in the folder of certificates.
+        strays: the units' files that should not be there.
+        started: unit -> what it was started with.
+    """
+
+    user: bool = False
+    python: str | None = None
+    package: str = ""
+    entries: dict[str, str] = field(default_factory=dict)
+    certs: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
+    started: dict[str, str] = field(default_factory=dict)
+
+
+def survey(remote: Remote, needs: Needs) -> Found:
+    """Look at a host; nothing is changed.
+
+    Raises:
+        RunFailed: it cannot be reached, or has no interpreter where HOSTS.yaml says so.
+    """
+    found = Found()
+    for line in remote.root(_script(needs)).splitlines():
+        kind, _, rest = line.partition(" ")
+        first, _, last = rest.rpartition(" ")
+        match kind:
+            case "user":
+                found.user = True
+            case "python":
+                found.python = rest
+            case "package":
+                found.package = rest
+            case "entry":
+                found.entries[last] = first
+            case "cert":
+                found.certs.append(rest)
+            case "stray":
+                found.strays.append(rest)
+            case "started":
+                found.started[last] = first
+    if needs.host.python is not None and found.python is None:
+        raise RunFailed(
+            f"{needs.host.python} has no hierfl",
+            f"It is this host's `python` in HOSTS.yaml; without that key a venv is made in "
+            f"{needs.host.paths.venv}.",
+        )
+    return found
+
+
+def stamp(needs: Needs) -> str:
+    """Return the file that says what was installed into the venv."""
+    return f"{needs.host.paths.venv}/installed"
+
+
+def _script(needs: Needs) -> str:
+    host, asked = needs.host, "import hierfl; print('python', hierfl.__version__)"
+    python = "" if host.python is None else f"{host.python} -c {shlex.quote(asked)} || true"
+    return f"""
+cd /
+id -u {host.user} >/dev/null 2>&1 && echo user
+{python}
+if [ -f {stamp(needs)} ]; then echo package $(cat {stamp(needs)}); fi
+for path in {" ".join(entry.path for entry in needs.entries)}; do
+  if [ -f $path ]; then hash=$(sha256sum < $path); hash=${{hash%% *}}
+  elif [ -d $path ]; then hash={FOLDER}
+  else continue
+  fi
+  echo entry $hash $(stat -c '%a %U' $path) $path
+done
+for path in {needs.certs}/*; do if [ -f $path ]; then echo cert $path; fi; done
+for path in {" ".join(needs.strays())}; do if [ -f $path ]; then echo stray $path; fi; done
+for path in {needs.started}/*; do
+  if [ -f $path ]; then echo started $(cat $path) ${{path##*/}}; fi
+done
+"""

@@ -1,0 +1,1 @@
+"""A Flower app, as it is, on this machine and over hierfl's link."""

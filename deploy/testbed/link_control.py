@@ -1,0 +1,47 @@
+"""Cutting a link of a running testbed, and restoring it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from deploy.testbed.iproute import batch, require
+from deploy.testbed.registry import Record, running
+from hierfl.config.validators import no_such
+from hierfl.errors import ConfigError
+
+
+def turn(way: Literal["down", "up"], node: str, run: Path | None) -> None:
+    """Cut the link between a node and its parent, or restore it; the cloud's is to all edges.
+
+    The cable is pulled at the switch: nothing passes in either direction, nobody is told.
+
+    Args:
+        way: "down" cuts.
+        node: the node's name.
+        run: the run folder; None where only one testbed runs.
+
+    Raises:
+        ConfigError: there is no such testbed, or no such node on it.
+    """
+    require()
+    record = _chosen(run)
+    if node not in record.cuts:
+        raise no_such("node", node, list(record.cuts))
+    batch("ip", [f"link set {record.cuts[node]} {way}"], record.switch)
+    print(f"{node}: link {'cut' if way == 'down' else 'restored'}")
+
+
+def _chosen(run: Path | None) -> Record:
+    there = running()
+    listed = "\n".join(f"--run {record.run}" for record in there)
+    if run is not None:
+        there = [record for record in there if record.run == str(run.resolve())]
+    if len(there) == 1:
+        return there[0]
+    if run is not None:
+        hint = f"There are:\n{listed}" if listed else "Start one with `hierfl run --testbed netns`."
+        raise ConfigError("--run", f"no testbed runs in {run}", hint)
+    if there:
+        raise ConfigError("--run", "several testbeds run: which?", listed)
+    raise ConfigError("", "no testbed runs here", "Start one with `hierfl run --testbed netns`.")

@@ -1,0 +1,37 @@
+"""Full precision: the vector as it is, 32 bits a coordinate."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hierfl.codecs.wire import FLOAT, exactly, finite, floats
+from hierfl.numerics.buffers import BytesLike, Vector
+from hierfl.numerics.layout import Layout
+
+
+class Float32:
+    """Little-endian float32 values; `decode(encode(x))` is `x`, bit for bit.
+
+    >>> codec = Float32(Layout(("w",), ((2,),)))
+    >>> codec.encode(np.array([1, -2], np.float32), np.random.default_rng(0)).hex()
+    '0000803f000000c0'
+    """
+
+    name = "float32"
+    contracts = True
+    unbiased = True
+
+    def __init__(self, layout: Layout) -> None:
+        self._d = layout.d
+
+    def encode(self, x: Vector, generator: np.random.Generator) -> bytes:
+        """See `Codec.encode`; draws nothing."""
+        return finite(x, self._d).astype(FLOAT, copy=False).tobytes()
+
+    def decode(self, payload: BytesLike) -> Vector:
+        """See `Codec.decode`."""
+        return floats(exactly(payload, 4 * self._d, self.name), "coordinate")
+
+    def sizes(self) -> tuple[int, int]:
+        """See `Codec.sizes`."""
+        return 4 * self._d, 4 * self._d

@@ -1,0 +1,97 @@
+"""Frames: what travels on a stream, to bytes and back, and how large one may be."""
+
+from __future__ import annotations
+
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+
+from hierfl.errors import LinkError
+from hierfl.link import link_pb2 as pb
+
+PROTOCOL = 1
+"""The version of the protocol. Peers of different versions do not talk."""
+
+METHOD = "/hierfl.link.v1.Link/Attach"
+
+FRAMING = 64 * 1024
+"""Bytes that a frame may have on top of its payload: far more than any real one has."""
+
+
+def frame_limit(payload: int) -> int:
+    """Return the longest frame, in bytes, where no payload is longer than `payload` bytes."""
+    return payload + FRAMING
+
+
+def hello(
+    name: str,
+    *,
+    run: str,
+    model: str,
+    plan: str,
+    instance: str = "",
+    position: tuple[int, int] = (0, 0),
+    token: str = "",
+) -> bytes:
+    """Return a child's first frame."""
+    body = pb.Hello(
+        name=name,
+        protocol=PROTOCOL,
+        run=run,
+        model=model,
+        plan=plan,
+        instance=instance,
+        round=position[0],
+        applied=position[1],
+        token=token,
+    )
+    return pb.Frame(hello=body).SerializeToString()
+
+
+def welcome(*, run: str, node_id: int, model: str, max_frame: int) -> bytes:
+    """Return the parent's answer to a child that it admits."""
+    body = pb.Welcome(run=run, node_id=node_id, model=model, max_frame=max_frame)
+    return pb.Frame(welcome=body).SerializeToString()
+
+
+def message(data: bytes) -> bytes:
+    """Return the frame that carries a serialized Flower message."""
+    return pb.Frame(message=data).SerializeToString()
+
+
+def progress(data: bytes) -> bytes:
+    """Return the frame that carries a child's news."""
+    return pb.Frame(progress=data).SerializeToString()
+
+
+def goodbye(code: pb.Goodbye.Code, reason: str) -> bytes:
+    """Return the last frame of a stream."""
+    return pb.Frame(goodbye=pb.Goodbye(code=code, reason=reason)).SerializeToString()
+
+
+def parse(data: bytes) -> pb.Frame:
+    """Parse a frame.
+
+    Raises:
+        LinkError: if the bytes are no frame, or one of no known kind.
+    """
+    try:
+        frame = pb.Frame.FromString(data)
+    except Exception as error:  # protobuf's DecodeError has no common public base
+        raise LinkError(f"{len(data)} bytes that are no frame") from error
+    if frame.WhichOneof("kind") is None:
+        raise LinkError(f"a frame of no known kind, {len(data)} bytes")
+    return frame
+
+
+def payload_bytes(content: RecordDict) -> int:
+    """Return the payload in a message's content, in bytes (see `hierfl.link.traffic`)."""
+    total = 0
+    for record in content.values():
+        if isinstance(record, ConfigRecord):
+            for value in record.values():
+                if isinstance(value, bytes):
+                    total += len(value)
+                elif isinstance(value, list) and value and isinstance(value[0], bytes):
+                    total += sum(len(item) for item in value if isinstance(item, bytes))
+        elif isinstance(record, ArrayRecord):
+            total += sum(len(array.data) for array in record.values())
+    return total

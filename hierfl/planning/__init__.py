@@ -1,0 +1,1 @@
+"""What a configuration means: the algorithm, the codecs, the bytes on each link."""

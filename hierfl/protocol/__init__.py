@@ -1,0 +1,1 @@
+"""What cloud, edges and devices say to each other, and how a replica is kept."""

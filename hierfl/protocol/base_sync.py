@@ -1,0 +1,228 @@
+"""A parent brings its children to a base, and sees that they all hold the same bits."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Set
+from dataclasses import dataclass, field, replace
+
+from flwr.app import Message
+
+from hierfl.errors import PayloadError, RunFailed, shortened
+from hierfl.link.base_grid import TreeGrid
+from hierfl.link.pending import Replies
+from hierfl.link.traffic import Faults, Traffic
+from hierfl.protocol.messages import Base, Behind, Moved, Question, answer, questions
+
+log = logging.getLogger(__name__)
+
+MOST_DETOURS = 20
+"""How often a child may say that it cannot follow, on its way to one base or one step."""
+
+
+@dataclass
+class Rollout:
+    """One base on its way to all children of a grid.
+
+    A child that is at the base before follows with the change alone; one that lost its state in
+    the round before redoes that round first; any other takes the whole model.
+
+    A child that fails is out of the round, one that breaks the protocol or holds other bits is
+    sent away; the others go on, as long as they are a quorum.
+
+    Args:
+        grid: the children.
+        round: the round that starts from the base.
+        base: the base, with the change from the one before, where there is one.
+        whole: makes the same base with the whole model.
+        hash: the base's `model_hash`.
+        redo: returns (round, step, question) that makes a child redo the round before, or None
+            if this parent cannot help it.
+        most_examples: how many samples a child may claim to hold.
+        resting: the node ids of the children that take no part in the round, but go to its base.
+
+    Attributes:
+        members: the node ids of the children that have not failed in the round.
+        moved: the answers of the children that are at the base, by node id.
+        stuck: the children that must redo the round before and cannot.
+    """
+
+    grid: TreeGrid
+    round: int
+    base: Base
+    whole: Callable[[], Base]
+    hash: str
+    redo: Callable[[], tuple[int, int, Question] | None]
+    most_examples: int
+    resting: Set[int] = frozenset()
+    members: set[int] = field(init=False)
+    moved: dict[int, Moved] = field(default_factory=dict)
+    stuck: set[int] = field(default_factory=set)
+    _detours: Counter[int] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.members = set(self.grid.names)
+
+    @property
+    def awake(self) -> set[int]:
+        """The members that take part in the round."""
+        return self.members - self.resting
+
+    def run(self, timeout: float) -> None:
+        """Bring all children there, or, after `timeout` seconds, a quorum.
+
+        Raises:
+            RunFailed: if so many children are lost that the quorum cannot be reached.
+        """
+        self.bring(self.grid.names, timeout)
+
+    def bring(self, node_ids: Iterable[int], timeout: float) -> None:
+        """Bring some children there; see `run`."""
+        self._take_all(self.grid.stream(self._first(node_ids), timeout=timeout))
+
+    def run_whole(self, timeout: float) -> None:
+        """Send the whole model to those that are stuck."""
+        self._take_all(self.grid.stream(self.unstick(), timeout=timeout))
+
+    def unstick(self) -> Iterator[Message]:
+        """Return the whole model for those that are stuck; what they had computed is lost."""
+        for node_id in self.stuck:
+            log.warning("%s starts from the whole model", self.grid.names[node_id])
+        messages = self._send_whole(*self.stuck)
+        self.stuck.clear()
+        return messages
+
+    def start(self, node_id: int) -> Iterator[Message]:
+        """Return the first message for one child."""
+        return self._first([node_id])
+
+    def take(self, reply: Message) -> Iterator[Message]:
+        """Take a child's reply to a message of this rollout; return what to send it next.
+
+        Raises:
+            PayloadError: if it is none, or the child holds other bits.
+        """
+        node_id = reply.metadata.src_node_id
+        if reply.metadata.message_type != "train.base":  # the round before is redone
+            self._count(node_id)
+            return self._first([node_id])
+        said = answer(reply.content, Moved, Behind)
+        if isinstance(said, Behind):
+            self._count(node_id)
+            return self._behind(node_id, said)
+        assert isinstance(said, Moved)
+        self._check(said)
+        self.moved[node_id] = said
+        self._detours.pop(node_id, None)
+        return iter(())
+
+    def gather(self, make: Callable[[list[float], list[bytes]], bytes]) -> bytes:
+        """Make one part of the children's parts in the round's opening; nothing of none.
+
+        Who sent what is no part is sent away.
+
+        Args:
+            make: as `Algorithm.gather`, for this round.
+
+        Raises:
+            RunFailed: if those that are left are no quorum.
+        """
+        while said := [moved for _, moved in sorted(self.moved.items()) if moved.opening]:
+            total = sum(moved.examples for moved in said)
+            shares = [moved.examples / total for moved in said]
+            try:
+                return make(shares, [moved.opening for moved in said])
+            except PayloadError as error:
+                self._refuse_part(make, error)
+        return b""
+
+    def _refuse_part(
+        self, make: Callable[[list[float], list[bytes]], bytes], error: PayloadError
+    ) -> None:
+        """Send the first child away of whose part alone nothing can be made."""
+        for node_id, moved in sorted(self.moved.items()):
+            try:
+                if moved.opening:
+                    make([1.0], [moved.opening])
+            except PayloadError as own:
+                self.refuse(node_id, own)
+                return
+        raise RunFailed(f"the opening of round {self.round}: {error}") from error
+
+    def lose(self, node_id: int, reason: str, hint: str | None = None) -> None:
+        """Go on without a child for the rest of the round.
+
+        Raises:
+            RunFailed: if those that are left are no quorum.
+        """
+        name, reason, quorum = self.grid.names[node_id], shortened(reason), self.grid.quorum
+        log.error("%s is out of round %d: %s", name, self.round, reason)
+        self.members.discard(node_id)
+        self.moved.pop(node_id, None)
+        left = len(self.members)
+        if left < quorum:
+            share = f" ({left} are left, the quorum is {quorum})" if quorum < self._all else ""
+            raise RunFailed(f"{name}: {reason}{share}", hint)
+
+    def refuse(self, node_id: int, error: PayloadError) -> None:
+        """Send a child away for good that broke the protocol; see `lose`."""
+        name = self.grid.names[node_id]
+        self.grid.reject(name, f"it sent {error}")
+        self.lose(node_id, f"it sent {error}", error.hint)
+
+    @property
+    def _all(self) -> int:
+        return len(self.grid.names)
+
+    def _take_all(self, stream: Replies) -> None:
+        with stream as replies:
+            for reply in replies:
+                node_id = reply.metadata.src_node_id
+                if reply.has_error():
+                    self.lose(node_id, str(reply.error.reason))
+                    continue
+                try:
+                    replies.ask(self.take(reply))
+                except PayloadError as error:
+                    self.refuse(node_id, error)
+
+    def _check(self, said: Moved) -> None:
+        if not 1 <= said.examples <= self.most_examples:
+            raise PayloadError(f"a number of samples of {said.examples}")
+        Traffic.from_list(said.traffic)
+        Faults.from_list(said.faults)
+        if said.hash != self.hash:
+            raise PayloadError(
+                f"a model that differs from its parent's at the start of round {self.round}: "
+                f"{said.hash[:12]} is not {self.hash[:12]}",
+                "All nodes must run the same hierfl; a user's own algorithm must apply a "
+                "decision in exactly rounded operations only.",
+            )
+
+    def _count(self, node_id: int) -> None:
+        self._detours[node_id] += 1
+        if self._detours[node_id] > MOST_DETOURS:
+            raise PayloadError(f"{MOST_DETOURS} times that it cannot follow")
+
+    def _behind(self, node_id: int, said: Behind) -> Iterator[Message]:
+        name = self.grid.names[node_id]
+        log.info("%s is behind: at round %d, not %d", name, said.round, self.round)
+        if said.round == self.round - 1 and said.round > 0:
+            if (task := self.redo()) is None:
+                self.stuck.add(node_id)
+                return iter(())
+            round_, step, question = task
+            return questions({node_id: question}, round_, step)
+        return self._send_whole(node_id)
+
+    def _first(self, node_ids: Iterable[int]) -> Iterator[Message]:
+        return self._send(node_ids, self.base if self.base.change else self.whole())
+
+    def _send_whole(self, *node_ids: int) -> Iterator[Message]:
+        return self._send(node_ids, self.whole())
+
+    def _send(self, node_ids: Iterable[int], base: Base) -> Iterator[Message]:
+        rest = replace(base, rests=True)
+        contents = {node_id: rest if node_id in self.resting else base for node_id in node_ids}
+        return questions(contents, self.round)

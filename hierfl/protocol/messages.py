@@ -1,0 +1,278 @@
+"""What cloud, edges and devices say to each other: the contents of their Flower messages.
+
+Each is a frozen dataclass that travels as one ConfigRecord, whatever the transport. Fields that
+have their default value stay at home. What is of type bytes is payload, everything else framing.
+
+All numbers are within bounds: integers count something and are not negative, and what is a float
+here (a loss, a duration) fits a float32.
+
+The round and the step that a message belongs to are its group: "ROUND.STEP" in the metadata of the
+question, from where Flower copies it into the reply.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from flwr.app import ConfigRecord, Message, RecordDict
+
+from hierfl.errors import PayloadError, shortened
+from hierfl.link import flower_compat
+
+
+@dataclass(frozen=True)
+class Base:
+    """The base at the start of a round, as a change of the last one or as a whole.
+
+    The base after the last round belongs to the round rounds + 1.
+
+    Attributes:
+        lr: the round's learning rate, as the bits of a float32.
+        change: the downlink's payload; empty in a first base.
+        model: the whole base, little-endian float32[d]; empty where there is a change.
+        layout: the model's layout as JSON, with a whole base.
+        buffers: the model's buffers, little-endian float32[b].
+        edges: the algorithm's part for edges alone.
+        rests: the device takes no part in the round, and is not asked for its votes.
+    """
+
+    lr: int
+    change: bytes = b""
+    model: bytes = b""
+    layout: str = ""
+    buffers: bytes = b""
+    edges: bytes = b""
+    rests: bool = False
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A node is at the base.
+
+    Attributes:
+        hash: `model_hash` of its base.
+        examples: samples that it, or its cluster, holds.
+        opening: its part in the round's opening, where the algorithm has one.
+        traffic: an edge's `Traffic.to_list` between it and its devices.
+        faults: an edge's `Faults.to_list`.
+    """
+
+    hash: str
+    examples: int
+    opening: bytes = b""
+    traffic: list[int] = field(default_factory=list)
+    faults: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Round:
+    """Run the round to its end.
+
+    Attributes:
+        opening: the cloud's answer to the edges' parts in the round's opening.
+    """
+
+    opening: bytes = b""
+
+
+@dataclass(frozen=True)
+class Vote:
+    """Apply these decisions, and vote on the step.
+
+    Attributes:
+        after: how many of the round's decisions the device is known to have applied.
+        decisions: those of the steps after + 1 to s - 1.
+        examples: samples that the cluster holds (n_q); in a device's first question only.
+        devices: devices in the cluster (K); likewise.
+        opening: the edge's answer to the round's opening; likewise.
+    """
+
+    after: int = 0
+    decisions: list[bytes] = field(default_factory=list)
+    examples: int = 0
+    devices: int = 0
+    opening: bytes = b""
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """A device's vote on a step.
+
+    Attributes:
+        ballot: the algorithm's ballot; empty if the device abstains.
+        loss: of the minibatch.
+        abstains: why, for people; empty if it votes.
+        buffers: the model's buffers after the round's last step, float32[b].
+    """
+
+    ballot: bytes = b""
+    loss: float = 0.0
+    abstains: str = ""
+    buffers: bytes = b""
+
+
+@dataclass(frozen=True)
+class Behind:
+    """A node cannot follow from where it is: the answer to any question.
+
+    Attributes:
+        round: the base that it is at; 0 if it is at none.
+        applied: how many of the round's decisions it has applied, at a device.
+    """
+
+    round: int
+    applied: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """An edge's answer to a round.
+
+    Attributes:
+        report: the algorithm's report.
+        examples: samples that took part, summed over the steps.
+        loss: mean loss of the round's ballots.
+        voters: the smallest number of ballots that a step had.
+        buffers: the cluster's mean buffers, float32[b].
+        seconds: how long the edge's steps took.
+        traffic: the edge's `Traffic.to_list` between it and its devices.
+    """
+
+    report: bytes
+    examples: int
+    loss: float
+    voters: int
+    buffers: bytes = b""
+    seconds: float = 0.0
+    traffic: list[int] = field(default_factory=list)
+
+
+Question = Base | Round | Vote
+Answer = Moved | Ballot | Report | Behind
+Content = Question | Answer
+C = TypeVar("C", Base, Moved, Round, Vote, Ballot, Report, Behind)
+
+
+def questions(contents: Mapping[int, Question], round_: int, step: int = 0) -> Iterator[Message]:
+    """Return messages, by node id of the child that each is for.
+
+    A content that several children share becomes one RecordDict, which is serialized once.
+    """
+    records: dict[int, RecordDict] = {}
+    for node_id, content in contents.items():
+        if id(content) not in records:
+            records[id(content)] = to_content(content)
+        yield flower_compat.question(
+            records[id(content)], node_id, _QUESTIONS[type(content)], f"{round_}.{step}"
+        )
+
+
+def position(message: Message) -> tuple[int, int]:
+    """Return the round and the step that a message belongs to.
+
+    Raises:
+        PayloadError: if it names none.
+    """
+    match = _GROUP.fullmatch(message.metadata.group_id)
+    if match is None:
+        raise PayloadError(f"a message of the group {message.metadata.group_id!r}")
+    return int(match[1]), int(match[2])
+
+
+def expect(round_: int, rounds: int, step: int = 1, steps: int = 1) -> None:
+    """Check that a question is about one of the rounds 1 to `rounds` and the steps 1 to `steps`.
+
+    Raises:
+        PayloadError: if it is not.
+    """
+    if not (1 <= round_ <= rounds and 1 <= step <= steps):
+        raise PayloadError(f"a question on round {round_} of {rounds}, step {step} of {steps}")
+
+
+def reply(message: Message, content: Answer) -> Message:
+    """Return the reply to a message."""
+    return flower_compat.reply(to_content(content), message)
+
+
+def answer(content: RecordDict, *kinds: type[Answer]) -> Answer:
+    """Return the answer, of one of the given kinds, that a RecordDict holds.
+
+    Raises:
+        PayloadError: if it is of another kind, or malformed.
+    """
+    for kind in kinds:
+        if kind.__name__ in content:
+            return cast(Answer, from_content(cast(Any, kind), content))
+    raise _other_kind(kinds[0], content)
+
+
+def to_content(content: Content) -> RecordDict:
+    """Return a content as Flower's RecordDict."""
+    values = {
+        name: value
+        for name, default in _DEFAULTS[type(content)].items()
+        if (value := getattr(content, name)) != default
+    }
+    return flower_compat.config_content(type(content).__name__, values)
+
+
+def from_content(kind: type[C], content: RecordDict) -> C:
+    """Return the content of the given kind that a RecordDict holds; see `answer` for a choice.
+
+    Raises:
+        PayloadError: if there is anything else, or a field is missing, unknown, of another type or
+            out of bounds.
+    """
+    record = content.get(kind.__name__)
+    if not isinstance(record, ConfigRecord) or len(content) != 1:
+        raise _other_kind(kind, content)
+    types = _TYPES[kind]
+    values: dict[str, Any] = dict(record.items())
+    for name, value in values.items():
+        if name not in types or not _fits(value, types[name]):
+            what = f"{kind.__name__} with {name} of type {type(value).__name__}"
+            raise PayloadError(shortened(what))
+        if not _within_bounds(value):
+            raise PayloadError(f"{kind.__name__} with {name} out of bounds")
+    for name, default in _DEFAULTS[kind].items():
+        if default is MISSING and name not in values:
+            raise PayloadError(f"{kind.__name__} without {name}")
+    return kind(**values)
+
+
+def _fits(value: object, wanted: Any) -> bool:
+    if get_origin(wanted) is list:
+        return isinstance(value, list) and all(type(item) in get_args(wanted) for item in value)
+    return type(value) is wanted
+
+
+def _within_bounds(value: object) -> bool:
+    match value:
+        case int():
+            return value >= 0
+        case float():
+            return abs(value) <= _LARGEST  # which NaN is not
+        case list():
+            return all(map(_within_bounds, value))
+    return True
+
+
+def _other_kind(kind: type, content: RecordDict) -> PayloadError:
+    return PayloadError(shortened(f"a message that is no {kind.__name__}: {list(content)}"))
+
+
+_QUESTIONS: dict[type, str] = {Base: "train.base", Round: "train.round", Vote: "train.vote"}
+_KINDS: tuple[type[Content], ...] = (Base, Moved, Round, Vote, Ballot, Report, Behind)
+_TYPES = {kind: get_type_hints(kind) for kind in _KINDS}
+_DEFAULTS: dict[type, dict[str, Any]] = {
+    kind: {
+        spec.name: spec.default if spec.default_factory is MISSING else spec.default_factory()
+        for spec in fields(kind)
+    }
+    for kind in _KINDS
+}
+_LARGEST = (2 - 2.0**-23) * 2.0**127
+_GROUP = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")

@@ -1,0 +1,255 @@
+"""From a topology to a folder of certificates: what is missing is made, the rest stays."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from hierfl.config import CLOUD, Config
+from hierfl.config.addresses import split
+from hierfl.errors import ConfigError
+from hierfl.tls.identity import CA
+from hierfl.tls.x509 import CHILD, PARENT, issue, issue_ca
+
+DAYS = 365
+"""How long a node's certificate is valid unless something else is said."""
+
+CA_DAYS = 3650
+"""How long a CA is."""
+
+_LIKE_AN_ADDRESS = re.compile(r"[0-9]*\.[0-9.]*")
+
+
+@dataclass(frozen=True)
+class Certified:
+    """One certificate in the folder.
+
+    Attributes:
+        name: whose.
+        until: the end of its life.
+        new: whether it has just been made.
+    """
+
+    name: str
+    until: datetime
+    new: bool
+
+
+@dataclass(frozen=True)
+class _Node:
+    """What a certificate says of a node; a device has no host."""
+
+    name: str
+    hosts: tuple[str, ...]
+    roles: tuple[x509.ObjectIdentifier, ...]
+
+
+def make_certificates(
+    config: Config,
+    folder: Path,
+    *,
+    days: int = DAYS,
+    renew: bool = False,
+    now: datetime | None = None,
+) -> list[Certified]:
+    """Make the CA and the nodes' certificates, as far as they are not there.
+
+    Files: ca.crt, ca.key, and for each node NAME.crt and NAME.key; for edges and devices the same
+    key in OpenSSH's format as well, which Flower's SuperNodes take: NAME.ssh and NAME.pub. What is
+    private can be read by its owner alone. A renewed certificate is for the key that the old one
+    was for, which need not be here.
+
+    Args:
+        config: names and addresses.
+        folder: where the files are put.
+        days: how long the nodes' certificates are valid from now on.
+        renew: whether the nodes' certificates that are there are replaced; the CA never is.
+        now: the time of making; None: this machine's.
+
+    Returns:
+        The CA, then the nodes in the topology's order.
+
+    Raises:
+        ConfigError: if a name cannot stand in a certificate, a file cannot be read or written, or
+            the CA does not live long enough.
+    """
+    nodes = list(_nodes(config))
+    _refuse_names(nodes)
+    start = (now or datetime.now(UTC)).replace(microsecond=0)
+    end = start + timedelta(days=days)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        maker = _Maker(folder, config.name, start, end)
+        return [maker.authority, *(maker.certify(node, renew) for node in nodes)]
+    except OSError as error:
+        raise ConfigError("--out", f"{error.filename or folder}: {error.strerror}") from None
+
+
+def report(made: list[Certified], folder: Path) -> list[str]:
+    """Return what to tell a person about the certificates in a folder, in lines."""
+    now, width = datetime.now(UTC), max(len(one.name) for one in made)
+    lines = []
+    for one in made:
+        life = "valid until" if one.until > now else "expired on"
+        lines.append(
+            f"{one.name:{width}}  {'made' if one.new else 'kept'}, {life} {one.until:%Y-%m-%d}"
+        )
+    if any(one.until <= now for one in made[1:]):
+        lines.append("To make anew what has expired, add --renew; keys stay, so that only")
+        lines.append("the NAME.crt must be copied again.")
+    lines += [
+        f"Each node needs ca.crt, NAME.crt and NAME.key of {folder}, where its security.certs is;",
+        "on Flower's engine NAME.ssh as well, and its parent the NAME.pub.",
+        "A key is secret: copy it over ssh, say. ca.key stays here: who has it can be any node.",
+    ]
+    return lines
+
+
+class _Maker:
+    """Makes what is missing in a folder.
+
+    Attributes:
+        authority: the CA, made if there was none.
+    """
+
+    def __init__(self, folder: Path, federation: str, start: datetime, end: datetime) -> None:
+        self._folder, self._start, self._end = folder, start, end
+        self._ca_file = folder / f"{CA}.crt"
+        new = not self._ca_file.exists()
+        if new:
+            life = timedelta(days=CA_DAYS)
+            key = _key(self._ca_file.with_suffix(".key"))
+            _put(self._ca_file, issue_ca(federation, key, start, start + life))
+        self._ca = _certificate(self._ca_file)
+        self.authority = Certified(CA, self._ca.not_valid_after_utc, new)
+
+    def certify(self, node: _Node, renew: bool) -> Certified:
+        """Make a node's certificate if there is none, or if it is to be renewed."""
+        file = self._folder / f"{node.name}.crt"
+        if file.exists() and not renew:
+            old = _certificate(file)
+            self._refuse_foreign(file, old)
+            return Certified(node.name, old.not_valid_after_utc, new=False)
+        if self._end > self._ca.not_valid_after_utc:
+            raise ConfigError(
+                "--days",
+                f"the certificate of {node.name} would outlive {self._ca_file}, which is valid "
+                f"until {self._ca.not_valid_after_utc:%Y-%m-%d}",
+                "Give fewer --days, or make a new CA in an empty --out.",
+            )
+        ca_key = self._ca_key()
+        kept = file.with_suffix(".key")
+        elsewhere = file.exists() and not kept.exists()
+        public = _certificate(file).public_key() if elsewhere else _key(kept).public_key()
+        if CHILD in node.roles and not elsewhere and not kept.with_suffix(".ssh").exists():
+            _put_ssh(kept)
+        life = self._start, self._end
+        made = issue(self._ca, ca_key, node.name, node.hosts, node.roles, public, *life)
+        _put(file, made)
+        return Certified(node.name, made.not_valid_after_utc, new=True)
+
+    def _ca_key(self) -> ec.EllipticCurvePrivateKey:
+        file = self._ca_file.with_suffix(".key")
+        if not file.exists():
+            hint = "Run this where the CA was made."
+            raise ConfigError("--out", f"{file} is not there, and nothing else can sign", hint)
+        key = _key(file)
+        if key.public_key() != self._ca.public_key():
+            raise ConfigError("--out", f"{file} is not the key of {self._ca_file}")
+        return key
+
+    def _refuse_foreign(self, file: Path, certificate: x509.Certificate) -> None:
+        try:
+            certificate.verify_directly_issued_by(self._ca)
+        except (ValueError, TypeError, InvalidSignature):
+            hint = "Use --renew to replace it, or an empty --out."
+            raise ConfigError(
+                "--out", f"{file} is not of the CA in {self._ca_file}", hint
+            ) from None
+
+
+def _nodes(config: Config) -> Iterator[_Node]:
+    yield _Node(CLOUD, (_host(config.cloud.address),), (PARENT,))
+    for edge in config.edges:
+        yield _Node(edge.name, (_host(edge.address),), (PARENT, CHILD))
+        for device in edge.devices:
+            yield _Node(device, (), (CHILD,))
+
+
+def _host(address: str) -> str:
+    return split(address)[0]
+
+
+def _refuse_names(nodes: list[_Node]) -> None:
+    """Refuse names that would pass for another's or for an address, or that the CA's files have.
+
+    TLS compares names without regard to case and to a last dot.
+    """
+    seen = {CA: CA}
+    for name in (node.name for node in nodes):
+        plain = name.lower().rstrip(".")
+        other = "an address" if _LIKE_AN_ADDRESS.fullmatch(name) else seen.get(plain)
+        if other is not None:
+            problem = f"the node {name!r} would pass for {other!r} in certificates"
+            raise ConfigError("edges", problem, "Give it another name.")
+        seen[plain] = name
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def _key(file: Path) -> ec.EllipticCurvePrivateKey:
+    """Return the key in a file, which is made if it is not there."""
+    if not file.exists():
+        new = ec.generate_private_key(ec.SECP256R1())
+        _write(file, new.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+    try:
+        key = load_pem_private_key(file.read_bytes(), password=None)
+    except (ValueError, TypeError) as error:
+        raise ConfigError("--out", f"{file} holds no private key: {error}") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ConfigError("--out", f"{file} holds no elliptic key")
+    return key
+
+
+def _put_ssh(file: Path) -> None:
+    """Write the key of a file in OpenSSH's format, the private and the public one, beside it."""
+    key = _key(file)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    _write(file.with_suffix(".ssh"), private, 0o600)
+    _write(file.with_suffix(".pub"), public + b"\n", 0o644)
+
+
+def _certificate(file: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(file.read_bytes())
+    except ValueError as error:
+        raise ConfigError("--out", f"{file} holds no certificate: {error}") from None
+
+
+def _put(file: Path, certificate: x509.Certificate) -> None:
+    _write(file, certificate.public_bytes(Encoding.PEM), 0o644)
+
+
+def _write(file: Path, data: bytes, mode: int) -> None:
+    """Write a file as a whole or not at all; a key is never open to others, even for a moment."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+        stream.write(data)
+    draft.replace(file)

@@ -1,0 +1,101 @@
+"""Halving a grid: who runs how long, who is left, and by what they are judged."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.experiments.tune import ladder, points
+from hierfl.learning.dataset import Split
+from hierfl.learning.flat_model import FlatModel
+from hierfl.learning.trainer import Evaluation, evaluate
+from tests.unit.conftest import Run
+
+
+@given(st.integers(1, 200), st.integers(1, 500))
+def test_halving_ends_with_one_setting_after_all_rounds(settings, rounds):
+    steps = ladder(settings, rounds)
+    left = settings
+    for _ in steps:
+        left = -(-left // 2)
+    assert left == 1
+    assert steps[-1] == rounds
+    assert all(short <= long <= 2 * short for short, long in pairwise(steps))
+
+
+def test_the_best_of_a_grid_is_found_without_the_test_set(
+    hierfl: Run, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[int] = []
+
+    def watched(model: FlatModel, split: Split) -> Evaluation:
+        judged.append(len(split))
+        return evaluate(model, split)
+
+    monkeypatch.setattr("cloud.evaluation.evaluate", watched)
+    command = (
+        "tune", tree, "--algorithm", "hier-sgd", "--out", "out",
+        "--grid", "algorithm.lr=1e-7,0.05,1e-6", "--grid", "algorithm.momentum=0.5,0.6",
+    )  # fmt: skip
+    code, out, err = hierfl(*command)
+    assert (code, err) == (0, "")
+    assert set(judged) == {50}  # of 500 to train; there are 100 to test
+    assert "judged by 10% of the training set" in out
+    result = json.loads(Path("out/tune.json").read_text())
+    assert [(rung["rounds"], len(rung["ranking"])) for rung in result["rungs"]] == [
+        (1, 6), (1, 3), (2, 2)
+    ]  # fmt: skip
+    for rung in result["rungs"]:
+        scores = [(-line["accuracy"], line["loss"]) for line in rung["ranking"]]
+        assert scores == sorted(scores)
+    best = result["best"]
+    assert best == result["rungs"][-1]["ranking"][0]["setting"]
+    assert best[0] == "algorithm.lr=0.05"
+    assert f"best: --set algorithm.lr=0.05 --set {best[1]}" in out
+    run = Path("out/rounds-2") / "-".join(best)
+    assert json.loads((run / "summary.json").read_text())["rounds"] == 2
+    data = yaml.safe_load((run / "config.yaml").read_text())["data"]
+    assert data["validation"] == 0.1
+
+    judged.clear()
+    assert hierfl(*command).out == out
+    assert not judged  # nothing was run again
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        ("algorithm.lr", "expected key=value"),
+        ("algorithm.lr=1,,2", "expected key=value"),
+        ("algorithm.momentum=0.5", "algorithm.momentum is in the grid already"),
+        ("algorithm.rate=1", "algorithm.rate: there is no such key"),
+        ("algorithm.lr=0.1,-1", "algorithm.lr: "),
+    ],
+)
+def test_a_wrong_grid_is_refused(hierfl: Run, tree: Path, grid: str, says: str) -> None:
+    command = ("tune", tree, "--algorithm", "hier-sgd", "--grid", "algorithm.momentum=0.1,0.2")
+    result = hierfl(*command, "--grid", grid)
+    assert result.code == 2
+    assert says in result.err
+    assert not Path("runs").exists()
+
+
+def test_there_must_be_something_to_choose_by(hierfl: Run, tree: Path) -> None:
+    command = ("tune", tree, "--algorithm", "hier-sgd", "--grid", "algorithm.lr=1,2")
+    result = hierfl(*command, "--set", "data.validation=0")
+    assert result.code == 2
+    assert "data.validation: is 0" in result.err
+
+
+def test_a_grid_is_the_product_of_its_lines() -> None:
+    grid = ["algorithm.lr=0.1, 0.2,0.1", "algorithm.tie=zero,keep"]
+    assert points(grid) == [
+        ("algorithm.lr=0.1", "algorithm.tie=zero"), ("algorithm.lr=0.1", "algorithm.tie=keep"),
+        ("algorithm.lr=0.2", "algorithm.tie=zero"), ("algorithm.lr=0.2", "algorithm.tie=keep"),
+    ]  # fmt: skip
