@@ -27,10 +27,10 @@ from hierfl.algorithms.schedule import to_bits
 from hierfl.config import load_config
 from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
-from hierfl.link.pending import Replies
+from hierfl.link.pending import PendingReplies
 from hierfl.numerics.layout import Layout
 from hierfl.planning.plan import resolve
-from hierfl.protocol.messages import Ballot, Base, Moved, Vote, from_content, reply
+from hierfl.protocol.messages import Ballot, Base, BaseAck, StepRequest, from_content, reply
 
 PARAMETERS, STEPS, WARM_UP = 100_000, 300, 50
 SIZE = PARAMETERS // 8
@@ -44,8 +44,10 @@ class TimedGrid(LinkGrid):
         super().__init__(address, children, quorum=1.0)
         self.begins: list[float] = []
 
-    def stream(self, messages: Iterable[Message], *, timeout: float | None = None) -> Replies:
-        """See `TreeGrid.stream`."""
+    def stream(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> PendingReplies:
+        """See `BaseGrid.stream`."""
         self.begins.append(time.perf_counter())
         return super().stream(messages, timeout=timeout)
 
@@ -80,11 +82,11 @@ def device(address: str, name: str) -> None:
     @app.train("base")
     def base(message: Message, context: Context) -> Message:
         model = from_content(Base, message.content).model
-        return reply(message, Moved(hashlib.sha256(model).hexdigest(), 100))
+        return reply(message, BaseAck(hashlib.sha256(model).hexdigest(), 100))
 
     @app.train("vote")
     def vote(message: Message, context: Context) -> Message:
-        from_content(Vote, message.content)
+        from_content(StepRequest, message.content)
         return reply(message, Ballot(ballot, 0.5))
 
     LinkClient(address, name, app).serve()

@@ -20,7 +20,7 @@ from hierfl.learning.threads import threads
 from hierfl.learning.trainer import Trainer
 from hierfl.planning.forecast import forecast
 from hierfl.planning.plan import make_algorithm
-from hierfl.protocol.messages import Ballot, Base, Vote
+from hierfl.protocol.messages import Ballot, Base, StepRequest
 from hierfl.protocol.vectors import to_bytes
 from hierfl.tls.policy import is_loopback
 from hierfl.units import duration, plural, size
@@ -121,7 +121,7 @@ def _votes(config: Config, name: str, trainer: Trainer) -> Iterator[Ballot]:
     while True:
         device.move(1, base)
         edge = algorithm.edge_round(algorithm.edge_state(), [trainer.examples])
-        question = Vote(examples=trainer.examples, devices=1)
+        question = StepRequest(examples=trainer.examples, devices=1)
         for step in range(1, config.algorithm.edge_steps + 1):
             ballot = device.vote(1, step, question)
             assert isinstance(ballot, Ballot), "it has missed nothing"
@@ -130,7 +130,7 @@ def _votes(config: Config, name: str, trainer: Trainer) -> Iterator[Ballot]:
                 break
             edge.add(0, ballot.ballot)
             decision = edge.decide(Step(config.seed, "edge", 1, step, lr))
-            question = Vote(step - 1, [decision])
+            question = StepRequest(step - 1, [decision])
 
 
 def _median(once: Callable[[], object], seconds: float) -> float:

@@ -6,7 +6,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from clients.device import Device
-from hierfl.protocol.messages import Base, Vote, from_content, position, reply
+from hierfl.protocol.messages import Base, StepRequest, from_content, position, reply
 
 
 def client_app(device: Device) -> ClientApp:
@@ -20,6 +20,8 @@ def client_app(device: Device) -> ClientApp:
 
     @app.train("vote")
     def vote(message: Message, context: Context) -> Message:
-        return reply(message, device.vote(*position(message), from_content(Vote, message.content)))
+        return reply(
+            message, device.vote(*position(message), from_content(StepRequest, message.content))
+        )
 
     return app

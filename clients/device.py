@@ -18,7 +18,7 @@ from hierfl.errors import PayloadError
 from hierfl.learning.trainer import Trainer
 from hierfl.planning.plan import make_algorithm, make_downlink
 from hierfl.protocol.checkpoint import Checkpoint, Checkpoints, Json
-from hierfl.protocol.messages import Ballot, Base, Behind, Moved, Vote, expect
+from hierfl.protocol.messages import Ballot, Base, BaseAck, OutOfSync, StepRequest, expect
 from hierfl.protocol.vectors import from_bytes, model_hash, to_bytes, whole_from_bytes
 
 
@@ -70,7 +70,7 @@ class Device:
 
     # -- the base --------------------------------------------------------------------------------
 
-    def move(self, round_: int, base: Base) -> Moved | Behind:
+    def move(self, round_: int, base: Base) -> BaseAck | OutOfSync:
         """Go to a base: the start of a round.
 
         Raises:
@@ -90,7 +90,7 @@ class Device:
         elif round_ == at + 1 and at > 0 and not unfinished:
             self._follow(self._downlink.decode(base.change))
         else:
-            return Behind(*self.position)
+            return OutOfSync(*self.position)
         self._model.set_buffers(buffers)
         self._begin(round_, lr, base.rests)
         self._keep()
@@ -101,11 +101,11 @@ class Device:
         self._algorithm.learn(self._state, own, change, replace(self._opening, step=self._applied))
         self._base += change
 
-    def _moved(self) -> Moved:
+    def _moved(self) -> BaseAck:
         last = self._opening.round > self._config.algorithm.rounds
         if self._part is None:
             self._part = b"" if last or self._rests else self._open()
-        return Moved(model_hash(self._base), self._trainer.examples, self._part)
+        return BaseAck(model_hash(self._base), self._trainer.examples, self._part)
 
     def _open(self) -> bytes:
         """Return the part in the round's opening, or nothing if its gradient is not finite.
@@ -134,7 +134,7 @@ class Device:
 
     # -- the vote --------------------------------------------------------------------------------
 
-    def vote(self, round_: int, step: int, vote: Vote) -> Ballot | Behind:
+    def vote(self, round_: int, step: int, vote: StepRequest) -> Ballot | OutOfSync:
         """Apply the decisions that are new, take a gradient, and vote on the step.
 
         A device that has lost its state since the round's start takes the gradients along the
@@ -151,11 +151,11 @@ class Device:
         if bool(vote.examples) != bool(vote.devices):
             raise PayloadError("a question that names no devices or no samples")
         if round_ != self._opening.round:
-            return Behind(*self.position)
+            return OutOfSync(*self.position)
         if step <= self._voted and not self._go_back(round_):
-            return Behind(0)
+            return OutOfSync(0)
         if vote.after > self._applied or not (vote.examples or self._heard):
-            return Behind(*self.position)
+            return OutOfSync(*self.position)
         if vote.examples:
             self._algorithm.heed(self._state, vote.opening, self._opening)
             weight = vote.devices * self._trainer.examples / vote.examples

@@ -16,7 +16,7 @@ from hierfl.errors import RunFailed
 from hierfl.learning.dataset import Split
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.setup import first_model, load_data
-from hierfl.link.base_grid import RUN_ID, TreeGrid
+from hierfl.link.base_grid import RUN_ID, BaseGrid
 from hierfl.link.link_grid import LinkGrid
 from hierfl.planning.plan import digest, longest_frame
 from hierfl.process.gc_freeze import settle
@@ -103,7 +103,7 @@ class Held:
         return cls(first_model(config, data), data.test, checkpoints, run)
 
 
-def train(config: Config, out: Path, view: View, held: Held, grid: TreeGrid) -> None:
+def train(config: Config, out: Path, view: View, held: Held, grid: BaseGrid) -> None:
     """Run all rounds that are left, with edges on any grid."""
     app = server_app(config, held.model, held.test, out, view, held.checkpoints, held.run)
     app(grid, Context(RUN_ID, 0, {}, RecordDict(), {}))

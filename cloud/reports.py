@@ -11,10 +11,10 @@ from flwr.app import Message
 
 from hierfl.algorithms import base as algorithms
 from hierfl.errors import PayloadError, RunFailed
-from hierfl.link.base_grid import TreeGrid
+from hierfl.link.base_grid import BaseGrid
 from hierfl.link.traffic import Traffic
-from hierfl.protocol.base_sync import MOST_DETOURS, Rollout
-from hierfl.protocol.messages import Behind, Report, Round, answer, questions
+from hierfl.protocol.base_sync import MOST_DETOURS, BaseSync
+from hierfl.protocol.messages import OutOfSync, Report, Round, answer, questions
 from hierfl.protocol.vectors import as_finite, from_bytes
 
 
@@ -22,7 +22,7 @@ from hierfl.protocol.vectors import as_finite, from_bytes
 class Reports:
     """The reports on one round.
 
-    An edge that fails is out of the round, one whose report is none is sent away; see `Rollout`.
+    An edge that fails is out of the round, one whose report is none is sent away; see `BaseSync`.
 
     Args:
         grid: the edges.
@@ -34,8 +34,8 @@ class Reports:
         held: the reports, by node id in the edges' order.
     """
 
-    grid: TreeGrid
-    rollout: Rollout
+    grid: BaseGrid
+    rollout: BaseSync
     order: Round
     buffers: np.ndarray
     held: dict[int, Report] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Reports:
                 self.rollout.lose(node_id, str(reply.error.reason))
                 continue
             try:
-                said = answer(reply.content, Report, Behind)
+                said = answer(reply.content, Report, OutOfSync)
                 if isinstance(said, Report):
                     self.held[node_id] = self._checked(said)
                     continue

@@ -15,7 +15,7 @@ from cloud.views.base import View
 from hierfl.config import Config
 from hierfl.learning.dataset import Split
 from hierfl.learning.flat_model import FlatModel
-from hierfl.link.base_grid import TreeGrid
+from hierfl.link.base_grid import BaseGrid
 from hierfl.protocol.checkpoint import Checkpoints
 
 
@@ -43,7 +43,7 @@ def server_app(
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
-        assert isinstance(grid, TreeGrid)
+        assert isinstance(grid, BaseGrid)
         record = Record(config, model, out, view)
         with Evaluator(model, test, record.evaluation) as evaluator:
             strategy = HierStrategy(

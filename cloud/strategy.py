@@ -23,11 +23,11 @@ from hierfl.algorithms import base as algorithms
 from hierfl.algorithms.schedule import from_bits, learning_rate, to_bits
 from hierfl.codecs import error_feedback
 from hierfl.config import CLOUD, Config
-from hierfl.link.base_grid import TreeGrid
+from hierfl.link.base_grid import BaseGrid
 from hierfl.link.traffic import Faults, Traffic
 from hierfl.numerics.layout import Layout
 from hierfl.planning.plan import make_algorithm, make_downlink
-from hierfl.protocol.base_sync import Rollout
+from hierfl.protocol.base_sync import BaseSync
 from hierfl.protocol.checkpoint import Checkpoint, Checkpoints, Json
 from hierfl.protocol.messages import Base, Question, Report, Round, questions
 from hierfl.protocol.vectors import from_bytes, model_hash, to_bytes
@@ -62,7 +62,7 @@ class HierStrategy(Strategy):
     def __init__(
         self,
         config: Config,
-        grid: TreeGrid,
+        grid: BaseGrid,
         layout: Layout,
         base: np.ndarray,
         buffers: np.ndarray,
@@ -90,7 +90,7 @@ class HierStrategy(Strategy):
         self._residual = np.zeros(layout.d, np.float32)
         self._next = Base(lr=0)
         self._answer = b""  # to the parts in the last round's opening
-        self._rollout: Rollout
+        self._rollout: BaseSync
 
     # -- Flower's Strategy -----------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ class HierStrategy(Strategy):
     ) -> tuple[ArrayRecord, MetricRecord]:
         """Turn the edges' reports into the next base.
 
-        An edge that failed or sent no valid report is lost, as in `Rollout`.
+        An edge that failed or sent no valid report is lost, as in `BaseSync`.
 
         Raises:
             RunFailed: if those that are left are no quorum.
@@ -179,7 +179,7 @@ class HierStrategy(Strategy):
         """Return the traffic between the cloud and the edges over the whole run."""
         return self._traffic + self._grid.ledger.traffic()
 
-    def _move(self, round_: int, base: Base) -> Rollout:
+    def _move(self, round_: int, base: Base) -> BaseSync:
         """Keep the state, then bring the edges to the base."""
         self._next = base
         self._keep(round_)
@@ -197,7 +197,7 @@ class HierStrategy(Strategy):
         def redo() -> tuple[int, int, Question]:
             return round_ - 1, 0, before
 
-        rollout = Rollout(
+        rollout = BaseSync(
             self._grid,
             round_,
             base,

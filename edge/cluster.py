@@ -23,14 +23,14 @@ from hierfl.algorithms.schedule import from_bits
 from hierfl.codecs import Codec
 from hierfl.config import Config
 from hierfl.errors import PayloadError, RunFailed
-from hierfl.link.base_grid import TreeGrid
+from hierfl.link.base_grid import BaseGrid
 from hierfl.link.traffic import Faults, Traffic
 from hierfl.numerics.client_sampling import drawn
 from hierfl.numerics.layout import Layout
 from hierfl.planning.plan import make_algorithm, make_downlink
-from hierfl.protocol.base_sync import Rollout
+from hierfl.protocol.base_sync import BaseSync
 from hierfl.protocol.checkpoint import Checkpoint, Checkpoints, Json
-from hierfl.protocol.messages import Base, Behind, Moved, Question, Report, expect
+from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Question, Report, expect
 from hierfl.protocol.vectors import from_bytes, model_hash, to_bytes, whole_from_bytes
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Cluster:
     def __init__(
         self,
         name: str,
-        grid: TreeGrid,
+        grid: BaseGrid,
         config: Config,
         tell: Callable[[bytes], None],
         checkpoints: Checkpoints | None = None,
@@ -67,7 +67,7 @@ class Cluster:
         self._run = ""
         self._round = 0
         self._restored = False
-        self._rollout: Rollout | None = None
+        self._rollout: BaseSync | None = None
         self._finished: Voting | None = None
         self._report: Report | None = None
         self._part = b""  # in the round's opening
@@ -101,7 +101,7 @@ class Cluster:
 
     # -- the base --------------------------------------------------------------------------------
 
-    def move(self, round_: int, base: Base) -> Moved | Behind:
+    def move(self, round_: int, base: Base) -> BaseAck | OutOfSync:
         """Move to a base, with all devices.
 
         Raises:
@@ -126,7 +126,7 @@ class Cluster:
             self._base += change
             self._begin(round_, base)
         else:
-            return Behind(self._round)
+            return OutOfSync(self._round)
         self._roll_out()
         return self._moved()
 
@@ -154,9 +154,9 @@ class Cluster:
         self._report = None
         self._keep()
 
-    def _moved(self) -> Moved:
+    def _moved(self) -> BaseAck:
         assert self._rollout is not None
-        return Moved(
+        return BaseAck(
             hash=self._rollout.hash,
             examples=sum(moved.examples for moved in self._rollout.moved.values()),
             opening=self._part,
@@ -174,8 +174,8 @@ class Cluster:
         self._part = rollout.gather(partial(self._algorithm.gather, at=self._step))
         self._rollout = rollout
 
-    def _new_rollout(self) -> Rollout:
-        rollout = Rollout(
+    def _new_rollout(self) -> BaseSync:
+        rollout = BaseSync(
             self._grid,
             self._round,
             self._at,
@@ -221,7 +221,7 @@ class Cluster:
 
     # -- a round ---------------------------------------------------------------------------------
 
-    def run(self, round_: int, answered: bytes) -> Report | Behind:
+    def run(self, round_: int, answered: bytes) -> Report | OutOfSync:
         """Take the round's steps from the base, and report to the cloud.
 
         A round that is finished is reported again in the same bits.
@@ -236,7 +236,7 @@ class Cluster:
         """
         expect(round_, self._config.algorithm.rounds)
         if round_ != self._round:
-            return Behind(self._round)
+            return OutOfSync(self._round)
         if self._report is None:
             if self._rollout is None:  # the round is redone after a restart
                 self._roll_out()

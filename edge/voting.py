@@ -19,10 +19,18 @@ from flwr.app import Message
 from hierfl.algorithms.base import Algorithm, State, Step
 from hierfl.config import Config
 from hierfl.errors import PayloadError, RunFailed, shortened
-from hierfl.link.base_grid import TreeGrid
-from hierfl.link.pending import Replies
-from hierfl.protocol.base_sync import MOST_DETOURS, Rollout
-from hierfl.protocol.messages import Ballot, Behind, Report, Vote, answer, position, questions
+from hierfl.link.base_grid import BaseGrid
+from hierfl.link.pending import PendingReplies
+from hierfl.protocol.base_sync import MOST_DETOURS, BaseSync
+from hierfl.protocol.messages import (
+    Ballot,
+    OutOfSync,
+    Report,
+    StepRequest,
+    answer,
+    position,
+    questions,
+)
 from hierfl.protocol.vectors import F32, as_finite, from_bytes, to_bytes
 
 log = logging.getLogger(__name__)
@@ -50,12 +58,12 @@ class Voting:
 
     def __init__(
         self,
-        grid: TreeGrid,
+        grid: BaseGrid,
         config: Config,
         algorithm: Algorithm,
         state: State,
         opening: Step,
-        rollout: Rollout,
+        rollout: BaseSync,
         answer: bytes,
     ) -> None:
         self.opening = opening
@@ -100,7 +108,7 @@ class Voting:
             seconds=time.monotonic() - begin,
         )
 
-    def all_but_last(self) -> Vote:
+    def all_but_last(self) -> StepRequest:
         """Return the question that takes a device through the whole of this round once more."""
         return self._vote(0, True, self._steps)
 
@@ -131,7 +139,9 @@ class Voting:
         self._fewest = min(self._fewest, len(voters))
         return len(voters)
 
-    def _hear(self, reply: Message, step: int, replies: Replies, detours: Counter[int]) -> bool:
+    def _hear(
+        self, reply: Message, step: int, replies: PendingReplies, detours: Counter[int]
+    ) -> bool:
         """Take a reply; return whether it was a vote.
 
         Raises:
@@ -141,15 +151,17 @@ class Voting:
         if position(reply) != (self.opening.round, step):
             self._follow(node_id, self._rollout.take(reply), step, replies)
             return False
-        said = answer(reply.content, Ballot, Behind)
-        if isinstance(said, Behind):
+        said = answer(reply.content, Ballot, OutOfSync)
+        if isinstance(said, OutOfSync):
             detours[node_id] += 1
             self._guide(node_id, said, step, replies, detours[node_id])
             return False
         assert isinstance(said, Ballot)
         return self._take(node_id, said, step)
 
-    def _guide(self, node_id: int, said: Behind, step: int, replies: Replies, detours: int) -> None:
+    def _guide(
+        self, node_id: int, said: OutOfSync, step: int, replies: PendingReplies, detours: int
+    ) -> None:
         """Send what a device lacks, and ask again."""
         if detours > MOST_DETOURS:
             raise PayloadError(f"{MOST_DETOURS} times in one step that it cannot follow")
@@ -182,7 +194,7 @@ class Voting:
         return not said.abstains
 
     def _follow(
-        self, node_id: int, messages: Iterator[Message], step: int, replies: Replies
+        self, node_id: int, messages: Iterator[Message], step: int, replies: PendingReplies
     ) -> None:
         """Bring a device on to the base; once it is there, ask it as the others."""
         following = [*messages, *self._rollout.unstick()]
@@ -195,7 +207,7 @@ class Voting:
 
     def _ask(self, step: int, node_ids: Iterable[int]) -> Iterator[Message]:
         """Return the step's questions; devices that lack the same decisions share a content."""
-        votes: dict[tuple[int, bool], Vote] = {}
+        votes: dict[tuple[int, bool], StepRequest] = {}
         asked = {}
         for node_id in node_ids:
             lacks = self._applied[node_id], node_id not in self._told
@@ -204,12 +216,12 @@ class Voting:
             asked[node_id] = votes[lacks]
         return questions(asked, self.opening.round, step)
 
-    def _vote(self, after: int, first: bool, step: int) -> Vote:
+    def _vote(self, after: int, first: bool, step: int) -> StepRequest:
         decisions = self._decisions[after : step - 1]
         if not first:
-            return Vote(after, decisions)
+            return StepRequest(after, decisions)
         devices = sum(1 for examples in self._examples if examples)
-        return Vote(after, decisions, sum(self._examples), devices, self._answer)
+        return StepRequest(after, decisions, sum(self._examples), devices, self._answer)
 
     def _note_examples(self) -> None:
         for node_id, moved in self._rollout.moved.items():

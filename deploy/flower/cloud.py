@@ -20,7 +20,7 @@ from hierfl.config import CLOUD, Config
 from hierfl.errors import RunFailed
 from hierfl.learning.threads import one_thread
 from hierfl.link import link_pb2 as pb
-from hierfl.link.rendezvous import Lobby
+from hierfl.link.rendezvous import Rendezvous
 from hierfl.planning.plan import resolve
 from hierfl.runs.folder import claim
 from hierfl.tls.identity import Identity
@@ -38,16 +38,16 @@ def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
     edges = gather(grid, own.edges, own.wait, "edges")
     usher = Usher(grid, Invitation(CLOUD, "", secrets.token_hex(16), own.wait))
     with (
-        Lobby(own.link_address, usher.invitation.token, edges, identity) as lobby,
-        usher.towards(lobby.address),
+        Rendezvous(own.link_address, usher.invitation.token, edges, identity) as rendezvous,
+        usher.towards(rendezvous.address),
     ):
-        entries = lobby.wait(edges, own.wait, usher.check)
+        entries = rendezvous.wait(edges, own.wait, usher.check)
         if entries is None:
-            raise _missing(lobby.names(), edges, own.wait)
-        config = _config(run_config, own, certs, lobby.address, entries)
+            raise _missing(rendezvous.names(), edges, own.wait)
+        config = _config(run_config, own, certs, rendezvous.address, entries)
         folder = claim(config, Path(own.out) if own.out else None)
-        lobby.answer(config.to_yaml())
-        lobby.close()
+        rendezvous.answer(config.to_yaml())
+        rendezvous.close()
         usher.known(config.to_yaml())
         one_thread()
         view = Harmless(Plain(config, folder, sys.stdout))

@@ -23,7 +23,7 @@ from edge.main import run
 from hierfl.config import CLOUD
 from hierfl.errors import ConfigError, RunFailed
 from hierfl.link.flower_compat import run_status
-from hierfl.link.rendezvous import Lobby
+from hierfl.link.rendezvous import Rendezvous
 
 STARTED = re.compile(r"started run (\d+)")
 LAST_LINES = 8
@@ -140,15 +140,17 @@ def edge(grid: Grid, own: Gathering, home: Path) -> None:
     devices = gather(grid, own.devices, own.wait, "devices")
     ushered = Usher(grid, Invitation(node.name, "", secrets.token_hex(16), own.wait))
     with (
-        Lobby(own.link_address, ushered.invitation.token, devices, node.identity()) as lobby,
-        ushered.towards(lobby.address),
+        Rendezvous(
+            own.link_address, ushered.invitation.token, devices, node.identity()
+        ) as rendezvous,
+        ushered.towards(rendezvous.address),
     ):
-        entries = lobby.wait(devices, own.wait, ushered.check)
+        entries = rendezvous.wait(devices, own.wait, ushered.check)
         if entries is None:
-            raise _missing(lobby.names(), devices, own.wait)
-        text = node.join(upstream, lobby.address, [entry.name for entry in entries])
-        lobby.answer(text)
-        lobby.close()
+            raise _missing(rendezvous.names(), devices, own.wait)
+        text = node.join(upstream, rendezvous.address, [entry.name for entry in entries])
+        rendezvous.answer(text)
+        rendezvous.close()
         ushered.known(text)
         config = node.local(text)
         run(

@@ -48,7 +48,7 @@ ORPHANS_S = 5.0
 PR_SET_CHILD_SUBREAPER = 36
 
 
-class Nursery:
+class ForkServer:
     """Forks nodes, and tells how they ended. It has one thread, so that forking is safe."""
 
     def __init__(self, control: socket.socket) -> None:
@@ -182,7 +182,7 @@ def main(modules: Sequence[str]) -> None:
         with suppress(Exception):  # the node that needs it says what is wrong with it
             importlib.import_module(module)
     settle()  # a collection would write to the pages that the nodes share
-    Nursery(control).run()
+    ForkServer(control).run()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,15 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 from deploy.launcher.ports import Ports
-from deploy.launcher.process import Command, Ended, NodeProcess, Nursery, describe, open_log, stop
+from deploy.launcher.process import (
+    Command,
+    Ended,
+    ForkServer,
+    NodeProcess,
+    describe,
+    open_log,
+    stop,
+)
 from deploy.launcher.signals import failure, signals
 from hierfl.config import Config
 from hierfl.errors import HierflError, ParentFailed, render
@@ -168,7 +176,7 @@ class Supervisor:
         self._environment = environment or {}
         self._events: SimpleQueue[object] = SimpleQueue()
         self._running: dict[str, NodeProcess] = {}
-        self._nursery: Nursery
+        self._nursery: ForkServer
         self._backoff: dict[str, float] = {}
 
     def interrupt(self) -> None:
@@ -181,7 +189,7 @@ class Supervisor:
         Raises:
             RunFailed: a node failed, with the end of its log.
         """
-        self._nursery = Nursery(self._imports, self._environment)
+        self._nursery = ForkServer(self._imports, self._environment)
         try:
             for command in commands:
                 self._start(command)

@@ -69,7 +69,7 @@ class Ended:
     code: int
 
 
-class Nursery:
+class ForkServer:
     """The launcher's end of `deploy.launcher.fork_server`, from which nodes are forked.
 
     The nursery and each node lead sessions of their own, so that Ctrl-C in the terminal reaches the
@@ -167,7 +167,7 @@ class NodeProcess:
         RunFailed: the log cannot be written.
     """
 
-    def __init__(self, nursery: Nursery, command: Command, ended: SimpleQueue[object]) -> None:
+    def __init__(self, nursery: ForkServer, command: Command, ended: SimpleQueue[object]) -> None:
         self.command = command
         self.since = time.monotonic()
         self._nursery = nursery

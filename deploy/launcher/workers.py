@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
 from time import monotonic
 
-from deploy.launcher.process import Command, Ended, NodeProcess, Nursery, stop
+from deploy.launcher.process import Command, Ended, ForkServer, NodeProcess, stop
 from deploy.launcher.signals import failure
 from hierfl.errors import RunFailed
 
@@ -24,7 +24,7 @@ class Crew:
 
     Args:
         imports: the modules that all nodes share.
-        environment: see `Nursery`.
+        environment: see `ForkServer`.
 
     Attributes:
         failure: which node ended, if one did.
@@ -32,7 +32,7 @@ class Crew:
 
     def __init__(self, imports: Sequence[str], environment: Mapping[str, str]) -> None:
         self.failure: RunFailed | None = None
-        self._nursery = Nursery(imports, environment)
+        self._nursery = ForkServer(imports, environment)
         self._events: SimpleQueue[object] = SimpleQueue()
         self._nodes: list[NodeProcess] = []
         self._dismissed = False

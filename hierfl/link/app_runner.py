@@ -15,7 +15,7 @@ from hierfl.link.traffic import Count
 log = logging.getLogger(__name__)
 
 
-class Child:
+class AppRunner:
     """Answers requests with a ClientApp, each once.
 
     A request that comes again, because its reply was lost on the way, gets the same answer from

@@ -1,4 +1,4 @@
-"""TreeGrid: Flower's `Grid` over the children of one parent.
+"""BaseGrid: Flower's `Grid` over the children of one parent.
 
 It holds what every transport has in common: identifiers, matching replies to requests, deadlines
 and counting. A transport moves bytes: see `hierfl.link.link_grid` and `hierfl.link.memory_grid`.
@@ -31,7 +31,7 @@ from hierfl.link.flower_compat import (
     message_to_bytes,
     stamp,
 )
-from hierfl.link.pending import Replies
+from hierfl.link.pending import PendingReplies
 from hierfl.link.traffic import Faults, Ledger
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Aborted(NamedTuple):
     reason: str
 
 
-class TreeGrid(Grid):
+class BaseGrid(Grid):
     """The parent's view of its children.
 
     Args:
@@ -208,9 +208,11 @@ class TreeGrid(Grid):
 
     # -- beyond Flower's Grid --------------------------------------------------------------------
 
-    def stream(self, messages: Iterable[Message], *, timeout: float | None = None) -> Replies:
-        """Send messages and iterate over their replies as they arrive; see `Replies`."""
-        return Replies(self, messages, timeout)
+    def stream(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> PendingReplies:
+        """Send messages and iterate over their replies as they arrive; see `PendingReplies`."""
+        return PendingReplies(self, messages, timeout)
 
     def give_up(self, pending: Mapping[str, str]) -> None:
         """Drop requests, given as message id to child: these children have missed the end."""

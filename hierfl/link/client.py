@@ -16,7 +16,7 @@ from flwr.clientapp import ClientApp
 from hierfl.errors import LinkError, ParentFailed, PeerRefused, RunFailed
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.app_runner import Child
+from hierfl.link.app_runner import AppRunner
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.channel_options import HEARTBEAT_S, LONGEST_FRAME, client_options
 from hierfl.link.flower_compat import assume_identity
@@ -70,7 +70,7 @@ class LinkClient:
     ) -> None:
         assume_identity(RUN_ID)
         self.context = Context(RUN_ID, 0, {"name": name}, RecordDict(), {})
-        self.child = Child(app, self.context)
+        self.child = AppRunner(app, self.context)
         self._address = address
         self._name = name
         self._model = model

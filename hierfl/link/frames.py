@@ -7,7 +7,7 @@ from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from hierfl.errors import LinkError
 from hierfl.link import link_pb2 as pb
 
-PROTOCOL = 1
+PROTOCOL = 2
 """The version of the protocol. Peers of different versions do not talk."""
 
 METHOD = "/hierfl.link.v1.Link/Attach"

@@ -20,7 +20,7 @@ from hierfl.link.base_grid import Arrival, Broken
 from hierfl.link.bind import bind, serve
 from hierfl.link.channel_options import server_options
 from hierfl.link.door import Door
-from hierfl.link.session import Outbox, Seat
+from hierfl.link.session import Outbox, Session
 from hierfl.tls.identity import Identity
 
 log = logging.getLogger(__name__)
@@ -63,12 +63,12 @@ class Owner(Protocol):
         """A peer was not let in."""
 
 
-class Streams:
+class GrpcServer:
     """A gRPC server that admits the children and keeps one stream with each.
 
     Args:
         owner: hears what happens.
-        seats: the children's places, by name.
+        sessions: the children's places, by name.
         admission: what a child must say.
         run: the run's identifier.
         max_frame: no longer frame is read, in bytes.
@@ -79,7 +79,7 @@ class Streams:
     def __init__(
         self,
         owner: Owner,
-        seats: Mapping[str, Seat],
+        sessions: Mapping[str, Session],
         admission: Admission,
         *,
         run: str,
@@ -88,7 +88,7 @@ class Streams:
         credentials: Identity | None,
     ) -> None:
         self._owner = owner
-        self._seats = seats
+        self._sessions = sessions
         self._admission = admission
         self._run = run
         self._max_frame = max_frame
@@ -119,7 +119,7 @@ class Streams:
 
     def ban(self, child: str, reason: str) -> None:
         """Send a child away for good."""
-        self._loop.call_soon_threadsafe(self._seats[child].ban, reason)
+        self._loop.call_soon_threadsafe(self._sessions[child].ban, reason)
 
     # -- in the event loop -----------------------------------------------------------------------
 
@@ -136,8 +136,8 @@ class Streams:
             return
         bound.set_result(address)
         code, reason = await asyncio.wrap_future(farewell)
-        for seat in self._seats.values():
-            seat.dismiss(code, reason)
+        for session in self._sessions.values():
+            session.dismiss(code, reason)
         await server.stop(grace=GRACE_S)
         if rest := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(rest, timeout=GRACE_S)  # gRPC still ends the calls that it cut
@@ -165,7 +165,7 @@ class Streams:
         if self._door is not None:
             self._door.enter(context.peer())
         try:
-            self._seats[self._admission.admitted(data, context).name].check_free()
+            self._sessions[self._admission.admitted(data, context).name].check_free()
         except Refusal as refusal:
             return probe.verdict(refusal.code, str(refusal))
         return probe.verdict()
@@ -176,8 +176,8 @@ class Streams:
             self._door.enter(context.peer())
         try:
             hello = await self._admission.hello(context)
-            seat = self._seats[hello.name]
-            seat.check_free()
+            session = self._sessions[hello.name]
+            session.check_free()
         except Refusal as refusal:
             if refusal.code != pb.Goodbye.BUSY:  # who is told to wait is let in later
                 self._owner.turned_away()
@@ -185,8 +185,8 @@ class Streams:
             with suppress(*BROKEN):
                 await context.write(frames.goodbye(refusal.code, str(refusal)))
             return
-        outbox = self._sit(seat, hello)
-        reader = asyncio.create_task(self._listen(seat, outbox, context))
+        outbox = self._sit(session, hello)
+        reader = asyncio.create_task(self._listen(session, outbox, context))
         try:
             while (frame := await outbox.get()) is not None:
                 await context.write(frame)
@@ -194,10 +194,10 @@ class Streams:
             pass  # the child will dial again
         finally:
             reader.cancel()
-            if seat.outbox is outbox:
-                self._set_presence(seat, None)
+            if session.outbox is outbox:
+                self._set_presence(session, None)
 
-    async def _listen(self, seat: Seat, outbox: Outbox, context: Context) -> None:
+    async def _listen(self, session: Session, outbox: Outbox, context: Context) -> None:
         """Take the child's frames until its stream ends."""
         try:
             while True:
@@ -207,46 +207,46 @@ class Streams:
                 frame = frames.parse(data)
                 kind = frame.WhichOneof("kind")
                 if kind == "message":
-                    seat.answered()
-                    self._owner.deliver(Arrival(seat.name, frame.message, len(data)))
+                    session.answered()
+                    self._owner.deliver(Arrival(session.name, frame.message, len(data)))
                 elif kind == "progress":
-                    self._owner.news(seat.name, frame.progress)
+                    self._owner.news(session.name, frame.progress)
                 else:
                     raise LinkError(f"a frame of the kind {kind} in the middle of the stream")
         except LinkError as error:
-            self._owner.deliver(Broken(seat.name, f"it sent {error}"))
+            self._owner.deliver(Broken(session.name, f"it sent {error}"))
             return
         except BROKEN:
             pass
         outbox.put_nowait(None)
 
-    def _sit(self, seat: Seat, hello: pb.Hello) -> Outbox:
+    def _sit(self, session: Session, hello: pb.Hello) -> Outbox:
         outbox: Outbox = asyncio.Queue()
         outbox.put_nowait(
             frames.welcome(
                 run=self._run,
-                node_id=seat.node_id,
+                node_id=session.node_id,
                 model=self._admission.model,
                 max_frame=self._max_frame,
             )
         )
-        seat.fill(outbox)
-        known = None if seat.instance is None else seat.instance == hello.instance
-        seat.instance = hello.instance
-        self._owner.welcome(seat.name, known)
-        log.info("%s is at round %d, decision %d", seat.name, hello.round, hello.applied)
-        self._set_presence(seat, outbox)
+        session.fill(outbox)
+        known = None if session.instance is None else session.instance == hello.instance
+        session.instance = hello.instance
+        self._owner.welcome(session.name, known)
+        log.info("%s is at round %d, decision %d", session.name, hello.round, hello.applied)
+        self._set_presence(session, outbox)
         return outbox
 
-    def _set_presence(self, seat: Seat, outbox: Outbox | None) -> None:
-        seat.outbox = outbox
-        log.info("%s is %s", seat.name, "away" if outbox is None else "here")
-        self._owner.presence(seat.name, outbox is not None)
+    def _set_presence(self, session: Session, outbox: Outbox | None) -> None:
+        session.outbox = outbox
+        log.info("%s is %s", session.name, "away" if outbox is None else "here")
+        self._owner.presence(session.name, outbox is not None)
 
     def _enqueue(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
         for name, message_id, frame in batch:
-            self._seats[name].enqueue(message_id, frame)
+            self._sessions[name].enqueue(message_id, frame)
 
     def _drop(self, message_ids: Collection[str]) -> None:
-        for seat in self._seats.values():
-            seat.drop(message_ids)
+        for session in self._sessions.values():
+            session.drop(message_ids)

@@ -16,16 +16,16 @@ from dataclasses import replace
 from hierfl.errors import ConfigError, ParentFailed, RunFailed
 from hierfl.link import link_pb2 as pb
 from hierfl.link.admission import Admission
-from hierfl.link.base_grid import MAX_MISSED, Arrival, Broken, TreeGrid
+from hierfl.link.base_grid import MAX_MISSED, Arrival, BaseGrid, Broken
 from hierfl.link.channel_options import HEARTBEAT_S, LONGEST_FRAME
-from hierfl.link.grpc_server import Farewell, Streams
-from hierfl.link.session import Seat
+from hierfl.link.grpc_server import Farewell, GrpcServer
+from hierfl.link.session import Session
 from hierfl.tls.identity import Identity
 
 log = logging.getLogger(__name__)
 
 
-class LinkGrid(TreeGrid):
+class LinkGrid(BaseGrid):
     """Flower's `Grid` over one long-lived gRPC stream per child.
 
     Requests to a child that is not attached wait for it; the one that was in flight when a stream
@@ -34,8 +34,8 @@ class LinkGrid(TreeGrid):
     Args:
         address: "host:port" to listen at; port 0 lets the kernel choose.
         children: names in the topology's order; no other child is admitted.
-        quorum: see `TreeGrid`.
-        max_missed: see `TreeGrid`.
+        quorum: see `BaseGrid`.
+        max_missed: see `BaseGrid`.
         plan: fingerprint of the configuration; a child that states another is refused.
         heartbeat: seconds within which a child that has vanished is given up.
         credentials: this node's identity, and children must show theirs; None: plain text.
@@ -67,10 +67,10 @@ class LinkGrid(TreeGrid):
         self._credentials = credentials
         self._on_progress = on_progress
         self._on_presence = on_presence
-        self._seats = {name: Seat(name, node_id) for node_id, name in self.names.items()}
+        self._sessions = {name: Session(name, node_id) for node_id, name in self.names.items()}
         self._presence = threading.Condition()
         self._aborted = ""
-        self._streams: Streams
+        self._server: GrpcServer
         self._thread: threading.Thread | None = None
         self._farewell: Future[Farewell]
 
@@ -89,9 +89,9 @@ class LinkGrid(TreeGrid):
         Raises:
             ConfigError: if the address cannot be bound.
         """
-        self._streams = Streams(
+        self._server = GrpcServer(
             self,
-            self._seats,
+            self._sessions,
             replace(self._admission, model=model),
             run=run or uuid.uuid4().hex,
             max_frame=max_frame,
@@ -101,7 +101,7 @@ class LinkGrid(TreeGrid):
         bound: Future[str] = Future()
         self._farewell = Future()
         self._thread = threading.Thread(
-            target=self._streams.run,
+            target=self._server.run,
             args=(self._address, bound, self._farewell),
             name="link",
             daemon=True,
@@ -160,7 +160,7 @@ class LinkGrid(TreeGrid):
         return self.missing()
 
     def abort(self, reason: str) -> None:
-        """See `TreeGrid.abort`; who waits for children fails as well."""
+        """See `BaseGrid.abort`; who waits for children fails as well."""
         super().abort(reason)
         with self._presence:
             self._aborted = reason
@@ -168,23 +168,25 @@ class LinkGrid(TreeGrid):
 
     def missing(self) -> list[str]:
         """Return the names of the children that are not attached now."""
-        return [seat.name for seat in self._seats.values() if seat.outbox is None]
+        return [session.name for session in self._sessions.values() if session.outbox is None]
 
-    # -- TreeGrid's transport --------------------------------------------------------------------
+    # -- BaseGrid's transport --------------------------------------------------------------------
 
     def get_node_ids(self) -> list[int]:
         """Return the node ids of the children that are attached now."""
-        return [seat.node_id for seat in self._seats.values() if seat.outbox is not None]
+        return [
+            session.node_id for session in self._sessions.values() if session.outbox is not None
+        ]
 
     def _send(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
-        self._streams.send(batch)
+        self._server.send(batch)
 
     def _forget(self, message_ids: Iterable[str]) -> None:
         if gone := set(message_ids):
-            self._streams.forget(gone)
+            self._server.forget(gone)
 
     def _part(self, child: str, reason: str) -> None:
-        self._streams.ban(child, reason)
+        self._server.ban(child, reason)
 
     # -- what the streams tell -------------------------------------------------------------------
 

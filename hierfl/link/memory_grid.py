@@ -10,19 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hierfl.errors import LinkError
 from hierfl.link import frames
-from hierfl.link.app_runner import Child
-from hierfl.link.base_grid import Arrival, Broken, TreeGrid
+from hierfl.link.app_runner import AppRunner
+from hierfl.link.base_grid import Arrival, BaseGrid, Broken
 
 
-class MemoryGrid(TreeGrid):
+class MemoryGrid(BaseGrid):
     """A grid whose children are ClientApps in this process, called one after the other.
 
     Args:
         children: name to child, in the topology's order.
-        quorum: see `TreeGrid`.
+        quorum: see `BaseGrid`.
     """
 
-    def __init__(self, children: Mapping[str, Child], quorum: float = 0.0) -> None:
+    def __init__(self, children: Mapping[str, AppRunner], quorum: float = 0.0) -> None:
         super().__init__(list(children), quorum)
         self._children = dict(children)
 

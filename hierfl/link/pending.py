@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flwr.app import Message
 
 if TYPE_CHECKING:
-    from hierfl.link.base_grid import TreeGrid
+    from hierfl.link.base_grid import BaseGrid
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ REMINDER_S = 1.0
 """Seconds, at least, between two lines in the log about whom the grid waits for."""
 
 
-class Replies(Iterator[Message]):
+class PendingReplies(Iterator[Message]):
     """The replies to some messages, as they arrive.
 
     It ends with the last reply, or, once `timeout` seconds have passed, as soon as the quorum has
@@ -29,7 +29,7 @@ class Replies(Iterator[Message]):
     dropped.
     """
 
-    def __init__(self, grid: TreeGrid, messages: Iterable[Message], timeout: float | None) -> None:
+    def __init__(self, grid: BaseGrid, messages: Iterable[Message], timeout: float | None) -> None:
         self._grid = grid
         self._timeout = timeout
         self._pending: dict[str, str] = {}
@@ -69,7 +69,7 @@ class Replies(Iterator[Message]):
             self._over = True
             self._grid.give_up(self._pending)
 
-    def __enter__(self) -> Replies:
+    def __enter__(self) -> PendingReplies:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -1,8 +1,8 @@
-"""The lobby: where a tree that does not know itself yet comes together.
+"""The rendezvous: where a tree that does not know itself yet comes together.
 
-On Flower's engine nobody has a list of names. Each child enters its parent's lobby with its own
-name, an edge with those of its devices as well, and waits there for the configuration of the whole
-federation. Then the lobby closes, and the link opens at the same address.
+On Flower's engine nobody has a list of names. Each child enters its parent's rendezvous with its
+own name, an edge with those of its devices as well, and waits there for the configuration of the
+whole federation. Then the rendezvous closes, and the link opens at the same address.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from hierfl.tls.identity import Identity, Towards, dial
 
 log = logging.getLogger(__name__)
 
-METHOD = "/hierfl.link.v1.Lobby/Enter"
+METHOD = "/hierfl.link.v1.Rendezvous/Enter"
 LONGEST_ENTRY = 1 << 20
 """Bytes: the names of many thousand devices."""
 
 PAUSE_S = 0.5
 REACH_S = 20.0
-"""Seconds within which a lobby must be reached: it is open before anybody is asked in."""
+"""Seconds within which a rendezvous must be reached: it is open before anybody is asked in."""
 
 
-class Lobby:
+class Rendezvous:
     """The parent's side.
 
     Args:
@@ -63,7 +63,7 @@ class Lobby:
         secrets = credentials.to_children(lambda: None) if credentials else None
         self.address = bind(self._server, address, secrets)
 
-    def __enter__(self) -> Lobby:
+    def __enter__(self) -> Rendezvous:
         self._server.start()
         return self
 
@@ -113,14 +113,14 @@ class Lobby:
             if name in self._entries:
                 _refuse(context, grpc.StatusCode.ALREADY_EXISTS, f"{name} is here already: no two "
                         "nodes may have one name")  # fmt: skip
-            log.info("%s is in the lobby", name)
+            log.info("%s is in the rendezvous", name)
             self._entries[name] = entry
             self._changed.notify_all()
             while self._place is None and not self._closed and context.is_active():
                 self._changed.wait(PAUSE_S)
             if self._place is None:
                 del self._entries[name]
-                _refuse(context, grpc.StatusCode.UNAVAILABLE, "the lobby is closed")
+                _refuse(context, grpc.StatusCode.UNAVAILABLE, "the rendezvous is closed")
             return self._place
 
     def _checked(self, entry: pb.Entry, context: grpc.ServicerContext) -> str:
@@ -145,10 +145,10 @@ def enter(
     timeout: float,
     towards: Towards | None = None,
 ) -> str:
-    """Wait in a parent's lobby; return the federation's configuration, YAML.
+    """Wait in a parent's rendezvous; return the federation's configuration, YAML.
 
     Args:
-        address: the lobby's.
+        address: the rendezvous's.
         entry: who enters.
         timeout: seconds after which to give up.
         towards: this node's identity on its way to the parent; None: plain text.

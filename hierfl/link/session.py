@@ -17,7 +17,7 @@ Outbox = asyncio.Queue[bytes | None]
 
 
 @dataclass
-class Seat:
+class Session:
     """The place of one child; to be used in the event loop alone.
 
     One request is in flight at a time. What was in flight when the stream broke is sent again.

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from flwr.app import Message
 
 from hierfl.errors import PayloadError, RunFailed, shortened
-from hierfl.link.base_grid import TreeGrid
-from hierfl.link.pending import Replies
+from hierfl.link.base_grid import BaseGrid
+from hierfl.link.pending import PendingReplies
 from hierfl.link.traffic import Faults, Traffic
-from hierfl.protocol.messages import Base, Behind, Moved, Question, answer, questions
+from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Question, answer, questions
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ MOST_DETOURS = 20
 
 
 @dataclass
-class Rollout:
+class BaseSync:
     """One base on its way to all children of a grid.
 
     A child that is at the base before follows with the change alone; one that lost its state in
@@ -48,7 +48,7 @@ class Rollout:
         stuck: the children that must redo the round before and cannot.
     """
 
-    grid: TreeGrid
+    grid: BaseGrid
     round: int
     base: Base
     whole: Callable[[], Base]
@@ -57,7 +57,7 @@ class Rollout:
     most_examples: int
     resting: Set[int] = frozenset()
     members: set[int] = field(init=False)
-    moved: dict[int, Moved] = field(default_factory=dict)
+    moved: dict[int, BaseAck] = field(default_factory=dict)
     stuck: set[int] = field(default_factory=set)
     _detours: Counter[int] = field(default_factory=Counter)
 
@@ -107,11 +107,11 @@ class Rollout:
         if reply.metadata.message_type != "train.base":  # the round before is redone
             self._count(node_id)
             return self._first([node_id])
-        said = answer(reply.content, Moved, Behind)
-        if isinstance(said, Behind):
+        said = answer(reply.content, BaseAck, OutOfSync)
+        if isinstance(said, OutOfSync):
             self._count(node_id)
             return self._behind(node_id, said)
-        assert isinstance(said, Moved)
+        assert isinstance(said, BaseAck)
         self._check(said)
         self.moved[node_id] = said
         self._detours.pop(node_id, None)
@@ -175,7 +175,7 @@ class Rollout:
     def _all(self) -> int:
         return len(self.grid.names)
 
-    def _take_all(self, stream: Replies) -> None:
+    def _take_all(self, stream: PendingReplies) -> None:
         with stream as replies:
             for reply in replies:
                 node_id = reply.metadata.src_node_id
@@ -187,7 +187,7 @@ class Rollout:
                 except PayloadError as error:
                     self.refuse(node_id, error)
 
-    def _check(self, said: Moved) -> None:
+    def _check(self, said: BaseAck) -> None:
         if not 1 <= said.examples <= self.most_examples:
             raise PayloadError(f"a number of samples of {said.examples}")
         Traffic.from_list(said.traffic)
@@ -205,7 +205,7 @@ class Rollout:
         if self._detours[node_id] > MOST_DETOURS:
             raise PayloadError(f"{MOST_DETOURS} times that it cannot follow")
 
-    def _behind(self, node_id: int, said: Behind) -> Iterator[Message]:
+    def _behind(self, node_id: int, said: OutOfSync) -> Iterator[Message]:
         name = self.grid.names[node_id]
         log.info("%s is behind: at round %d, not %d", name, said.round, self.round)
         if said.round == self.round - 1 and said.round > 0:

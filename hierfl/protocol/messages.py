@@ -49,7 +49,7 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Moved:
+class BaseAck:
     """A node is at the base.
 
     Attributes:
@@ -79,7 +79,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Vote:
+class StepRequest:
     """Apply these decisions, and vote on the step.
 
     Attributes:
@@ -115,7 +115,7 @@ class Ballot:
 
 
 @dataclass(frozen=True)
-class Behind:
+class OutOfSync:
     """A node cannot follow from where it is: the answer to any question.
 
     Attributes:
@@ -150,10 +150,10 @@ class Report:
     traffic: list[int] = field(default_factory=list)
 
 
-Question = Base | Round | Vote
-Answer = Moved | Ballot | Report | Behind
+Question = Base | Round | StepRequest
+Answer = BaseAck | Ballot | Report | OutOfSync
 Content = Question | Answer
-C = TypeVar("C", Base, Moved, Round, Vote, Ballot, Report, Behind)
+C = TypeVar("C", Base, BaseAck, Round, StepRequest, Ballot, Report, OutOfSync)
 
 
 def questions(contents: Mapping[int, Question], round_: int, step: int = 0) -> Iterator[Message]:
@@ -264,8 +264,8 @@ def _other_kind(kind: type, content: RecordDict) -> PayloadError:
     return PayloadError(shortened(f"a message that is no {kind.__name__}: {list(content)}"))
 
 
-_QUESTIONS: dict[type, str] = {Base: "train.base", Round: "train.round", Vote: "train.vote"}
-_KINDS: tuple[type[Content], ...] = (Base, Moved, Round, Vote, Ballot, Report, Behind)
+_QUESTIONS: dict[type, str] = {Base: "train.base", Round: "train.round", StepRequest: "train.vote"}
+_KINDS: tuple[type[Content], ...] = (Base, BaseAck, Round, StepRequest, Ballot, Report, OutOfSync)
 _TYPES = {kind: get_type_hints(kind) for kind in _KINDS}
 _DEFAULTS: dict[type, dict[str, Any]] = {
     kind: {

@@ -19,11 +19,20 @@ from edge.cluster import Cluster
 from hierfl.algorithms.schedule import to_bits
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.link import flower_compat, frames
-from hierfl.link.app_runner import Child
+from hierfl.link.app_runner import AppRunner
 from hierfl.link.base_grid import Arrival
 from hierfl.link.memory_grid import MemoryGrid
 from hierfl.protocol.checkpoint import Checkpoints
-from hierfl.protocol.messages import Ballot, Base, Behind, Moved, Report, Vote, position, reply
+from hierfl.protocol.messages import (
+    Ballot,
+    Base,
+    BaseAck,
+    OutOfSync,
+    Report,
+    StepRequest,
+    position,
+    reply,
+)
 from tests.federation.toy import LAYOUT, Toy, toy
 
 SETS = ["quorum.devices=0.6", "quorum.step_timeout=0.001"]
@@ -47,10 +56,10 @@ def other_device(federation: Toy, answers: Callable[[Message, Any], Any]) -> Non
 
     @app.train("vote")
     def vote(message: Message, context: Context) -> Message:
-        content = _content(Vote, message)
+        content = _content(StepRequest, message)
         return reply(message, answers(message, honest.vote(*position(message), content)))
 
-    children["east-1"] = Child(app, Context(1, 0, {}, RecordDict(), {}))
+    children["east-1"] = AppRunner(app, Context(1, 0, {}, RecordDict(), {}))
 
 
 def _content(kind: Any, message: Message) -> Any:
@@ -63,31 +72,36 @@ BITS = np.packbits(np.arange(LAYOUT.d) % 3 == 0, bitorder="little").tobytes()
 
 
 def spin(message: Message, said: Any) -> Any:
-    return Behind(position(message)[0], 0) if isinstance(said, Ballot) else said
+    return OutOfSync(position(message)[0], 0) if isinstance(said, Ballot) else said
 
 
 def spin_through_the_base(message: Message, said: Any) -> Any:
-    return Behind(0) if isinstance(said, Ballot) else said
+    return OutOfSync(0) if isinstance(said, Ballot) else said
 
 
 CHEATS: dict[str, tuple[Callable[[Message, Any], Any], str]] = {
     "is behind for ever": (spin, "20 times in one step that it cannot follow"),
     "is behind and at the base": (spin_through_the_base, "20 times in one step"),
-    "never gets to the base": (lambda message, said: Behind(0), "20 times that it cannot follow"),
+    "never gets to the base": (
+        lambda message, said: OutOfSync(0),
+        "20 times that it cannot follow",
+    ),
     "is ahead": (
-        lambda message, said: Behind(position(message)[0], 7) if isinstance(said, Ballot) else said,
+        lambda message, said: (
+            OutOfSync(position(message)[0], 7) if isinstance(said, Ballot) else said
+        ),
         "that it is at decision 7 in step",
     ),
     "holds all samples there are": (
-        lambda message, said: replace(said, examples=2**62) if isinstance(said, Moved) else said,
+        lambda message, said: replace(said, examples=2**62) if isinstance(said, BaseAck) else said,
         "a number of samples of 4611686018427387904",
     ),
     "holds no samples": (
-        lambda message, said: replace(said, examples=0) if isinstance(said, Moved) else said,
+        lambda message, said: replace(said, examples=0) if isinstance(said, BaseAck) else said,
         "a number of samples of 0",
     ),
     "holds other bits": (
-        lambda message, said: replace(said, hash="0f" * 32) if isinstance(said, Moved) else said,
+        lambda message, said: replace(said, hash="0f" * 32) if isinstance(said, BaseAck) else said,
         "a model that differs from its parent's at the start of round 1",
     ),
     "has longer buffers": (
@@ -106,7 +120,7 @@ CHEATS: dict[str, tuple[Callable[[Message, Any], Any], str]] = {
         "Ballot with loss out of bounds",
     ),
     "opens what has no opening": (
-        lambda message, said: replace(said, opening=b"xy") if isinstance(said, Moved) else said,
+        lambda message, said: replace(said, opening=b"xy") if isinstance(said, BaseAck) else said,
         "2 bytes for an opening, which this algorithm has not",
     ),
     "reports as if it were an edge": (
@@ -175,7 +189,7 @@ class Deaf(MemoryGrid):
 @pytest.fixture
 def grid() -> Deaf:
     app = ClientApp()
-    return Deaf({n: Child(app, Context(1, 0, {}, RecordDict(), {})) for n in ("a", "b")}, 0.5)
+    return Deaf({n: AppRunner(app, Context(1, 0, {}, RecordDict(), {})) for n in ("a", "b")}, 0.5)
 
 
 def arrives(grid: Deaf, number: int, change: dict[str, Any] | None = None) -> None:
@@ -253,7 +267,7 @@ def test_a_model_that_is_only_announced_takes_no_memory(layout: str, model: byte
 def test_another_layout_than_the_run_s_is_refused() -> None:
     edge = cluster()
     whole = Base(LR, model=bytes(4 * LAYOUT.d), layout=LAYOUT.to_json())
-    assert isinstance(edge.move(1, whole), Moved)
+    assert isinstance(edge.move(1, whole), BaseAck)
     with pytest.raises(PayloadError, match="another layout"):
         edge.move(2, replace(whole, model=bytes(8), layout='[["w",[2]]]'))
     assert edge.position == (1, 0)
@@ -275,9 +289,11 @@ def test_a_device_takes_no_memory_for_what_is_only_announced() -> None:
     logging.disable(logging.CRITICAL)
     with little_memory():
         for vote in (
-            Vote(0, [], 2**63 - 1, 2**63 - 1), Vote(2**62, [b""]), Vote(0, [b"x"] * 2, 30, 3),
-            Vote(0, [BITS], 30, 0),
-        ):  # fmt: skip
+            StepRequest(0, [], 2**63 - 1, 2**63 - 1),
+            StepRequest(2**62, [b""]),
+            StepRequest(0, [b"x"] * 2, 30, 3),
+            StepRequest(0, [BITS], 30, 0),
+        ):
             if vote.examples == 2**63 - 1:
                 assert isinstance(device.vote(1, 1, vote), Ballot)
             else:

@@ -23,7 +23,7 @@ from cloud.strategy import HierStrategy
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.config import load_config
-from hierfl.link.app_runner import Child
+from hierfl.link.app_runner import AppRunner
 from hierfl.link.memory_grid import MemoryGrid
 from hierfl.planning.plan import resolve
 from hierfl.protocol.checkpoint import Checkpoints
@@ -39,7 +39,7 @@ class Crash(BaseException):
     """The process is gone: nothing in it may catch this."""
 
 
-class Node(Child):
+class Node(AppRunner):
     """A child that is built anew after a crash.
 
     Args:

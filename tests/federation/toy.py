@@ -15,7 +15,7 @@ from cloud.strategy import HierStrategy
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.config import Config, load_config
-from hierfl.link.app_runner import Child
+from hierfl.link.app_runner import AppRunner
 from hierfl.link.memory_grid import MemoryGrid
 from hierfl.link.traffic import Faults, Traffic
 from hierfl.numerics.layout import Layout
@@ -119,10 +119,10 @@ def toy(
     news: list[bytes] = []
     edges, grids = {}, {}
     for edge, members in config.tree().items():
-        children = {name: Child(device_app(devices[name]), _context()) for name in members}
+        children = {name: AppRunner(device_app(devices[name]), _context()) for name in members}
         grids[edge] = MemoryGrid(children, config.quorum.devices)
         cluster = Cluster(edge, grids[edge], config, news.append)
-        edges[edge] = Child(edge_app(cluster), _context())
+        edges[edge] = AppRunner(edge_app(cluster), _context())
     grid = MemoryGrid(edges, config.quorum.edges)
     base = np.linspace(-1, 1, layout.d, dtype=np.float32)
     first = np.zeros(buffers, np.float32)

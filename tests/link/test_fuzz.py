@@ -13,23 +13,23 @@ from hypothesis import strategies as st
 from hierfl.errors import LinkError, PayloadError
 from hierfl.link import flower_compat, frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.app_runner import Child
+from hierfl.link.app_runner import AppRunner
 from hierfl.link.memory_grid import MemoryGrid
 from hierfl.protocol.messages import (
     Ballot,
     Base,
-    Behind,
-    Moved,
+    BaseAck,
+    OutOfSync,
     Report,
     Round,
-    Vote,
+    StepRequest,
     from_content,
     position,
 )
 from tests.link.test_golden import BYTES
 from tests.link.trees import say, text
 
-KINDS = (Base, Moved, Round, Vote, Ballot, Report, Behind)
+KINDS = (Base, BaseAck, Round, StepRequest, Ballot, Report, OutOfSync)
 FRAMES = [data for name, data in BYTES.items() if not name.startswith("content")]
 MESSAGES = [frames.parse(BYTES[name]).message for name in BYTES if name.startswith("message")]
 
@@ -134,8 +134,8 @@ def test_a_grid_survives_any_reply(data: st.DataObject) -> None:
         truth = frames.parse(tell_the_truth(request)).message
         return frames.message(data.draw(mutated([truth, *MESSAGES])))
 
-    honest: Child = Liar(tell_the_truth)  # type: ignore[assignment]
-    liar: Child = Liar(lie)  # type: ignore[assignment]
+    honest: AppRunner = Liar(tell_the_truth)  # type: ignore[assignment]
+    liar: AppRunner = Liar(lie)  # type: ignore[assignment]
     grid = MemoryGrid({"honest": honest, "liar": liar})
     replies = grid.send_and_receive([say("x", 1), say("x", 2)], timeout=0.001)
     assert text(replies[0]) == "x"

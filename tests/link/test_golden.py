@@ -20,12 +20,12 @@ from hierfl.link import link_pb2 as pb
 from hierfl.protocol.messages import (
     Ballot,
     Base,
-    Behind,
+    BaseAck,
     Content,
-    Moved,
+    OutOfSync,
     Report,
     Round,
-    Vote,
+    StepRequest,
     from_content,
     to_content,
 )
@@ -36,18 +36,18 @@ BITS = bytes(range(7, 250, 11))
 CONTENTS: dict[str, Content] = {
     "base-whole": Base(lr=0x3B03126F, model=BITS * 4, layout='[["w", [22]]]', buffers=BITS),
     "base-change": Base(lr=0x3B03126F, change=BITS, edges=BITS[::2]),
-    "moved": Moved("0f" * 32, 60000, b"", [1, 2, 3, 4, 5, 2**40], [0, 1, 0, 2]),
-    "moved-device": Moved("0f" * 32, 10000),
-    "moved-opening": Moved("0f" * 32, 10000, BITS),
+    "moved": BaseAck("0f" * 32, 60000, b"", [1, 2, 3, 4, 5, 2**40], [0, 1, 0, 2]),
+    "moved-device": BaseAck("0f" * 32, 10000),
+    "moved-opening": BaseAck("0f" * 32, 10000, BITS),
     "round": Round(),
     "round-opening": Round(BITS),
-    "vote-first": Vote(examples=30000, devices=3),
-    "vote-opening": Vote(examples=30000, devices=3, opening=BITS),
-    "vote": Vote(7, [BITS, BITS[::-1]]),
+    "vote-first": StepRequest(examples=30000, devices=3),
+    "vote-opening": StepRequest(examples=30000, devices=3, opening=BITS),
+    "vote": StepRequest(7, [BITS, BITS[::-1]]),
     "ballot": Ballot(BITS, 0.6931471805599453),
     "ballot-last": Ballot(BITS, 0.25, buffers=BITS * 2),
     "ballot-abstains": Ballot(abstains="a gradient of w is not finite"),
-    "behind": Behind(12, 5),
+    "behind": OutOfSync(12, 5),
     "report": Report(BITS, 450000, 0.125, 3, BITS, 1.5, [6, 5, 4, 3, 2, 1]),
 }
 
@@ -103,7 +103,7 @@ MESSAGES: dict[str, Callable[[], Message]] = {
     "failure": failure,
     "stock": stock,
 }
-HELLO = pb.Hello(name="east-1", protocol=1, run="6f" * 16, model="0a" * 32, plan="0b" * 32)
+HELLO = pb.Hello(name="east-1", protocol=2, run="6f" * 16, model="0a" * 32, plan="0b" * 32)
 WELCOME = pb.Welcome(run="6f" * 16, node_id=2, model="0a" * 32, max_frame=4 * 98442 + 65536)
 GOODBYES = {
     "done": (pb.Goodbye.DONE, "the run is done"),

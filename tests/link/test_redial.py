@@ -1,4 +1,4 @@
-"""Streams that break: the child dials again, and no message is lost or counts twice."""
+"""GrpcServer that break: the child dials again, and no message is lost or counts twice."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from hierfl.link.app_runner import Child
-from hierfl.link.base_grid import RUN_ID, TreeGrid
+from hierfl.link.app_runner import AppRunner
+from hierfl.link.base_grid import RUN_ID, BaseGrid
 from hierfl.link.client import LinkClient
 from hierfl.link.flower_compat import assume_identity
 from hierfl.link.link_grid import LinkGrid
@@ -83,12 +83,12 @@ class Tree(ABC):
     Attributes:
         grid: the parent's.
         children: by name.
-        heard: the requests' bytes that each child's `Child` was handed.
+        heard: the requests' bytes that each child's `AppRunner` was handed.
         ran: the types of the messages that each child's app was called with.
     """
 
-    grid: TreeGrid
-    children: dict[str, Child]
+    grid: BaseGrid
+    children: dict[str, AppRunner]
 
     def __init__(self) -> None:
         self.heard: dict[str, list[bytes]] = {}
@@ -113,9 +113,9 @@ class Tree(ABC):
             ran.append(message.metadata.message_type)
             return app(message, context)
 
-        return run  # type: ignore[return-value]  # all that a Child does with an app is to call it
+        return run  # type: ignore[return-value]  # all that a AppRunner does with an app is to call it
 
-    def _listen_in(self, name: str, child: Child) -> Child:
+    def _listen_in(self, name: str, child: AppRunner) -> AppRunner:
         heard, answer = self.heard.setdefault(name, []), child.answer
 
         def listen(data: bytes) -> bytes:
@@ -129,7 +129,7 @@ class Tree(ABC):
 class _PatientMemoryGrid(MemoryGrid):
     """A MemoryGrid whose calls to some children are put off."""
 
-    def __init__(self, children: dict[str, Child], quorum: float) -> None:
+    def __init__(self, children: dict[str, AppRunner], quorum: float) -> None:
         super().__init__(children, quorum)
         self.waiting: dict[str, list[tuple[str, str, bytes]]] = {}
 
@@ -149,7 +149,7 @@ class MemoryTree(Tree):
         self.children = {}
         for node_id, name in enumerate(names, start=1):
             context = Context(RUN_ID, node_id, {"name": name}, RecordDict(), {})
-            child = Child(self._watched(name, make_app(name)), context)
+            child = AppRunner(self._watched(name, make_app(name)), context)
             self.children[name] = self._listen_in(name, child)
         self.grid: _PatientMemoryGrid = _PatientMemoryGrid(self.children, quorum)
 

@@ -61,11 +61,11 @@ OWN = {
     ("edge", "while it writes"): ("west", "pathlib:Path.rename@3:before"),
     ("edge", "before its devices are at the base"): (
         "east",
-        "hierfl.protocol.base_sync:Rollout.run@3:before",
+        "hierfl.protocol.base_sync:BaseSync.run@3:before",
     ),
     ("cloud", "before its edges are at the base"): (
         "cloud",
-        "hierfl.protocol.base_sync:Rollout.run@3:before",
+        "hierfl.protocol.base_sync:BaseSync.run@3:before",
     ),
     ("cloud", "at the end"): ("cloud", "cloud.strategy:HierStrategy.finish@1:before"),
 }

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from flwr.app import ConfigRecord, RecordDict
 
-from hierfl.protocol.messages import Ballot, Base, Behind, Moved, Report, Round, Vote
+from hierfl.protocol.messages import Ballot, Base, BaseAck, OutOfSync, Report, Round, StepRequest
 
-KINDS: tuple[type[Any], ...] = (Base, Moved, Round, Vote, Ballot, Behind, Report)
+KINDS: tuple[type[Any], ...] = (Base, BaseAck, Round, StepRequest, Ballot, OutOfSync, Report)
 
 WORDS = [
     *(struct.pack("<f", x) for x in (np.nan, np.inf, -np.inf, -1.0, 3.4e38, 1e-45, -0.0)),

@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 from hierfl.errors import LinkError, RunFailed, shortened
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.base_grid import Arrival, Broken, TreeGrid
+from hierfl.link.base_grid import Arrival, BaseGrid, Broken
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +44,13 @@ def from_content(content: RecordDict) -> bytes:
     return data
 
 
-class Tunnel(TreeGrid):
+class Tunnel(BaseGrid):
     """A parent's children behind Flower's own grid, which one thread uses alone.
 
     Args:
         grid: Flower's own.
         children: Flower's node id by name, in the topology's order.
-        quorum: see `TreeGrid`.
+        quorum: see `BaseGrid`.
         config: the federation's configuration, YAML.
         run: the run's identifier.
         token: the run's secret.

@@ -41,7 +41,7 @@ from hierfl.learning.setup import load_data, make_trainer
 from hierfl.learning.threads import one_thread
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.app_runner import Child
+from hierfl.link.app_runner import AppRunner
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.flower_compat import assume_identity
 from hierfl.planning.plan import resolve
@@ -114,7 +114,7 @@ class _Serving:
         self._stack = stack
         self._above = Above(int(own.upstream))
         self._found: Future[Found] = Future()
-        self._child: Child | None = None
+        self._child: AppRunner | None = None
         self._over = threading.Event()
 
     def gather(self) -> None:
@@ -158,7 +158,7 @@ class _Serving:
             self._child = self._open(asked)
         return self._child.answer(frames.parse(asked.frame).message)
 
-    def _open(self, asked: pb.Tunnelled) -> Child:
+    def _open(self, asked: pb.Tunnelled) -> AppRunner:
         config = read_config(asked.config)
         name, devices = self._own.node, self._found.result().node_ids
         order = {device: devices[device] for device in config.tree()[name]}
@@ -213,6 +213,6 @@ def device_frame(node: Node, asked: pb.Tunnelled, home: Path) -> bytes:
     return answer
 
 
-def _child(app: Any, name: str) -> Child:
+def _child(app: Any, name: str) -> AppRunner:
     assume_identity(RUN_ID)
-    return Child(app, Context(RUN_ID, 0, {"name": name}, RecordDict(), {}))
+    return AppRunner(app, Context(RUN_ID, 0, {"name": name}, RecordDict(), {}))

@@ -9,13 +9,13 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from hierfl.errors import RunFailed
-from hierfl.link.app_runner import Child
+from hierfl.link.app_runner import AppRunner
 from hierfl.link.memory_grid import MemoryGrid
-from hierfl.protocol.base_sync import Rollout
+from hierfl.protocol.base_sync import BaseSync
 from hierfl.protocol.messages import (
     Base,
-    Behind,
-    Moved,
+    BaseAck,
+    OutOfSync,
     Report,
     Round,
     from_content,
@@ -27,7 +27,7 @@ HASH = "0f" * 32
 CHANGE = Base(1, change=b"change")
 WHOLE = Base(1, model=b"model", layout="[]")
 
-Answer = Moved | Behind | Report | Exception
+Answer = BaseAck | OutOfSync | Report | Exception
 
 
 class Node:
@@ -59,16 +59,16 @@ class Node:
 
 def rollout(
     nodes: dict[str, Node], base: Base = CHANGE, *, redo: bool = True, quorum: float = 1.0
-) -> Rollout:
+) -> BaseSync:
     """Return the rollout of round 3's base to some nodes."""
     context = Context(1, 0, {}, RecordDict(), {})
-    grid = MemoryGrid({name: Child(node.app, context) for name, node in nodes.items()}, quorum)
+    grid = MemoryGrid({name: AppRunner(node.app, context) for name, node in nodes.items()}, quorum)
     task: Callable[[], tuple[int, int, Round] | None] = lambda: (2, 0, Round()) if redo else None  # noqa: E731
-    return Rollout(grid, 3, base, lambda: WHOLE, HASH, task, 100)
+    return BaseSync(grid, 3, base, lambda: WHOLE, HASH, task, 100)
 
 
 def test_all_follow_with_the_change_alone() -> None:
-    nodes = {"a": Node(Moved(HASH, 10)), "b": Node(Moved(HASH, 20))}
+    nodes = {"a": Node(BaseAck(HASH, 10)), "b": Node(BaseAck(HASH, 20))}
     done = rollout(nodes)
     done.run(1.0)
     assert all(node.told == [(3, CHANGE)] for node in nodes.values())
@@ -76,25 +76,25 @@ def test_all_follow_with_the_change_alone() -> None:
 
 
 def test_the_first_base_goes_to_all_as_a_whole() -> None:
-    nodes = {"a": Node(Moved(HASH, 10))}
+    nodes = {"a": Node(BaseAck(HASH, 10))}
     rollout(nodes, Base(1)).run(1.0)
     assert nodes["a"].told == [(3, WHOLE)]
 
 
 def test_who_is_far_behind_is_sent_the_whole() -> None:
-    node = Node(Behind(1), Moved(HASH, 10))
+    node = Node(OutOfSync(1), BaseAck(HASH, 10))
     rollout({"a": node}).run(1.0)
     assert node.told == [(3, CHANGE), (3, WHOLE)]
 
 
 def test_who_lost_the_round_before_redoes_it_and_follows() -> None:
-    node = Node(Behind(2), Moved(HASH, 10))
+    node = Node(OutOfSync(2), BaseAck(HASH, 10))
     rollout({"a": node}).run(1.0)
     assert node.told == [(3, CHANGE), (2, Round()), (3, CHANGE)]
 
 
 def test_who_cannot_be_helped_to_redo_it_is_stuck() -> None:
-    nodes = {"a": Node(Behind(2)), "b": Node(Moved(HASH, 20))}
+    nodes = {"a": Node(OutOfSync(2)), "b": Node(BaseAck(HASH, 20))}
     done = rollout(nodes, redo=False)
     done.run(1.0)
     assert done.stuck == {1}
@@ -104,16 +104,16 @@ def test_who_cannot_be_helped_to_redo_it_is_stuck() -> None:
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (Moved("1e" * 32, 10), "differs"),
+        (BaseAck("1e" * 32, 10), "differs"),
         (ValueError("broken"), "ValueError: broken"),
-        (Report(b"", 1, 0.0, 1), "Moved"),
-        (Behind(1), ""),
+        (Report(b"", 1, 0.0, 1), "BaseAck"),
+        (OutOfSync(1), ""),
     ],
     ids=["other bits", "a failure", "another kind", "always behind"],
 )
 def test_a_child_that_cannot_be_there_fails_a_full_quorum_alone(answer: Answer, says: str) -> None:
     with pytest.raises(RunFailed, match=f"a.*{says}"):
-        rollout({"a": Node(answer), "b": Node(Moved(HASH, 20))}).run(1.0)
-    smaller = rollout({"a": Node(answer), "b": Node(Moved(HASH, 20))}, quorum=0.5)
+        rollout({"a": Node(answer), "b": Node(BaseAck(HASH, 20))}).run(1.0)
+    smaller = rollout({"a": Node(answer), "b": Node(BaseAck(HASH, 20))}, quorum=0.5)
     smaller.run(1.0)
     assert set(smaller.moved) == {2}

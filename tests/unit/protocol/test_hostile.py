@@ -26,17 +26,17 @@ from hierfl.algorithms.schedule import to_bits
 from hierfl.codecs import make_codec
 from hierfl.errors import CheckpointError, LinkError, PayloadError, RunFailed
 from hierfl.link import flower_compat, frames
-from hierfl.link.app_runner import Child
+from hierfl.link.app_runner import AppRunner
 from hierfl.numerics import signs, tally
 from hierfl.numerics.layout import Layout
 from hierfl.protocol.checkpoint import Checkpoint, Checkpoints, from_bytes, to_bytes
 from hierfl.protocol.messages import (
     Ballot,
     Base,
-    Behind,
-    Moved,
+    BaseAck,
+    OutOfSync,
     Report,
-    Vote,
+    StepRequest,
     answer,
     from_content,
     position,
@@ -94,12 +94,17 @@ def test_messages(mutator: Mutator) -> None:
         if message.has_content():
             assert frames.payload_bytes(message.content) >= 0
             with suppress(PayloadError):
-                assert isinstance(answer(message.content, Ballot, Behind), Ballot | Behind)
+                assert isinstance(answer(message.content, Ballot, OutOfSync), Ballot | OutOfSync)
 
 
 def test_contents(mutator: Mutator) -> None:
-    truths = [Vote(0, [b"x" * 6], 30, 3), Ballot(b"x" * 6, 0.5), Moved("0f", 3), Behind(1, 2)]
-    truths += [Vote(0, [], 30, 3, b"x" * 6), Moved("0f", 3, b"x" * 6)]
+    truths = [
+        StepRequest(0, [b"x" * 6], 30, 3),
+        Ballot(b"x" * 6, 0.5),
+        BaseAck("0f", 3),
+        OutOfSync(1, 2),
+    ]
+    truths += [StepRequest(0, [], 30, 3, b"x" * 6), BaseAck("0f", 3, b"x" * 6)]
     truths += [Report(b"x" * 6, 3, 0.5, 2), Base(5, b"x" * 6)]
     for _ in range(12_000):
         content = mutator.content(mutator.pick(truths))
@@ -188,7 +193,7 @@ FIRST = np.linspace(-1, 1, LAYOUT.d, dtype=np.float32)
 LR = to_bits(np.float32(0.01))
 WHOLE = Base(LR, model=model_bytes(FIRST), layout=LAYOUT.to_json())
 CHANGE = Base(LR, change=np.ones(len(LAYOUT.names), "<f4").tobytes() + SIGNS)
-VOTE = Vote(0, [SIGNS], 30, 3)
+VOTE = StepRequest(0, [SIGNS], 30, 3)
 
 
 class Asked:
@@ -198,10 +203,10 @@ class Asked:
         config = toy(["algorithm.momentum=0"]).config
         trainer = ToyTrainer(0.5, 10, LAYOUT)
         self.device = Device("east-0", config, trainer)  # type: ignore[arg-type]
-        self.child = Child(client_app(self.device), Context(1, 0, {}, RecordDict(), {}))
+        self.child = AppRunner(client_app(self.device), Context(1, 0, {}, RecordDict(), {}))
         self.asked = 0
 
-    def frame(self, question: Base | Vote | RecordDict, round_: int, step: int) -> bytes:
+    def frame(self, question: Base | StepRequest | RecordDict, round_: int, step: int) -> bytes:
         """Return a question as bytes."""
         if isinstance(question, RecordDict):
             kind = "train.base" if "Base" in question else "train.vote"
@@ -218,7 +223,7 @@ class Asked:
 
     def right(self, round_: int) -> list[RecordDict]:
         """Return the contents of the answers to right questions from a round's start on."""
-        asked = [(WHOLE, 0), (Vote(0, [], 30, 3), 1), (VOTE, 2)]
+        asked = [(WHOLE, 0), (StepRequest(0, [], 30, 3), 1), (VOTE, 2)]
         return [self.answered(self.frame(what, round_, step)).content for what, step in asked]
 
 
@@ -228,7 +233,7 @@ def test_a_device_answers_rightly_whatever_it_was_asked_before(mutator: Mutator)
     assert len(expected[1]) == 3 and "Ballot" in expected[1][2]
     outcomes: Counter[str] = Counter()
     for i in range(10_000):
-        asked = [(WHOLE, 1, 0), (CHANGE, 2, 0), (VOTE, 1, 2), (Vote(1, [SIGNS], 0, 0), 1, 3)]
+        asked = [(WHOLE, 1, 0), (CHANGE, 2, 0), (VOTE, 1, 2), (StepRequest(1, [SIGNS], 0, 0), 1, 3)]
         truth, round_, step = mutator.pick(asked)
         if mutator.draw.random() < 0.5:
             frame = mutator.bytes([device.frame(truth, round_, step)])
@@ -245,12 +250,14 @@ def test_a_device_answers_rightly_whatever_it_was_asked_before(mutator: Mutator)
                 assert not kind.endswith(("Error", "Exception")) or _unknown_type(reply), reply
                 outcomes["error"] += 1
             else:
-                said = answer(reply.content, Moved, Ballot, Behind)
+                said = answer(reply.content, BaseAck, Ballot, OutOfSync)
                 outcomes[type(said).__name__] += 1
         if i % 3 == 0:
             again = 1 if device.device.position[0] != 1 else 2
             assert device.right(again) == expected[again]
-    assert min(outcomes[what] for what in ("breach", "error", "Moved", "Ballot", "Behind")) > 20
+    assert (
+        min(outcomes[what] for what in ("breach", "error", "BaseAck", "Ballot", "OutOfSync")) > 20
+    )
 
 
 def _unknown_type(reply: Message) -> bool:
@@ -269,7 +276,7 @@ class Liar:
         lie: makes a lie of the truth; None: this once the truth.
     """
 
-    def __init__(self, honest: Child, lie: Callable[[Message], bytes | None]) -> None:
+    def __init__(self, honest: AppRunner, lie: Callable[[Message], bytes | None]) -> None:
         self._honest = honest
         self._lie = lie
 

@@ -16,12 +16,12 @@ from hierfl.link import flower_compat
 from hierfl.protocol.messages import (
     Ballot,
     Base,
-    Behind,
+    BaseAck,
     Content,
-    Moved,
+    OutOfSync,
     Report,
     Round,
-    Vote,
+    StepRequest,
     answer,
     from_content,
     position,
@@ -32,7 +32,7 @@ from hierfl.protocol.messages import (
 
 flower_compat.assume_identity(1)
 
-KINDS: list[type[Any]] = [Base, Moved, Round, Vote, Ballot, Report, Behind]
+KINDS: list[type[Any]] = [Base, BaseAck, Round, StepRequest, Ballot, Report, OutOfSync]
 INT = st.integers(0, 2**63 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 BY_TYPE: dict[str, st.SearchStrategy] = {
@@ -54,7 +54,7 @@ def content_of(kind: type[Any], values: dict[str, Any]) -> RecordDict:
     return RecordDict({kind.__name__: ConfigRecord(values)})
 
 
-def question(content: Base | Round | Vote, node_id: int, round_: int, step: int) -> Message:
+def question(content: Base | Round | StepRequest, node_id: int, round_: int, step: int) -> Message:
     return next(questions({node_id: content}, round_, step))
 
 
@@ -106,16 +106,16 @@ def test_nothing_counts_less_than_0(kind: type[Any]) -> None:
 
 
 def test_more_than_was_asked_for_is_refused() -> None:
-    content = to_content(Behind(3, 2))
+    content = to_content(OutOfSync(3, 2))
     content["Ballot"] = ConfigRecord()
     with pytest.raises(PayloadError, match="a message that is no Ballot"):
-        answer(content, Ballot, Behind)
+        answer(content, Ballot, OutOfSync)
 
 
 def test_a_received_list_is_its_own() -> None:
-    first, second = (from_content(Vote, to_content(Vote())) for _ in range(2))
+    first, second = (from_content(StepRequest, to_content(StepRequest())) for _ in range(2))
     first.decisions.append(b"x")
-    assert second.decisions == [] == Vote().decisions
+    assert second.decisions == [] == StepRequest().decisions
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -187,13 +187,13 @@ def test_another_record_is_refused(content: RecordDict) -> None:
 
 
 def test_an_answer_is_of_one_of_some_kinds() -> None:
-    for content in (Moved("0f", 1), Behind(3, 2)):
-        assert answer(to_content(content), Moved, Behind) == content
+    for content in (BaseAck("0f", 1), OutOfSync(3, 2)):
+        assert answer(to_content(content), BaseAck, OutOfSync) == content
     for other in (to_content(Ballot()), RecordDict()):
-        with pytest.raises(PayloadError, match="a message that is no Moved"):
-            answer(other, Moved, Behind)
-    with pytest.raises(PayloadError, match="Behind without round"):
-        answer(content_of(Behind, {}), Moved, Behind)
+        with pytest.raises(PayloadError, match="a message that is no BaseAck"):
+            answer(other, BaseAck, OutOfSync)
+    with pytest.raises(PayloadError, match="OutOfSync without round"):
+        answer(content_of(OutOfSync, {}), BaseAck, OutOfSync)
 
 
 # -- messages ------------------------------------------------------------------------------------
@@ -201,9 +201,9 @@ def test_an_answer_is_of_one_of_some_kinds() -> None:
 
 @pytest.mark.parametrize(
     ("content", "kind"),
-    [(Base(lr=1), "train.base"), (Round(), "train.round"), (Vote(), "train.vote")],
+    [(Base(lr=1), "train.base"), (Round(), "train.round"), (StepRequest(), "train.vote")],
 )
-def test_a_question_says_what_and_when(content: Base | Round | Vote, kind: str) -> None:
+def test_a_question_says_what_and_when(content: Base | Round | StepRequest, kind: str) -> None:
     message = question(content, 5, 12, 7)
     assert message.metadata.dst_node_id == 5
     assert message.metadata.message_type == kind
@@ -212,14 +212,14 @@ def test_a_question_says_what_and_when(content: Base | Round | Vote, kind: str) 
 
 
 def test_a_reply_belongs_where_its_question_does() -> None:
-    ballot = reply(question(Vote(), 5, 12, 7), Ballot(b"x"))
+    ballot = reply(question(StepRequest(), 5, 12, 7), Ballot(b"x"))
     assert position(ballot) == (12, 7)
     assert ballot.metadata.src_node_id == 5
     assert from_content(Ballot, ballot.content) == Ballot(b"x")
 
 
 def test_children_that_are_told_the_same_share_a_content() -> None:
-    shared, own = Vote(3, [b"x"]), Vote(3, [b"x"])
+    shared, own = StepRequest(3, [b"x"]), StepRequest(3, [b"x"])
     messages = list(questions({1: shared, 2: own, 3: shared}, 4, 2))
     assert [m.metadata.dst_node_id for m in messages] == [1, 2, 3]
     assert messages[0].content is messages[2].content

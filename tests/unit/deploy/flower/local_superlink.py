@@ -8,7 +8,7 @@ from flwr.app import Context, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 
 from deploy.flower import app
-from hierfl.link.app_runner import Child
+from hierfl.link.app_runner import AppRunner
 from hierfl.link.memory_grid import MemoryGrid
 
 
@@ -23,7 +23,9 @@ class LocalSuperLink(MemoryGrid):
         self._registered = [name for name, _ in nodes]
         super().__init__(
             {
-                f"node-{number}": Child(app.client, Context(1, number, config, RecordDict(), {}))
+                f"node-{number}": AppRunner(
+                    app.client, Context(1, number, config, RecordDict(), {})
+                )
                 for number, (_, config) in enumerate(nodes, start=1)
             }
         )

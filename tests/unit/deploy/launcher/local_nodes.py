@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from deploy.launcher import local
-from deploy.launcher.process import NODE_ENVIRONMENT, Command, NodeProcess, Nursery
+from deploy.launcher.process import NODE_ENVIRONMENT, Command, ForkServer, NodeProcess
 from hierfl.config import load_config
 
 
@@ -36,7 +36,7 @@ def launch(out: Path, hub: str, *options: str) -> int:
     return local.run_local(config, out=out, build=build)
 
 
-def broken(nursery: Nursery, command: Command, ended: SimpleQueue[object]) -> NodeProcess:
+def broken(nursery: ForkServer, command: Command, ended: SimpleQueue[object]) -> NodeProcess:
     if command.name == "west-2":
         raise ZeroDivisionError
     return NodeProcess(nursery, command, ended)
