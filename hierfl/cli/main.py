@@ -13,7 +13,7 @@ import click
 import typer
 
 from hierfl import __version__
-from hierfl.cli import engine, experiments, federation, links, machines, roles, tools
+from hierfl.cli import engine, experiments, federation, links, machines, results, roles, tools
 from hierfl.errors import ConfigError, HierflError, render
 from hierfl.process import parent_watchdog
 
@@ -28,7 +28,7 @@ app = typer.Typer(
 for command in (
     federation.run, federation.validate, roles.cloud, roles.edge, roles.device, tools.certs,
     tools.doctor, tools.compose, tools.accelerate, machines.deploy,
-    experiments.compare, experiments.tune, experiments.assign,
+    experiments.compare, experiments.tune, experiments.assign, results.report, results.plot,
 ):  # fmt: skip
     app.command()(command)
 app.command(hidden=True)(roles.app_node)

@@ -1,0 +1,201 @@
+"""A run read back from its folder: configuration, metrics, summary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+from hierfl.config import Config, load_config
+from hierfl.errors import ConfigError, HierflError
+
+Row = Mapping[str, Any]
+
+AXES = ("round", "steps", "wall_s", "bytes", "bytes_all")
+"""What a curve may be drawn against: `bytes` is the payload of one device, up and down, `bytes_all`
+that of all links."""
+
+
+class Metrics(Sequence[Row]):
+    """The lines of metrics.jsonl, one a round.
+
+    >>> metrics = Metrics([{"round": 1, "accuracy": 0.5}, {"round": 2, "accuracy": 0.75}])
+    >>> metrics.column("accuracy")
+    [0.5, 0.75]
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = list(rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Metrics: ...
+
+    def __getitem__(self, index: int | slice) -> Row | Metrics:
+        """Return a round's line, or some lines."""
+        return Metrics(self._rows[index]) if isinstance(index, slice) else self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows)
+
+    def names(self) -> list[str]:
+        """Return the names of the columns of numbers, in the order of their first appearance."""
+        found: dict[str, None] = {}
+        for row in self._rows:
+            found.update(dict.fromkeys(name for name, value in row.items() if _is_number(value)))
+        return list(found)
+
+    def column(self, name: str) -> list[float | None]:
+        """Return one value a round; None where a round has none (it was not evaluated)."""
+        return [row[name] if _is_number(row.get(name)) else None for row in self._rows]
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame, indexed by round; nested columns are `bytes.device_up` etc.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        import pandas
+
+        return pandas.json_normalize([dict(row) for row in self._rows]).set_index("round")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run has left in its folder.
+
+    Attributes:
+        folder: the run folder.
+        config: its resolved configuration.
+        metrics: a row a round.
+        summary: that of a run that is done; None otherwise.
+        damaged: what could not be read, in words.
+    """
+
+    folder: Path
+    config: Config
+    metrics: Metrics
+    summary: Mapping[str, Any] | None
+    damaged: tuple[str, ...] = field(default=())
+
+    @property
+    def label(self) -> str:
+        """The run's name among several: that of its folder."""
+        return self.folder.resolve().name
+
+    @property
+    def devices(self) -> int:
+        """How many devices the topology has."""
+        return sum(len(devices) for devices in self.config.tree().values())
+
+    @property
+    def bytes(self) -> Mapping[str, int]:
+        """The payload of each link over the run so far, in bytes."""
+        if self.summary is not None:
+            return dict(self.summary["bytes"])
+        return dict(self.metrics[-1]["bytes"]) if self.metrics else {}
+
+    def axis(self, name: str) -> list[float]:
+        """Return the values of one of `AXES`, one a round.
+
+        Raises:
+            ConfigError: if there is no such axis.
+        """
+        if name not in AXES:
+            raise ConfigError("--x", f"should be one of {', '.join(AXES)}, not {name!r}")
+        if name == "bytes":
+            return [
+                (row["bytes"]["device_up"] + row["bytes"]["device_down"]) / self.devices
+                for row in self.metrics
+            ]
+        if name == "bytes_all":
+            return [float(sum(row["bytes"].values())) for row in self.metrics]
+        return [float(row[name]) for row in self.metrics]
+
+    def curve(self, x: str, y: str) -> tuple[list[float], list[float]]:
+        """Return the points of a curve: the rounds in which `y` is known.
+
+        Raises:
+            ConfigError: if there is no such axis or column.
+        """
+        if y not in self.metrics.names():
+            known = ", ".join(self.metrics.names()) or "none yet"
+            raise ConfigError("--y", f"{self.folder} has no column {y!r}", f"It has {known}.")
+        points = zip(self.axis(x), self.metrics.column(y), strict=True)
+        known_points = [(a, b) for a, b in points if b is not None]
+        return [a for a, _ in known_points], [b for _, b in known_points]
+
+
+def load_run(folder: Path | str) -> RunResult:
+    """Read a run folder, of a run that is done or still going on.
+
+    Lines of metrics.jsonl that are damaged are left out, and named in `damaged`.
+
+    Raises:
+        ConfigError: if it is no run folder, or one of another version of hierfl.
+    """
+    folder = Path(folder)
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(
+            "", f"{folder} is no run folder: it has no config.yaml", "Give a folder of `runs/`."
+        )
+    try:
+        config = load_config(folder / "config.yaml", [])
+    except ConfigError as error:
+        raise ConfigError(
+            error.path,
+            f"{folder / 'config.yaml'} cannot be read by this version of hierfl: {error.message}",
+            error.hint,
+        ) from None
+    rows, damaged = _metrics(folder / "metrics.jsonl")
+    summary = _summary(folder / "summary.json")
+    return RunResult(folder, config, Metrics(rows), summary, tuple(damaged))
+
+
+def _metrics(file: Path) -> tuple[list[Row], list[str]]:
+    try:
+        lines = file.read_bytes().splitlines()
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise HierflError(f"cannot read {file}: {error.strerror}") from None
+    rows: list[Row] = []
+    damaged = []
+    for number, line in enumerate(lines, start=1):
+        row = _json(line)
+        if isinstance(row, dict) and {"round", "steps", "wall_s", "bytes"} <= row.keys():
+            rows.append(row)
+        else:
+            damaged.append(f"line {number} of {file.name} is damaged and is left out")
+    return rows, damaged
+
+
+def _summary(file: Path) -> Mapping[str, Any] | None:
+    try:
+        summary = _json(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HierflError(f"cannot read {file}: {error.strerror}") from None
+    if not isinstance(summary, dict) or "bytes" not in summary:
+        raise ConfigError("", f"{file} is damaged", "Remove it to read the run without it.")
+    return summary
+
+
+def _json(data: bytes) -> object:
+    try:
+        parsed: object = json.loads(data)
+        return parsed
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
