@@ -32,14 +32,14 @@ def run(
 
 
 @pytest.mark.parametrize("held", [False, True])
-@pytest.mark.parametrize("steps", [*range(0, 35), 63, 64, 127, 128, 129, 255, 256, 600])
-def test_round_trip_is_exact(steps: int, held: bool) -> None:
-    for d in (1, 8, 13, 200 + steps % 8):
-        tally, total = run(steps, d, held)
-        payload = tally.encode()
+def test_round_trip_is_exact(held: bool) -> None:
+    for steps in [*range(35), 63, 64, 127, 128, 129, 255, 256, 600]:
         bits = math.ceil(math.log2((2 * steps if held else steps) + 1))
-        assert len(payload) == bits * packed_size(d) == tally_size(d, steps, held)
-        assert np.array_equal(decode(payload, d, steps), total)
+        for d in (1, 8, 13, 200 + steps % 8):
+            tally, total = run(steps, d, held)
+            payload = tally.encode()
+            assert len(payload) == bits * packed_size(d) == tally_size(d, steps, held)
+            assert np.array_equal(decode(payload, d, steps), total), (steps, d)
 
 
 @pytest.mark.parametrize("held", [False, True])
@@ -69,10 +69,10 @@ def test_some_steps_hold_and_reading_between_changes_nothing(data: st.DataObject
     assert np.array_equal(decode(payload, d, tally.steps), total)
 
 
-@pytest.mark.parametrize("steps", range(1, 300))
-def test_the_length_tells_the_form(steps: int) -> None:
-    for d in (1, 8, 100):
-        assert tally_size(d, steps, True) == tally_size(d, steps, False) + packed_size(d)
+def test_the_length_tells_the_form() -> None:
+    for steps in range(1, 300):
+        for d in (1, 8, 100):
+            assert tally_size(d, steps, True) == tally_size(d, steps, False) + packed_size(d)
 
 
 @pytest.mark.parametrize("held", [False, True])
