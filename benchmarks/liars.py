@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 from benchmarks._tree import EDGES, SETS
-from deploy.experiments.compare import SPLITS, Comparison, plan
+from deploy.experiments.compare import SPLITS, plan
+from deploy.experiments.comparison import Comparison
 from deploy.experiments.tables import grid, percent, spread
 from deploy.experiments.trials import folder_name, perform
 from hierfl.errors import HierflError, render

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from hierfl.config import Config
     from hierfl.planning.forecast import Forecast
 
 log = logging.getLogger(__name__)
@@ -91,23 +86,3 @@ class Harmless(View):
         except (Exception, SystemExit) as error:
             log.log(self._level, "the view failed: %s: %s", type(error).__name__, error)
             self._level = logging.DEBUG
-
-
-def open_view(config: Config, folder: Path, console: Console | None = None) -> View:
-    """Return a view that shows a run: live on a terminal, plain lines anywhere else.
-
-    Args:
-        config: the federation's resolved configuration.
-        folder: the run folder.
-        console: where it is shown; None: standard output.
-    """
-    from rich.console import Console
-
-    from cloud.views.lines import Plain
-    from cloud.views.live import Live
-
-    # Not left to rich, which takes a log file for a terminal where FORCE_COLOR is set.
-    console = console or Console(force_terminal=None if sys.stdout.isatty() else False)
-    if console.is_terminal and console.is_interactive:
-        return Harmless(Live(config, folder, console))
-    return Harmless(Plain(config, folder, console.file))

@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from deploy.experiments.comparison import Comparison
 from deploy.experiments.plot import draw
 from deploy.experiments.tables import grid, percent, spread
-from deploy.experiments.trials import Trial, folder_name, make_trial, perform
+from deploy.experiments.trials import folder_name, make_trial, perform
 from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError
 from hierfl.learning.setup import load_data
 from hierfl.units import plural
 
 SPLITS = ("iid", "dir", "inter")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The trials, by algorithm, split and seed.
-
-    Attributes:
-        trials: (algorithm, split, seed) -> its trial, in the order in which they were asked for.
-        partitions: split -> the key `data.partition`.
-    """
-
-    trials: Mapping[tuple[str, str, str], Trial]
-    partitions: Mapping[str, Mapping[str, Any]]
-
-    @property
-    def config(self) -> Config:
-        """A configuration that stands for all, but for algorithm, split and seed."""
-        return next(iter(self.trials.values())).config
-
-    def of(self, algorithm: str, split: str) -> list[Trial]:
-        """Return the trials of one algorithm on one split, in the order of the seeds."""
-        return [trial for key, trial in self.trials.items() if key[:2] == (algorithm, split)]
-
-    def asked(self, part: int) -> list[str]:
-        """Return all algorithms (0), splits (1) or seeds (2)."""
-        return list(dict.fromkeys(key[part] for key in self.trials))
 
 
 def compare(comparison: Comparison, out: Path, jobs: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from deploy.experiments.compare import Comparison
+    from deploy.experiments.comparison import Comparison
     from deploy.experiments.trials import Trial
 
 INCHES = 4.0  # the width of one split's pictures

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-
-from deploy.testbed.registry import NAMESPACES
+from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
+NAMESPACES = Path("/var/run/netns")
+"""Where `ip` keeps the names of namespaces."""
 
 
 def enter(namespace: str) -> None:

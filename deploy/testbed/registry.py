@@ -16,11 +16,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from deploy.launcher.namespace import NAMESPACES
 from hierfl.errors import HierflError
 
 FOLDER = Path("/run/hierfl/testbeds")
-NAMESPACES = Path("/var/run/netns")
-"""Where `ip` keeps the names of namespaces."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def claim(config: Config, out: Path | None, source: Path | None, resume: bool) -
 
 def run_here(reference: str, config: Config, folder: Path) -> None:
     """Run what shows a view: the cloud, or everything in this process."""
-    with closing(part("cloud.views.base:open_view")(config, folder)) as view:
+    with closing(part("cloud.views.factory:open_view")(config, folder)) as view:
         one_thread()
         part(reference)(config, folder, view)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.launcher.namespace import NAMESPACES
 from deploy.testbed.build import testbed as build
 from deploy.testbed.link_control import turn
-from deploy.testbed.registry import FOLDER, NAMESPACES
+from deploy.testbed.registry import FOLDER
 from deploy.testbed.topology import Wiring
 from hierfl.config import load_config
 from hierfl.errors import ConfigError

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from cloud.views.base import Harmless, View, open_view
+from cloud.views.base import Harmless, View
+from cloud.views.factory import open_view
 from cloud.views.lines import Plain
 from cloud.views.live import Live
 from cloud.views.progress import Told
