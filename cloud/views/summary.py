@@ -31,7 +31,7 @@ def closing_lines(summary: Mapping[str, Any], forecast: Forecast, folder: Path) 
         *_carried(summary),
         *([f"faults: {', '.join(faults)}"] if faults else []),
         f"model {summary['model_sha256']}",
-        f"all of it is in {folder}",
+        f"results: {folder}",
     ]
 
 
@@ -39,7 +39,7 @@ def _bytes(sent: Mapping[str, int], forecast: Forecast) -> list[str]:
     """One line a link: payload, what float32 would have sent, and their ratio."""
     full = forecast.float32_of(sent)
     rows = [(link.replace("_", " "), sent[link], full[link]) for link in LINKS]
-    rows.append(("in all", sum(sent[link] for link in LINKS), sum(full.values())))
+    rows.append(("total", sum(sent[link] for link in LINKS), sum(full.values())))
     return [
         f"{name:<12}{size(here):>9}  (float32: {size(there)}, {times(there, here)})"
         for name, here, there in rows

@@ -147,10 +147,10 @@ def test_plain_lines(clock):
         "device down   4.32 MB  (float32: 78.7 MB, 18x)",
         "edge up        600 kB  (float32: 6.40 MB, 11x)",
         "edge down      840 kB  (float32: 7.04 MB, 8.4x)",
-        "in all        8.16 MB  (float32: 169 MB, 21x)",
+        "total         8.16 MB  (float32: 169 MB, 21x)",
         "faults: 2 reconnects, 1 restarts",
         f"model {'ab' * 32}",
-        "all of it is in runs/one[red]",
+        "results: runs/one[red]",
     ]
 
 
@@ -208,7 +208,7 @@ def test_live_from_the_start_to_the_end(clock):
     shown = Text.from_ansi(console.file.getvalue()).plain
     assert "device up     2.40 MB  (float32: 76.8 MB, 32x)" in shown
     assert "faults" not in shown
-    assert shown.rstrip().endswith("all of it is in runs/one[red]")
+    assert shown.rstrip().endswith("results: runs/one[red]")
     raw = console.file.getvalue()
     assert raw.count("\x1b[?25l") == raw.count("\x1b[?25h") == 1  # the cursor is back
 
