@@ -1,4 +1,4 @@
-"""The commands `hierfl up` and `hierfl down`: Flower's engine on this machine."""
+"""The commands `hierfl up` and `hierfl down`: SuperLinks and SuperNodes on this machine."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from hierfl.cli.options import Sets, Topology
 from hierfl.cli.parts import part
 
 up = typer.Typer(
-    help="Start and supervise what a machine needs on Flower's engine.", no_args_is_help=True
+    help="Start and supervise Flower's SuperLinks and SuperNodes on this machine.",
+    no_args_is_help=True,
 )
 
 Home = Annotated[
-    Path, typer.Option(help="Flower's folder for it: connections, logs, apps, checkpoints.")
+    Path, typer.Option(help="FLWR_HOME: the folder of connections, logs, apps and checkpoints.")
 ]
 Certs = Annotated[
-    Path | None, typer.Option(help="The folder of the certificates; without it, plain text.")
+    Path | None,
+    typer.Option(help="The folder of the certificates. Without it, links are plain text."),
 ]
 
 
@@ -36,9 +38,9 @@ def _at(what: str) -> Any:
     return typer.Option(metavar="HOST:PORT", help=what, callback=_address)
 
 
-Address = Annotated[str, _at("Where the SuperLink listens.")]
+Address = Annotated[str, _at("The address of the SuperLink.")]
 Port = Annotated[
-    int, typer.Option(help="Where the SuperNode's own programs find it; by default a free port.")
+    int, typer.Option(help="The port for the SuperNode's own processes. Default: a free port.")
 ]
 HOME = Path(".hierfl/flower")
 
@@ -49,7 +51,10 @@ def up_local(
     sets: Sets = [],  # noqa: B006
     home: Home = HOME,
 ) -> None:
-    """All SuperLinks and SuperNodes of a topology, on this machine, for trying it out."""
+    """Start all SuperLinks and SuperNodes of a topology on this machine, to try it out.
+
+    Example: hierfl up local --home .hierfl/flower
+    """
     from hierfl.config import load_config
 
     raise typer.Exit(part("deploy.flower.up:up_local")(load_config(topology, sets), home))
@@ -57,22 +62,30 @@ def up_local(
 
 @up.command("cloud")
 def up_cloud(address: Address = "127.0.0.1:8000", certs: Certs = None, home: Home = HOME) -> None:
-    """The cloud's SuperLink."""
+    """Start the cloud's SuperLink.
+
+    Example: hierfl up cloud --address 10.0.0.1:8000 --certs certs
+    """
     raise typer.Exit(part("deploy.flower.up:up_cloud")(address, certs, home))
 
 
 @up.command("edge")
 def up_edge(
     name: Annotated[str, typer.Option(help="The edge's name.")],
-    cloud: Annotated[str, _at("The cloud's SuperLink.")],
-    link_address: Annotated[str, _at("Where its devices dial its link.")] = "127.0.0.1:0",
-    devices: Annotated[int, typer.Option(min=1, help="How many devices it waits for.")] = 1,
+    cloud: Annotated[str, _at("The address of the cloud's SuperLink.")],
+    link_address: Annotated[
+        str, _at("The address at which devices connect to its link.")
+    ] = "127.0.0.1:0",
+    devices: Annotated[int, typer.Option(min=1, help="The number of devices to wait for.")] = 1,
     address: Address = "127.0.0.1:8001",
     port: Port = 0,
     certs: Certs = None,
     home: Home = HOME,
 ) -> None:
-    """An edge's SuperLink for its devices, and its SuperNode towards the cloud."""
+    """Start an edge's SuperLink for its devices, and its SuperNode at the cloud's SuperLink.
+
+    Example: hierfl up edge --name east --cloud 10.0.0.1:8000 --address 10.0.1.1:8001 --devices 3
+    """
     raise typer.Exit(
         part("deploy.flower.up:up_edge")(
             name, cloud, link_address, devices, address, port, certs, home
@@ -83,16 +96,22 @@ def up_edge(
 @up.command("device")
 def up_device(
     name: Annotated[str, typer.Option(help="The device's name.")],
-    edge: Annotated[str, _at("Its edge's SuperLink.")],
-    data_root: Annotated[Path | None, typer.Option(help="Where the data set's files are.")] = None,
+    edge: Annotated[str, _at("The address of its edge's SuperLink.")],
+    data_root: Annotated[Path | None, typer.Option(help="The folder of the data set.")] = None,
     port: Port = 0,
     certs: Certs = None,
     home: Home = HOME,
 ) -> None:
-    """A device's SuperNode."""
+    """Start a device's SuperNode.
+
+    Example: hierfl up device --name east-0 --edge 10.0.1.1:8001 --data-root data
+    """
     raise typer.Exit(part("deploy.flower.up:up_device")(name, edge, data_root, port, certs, home))
 
 
 def down(home: Home = HOME) -> None:
-    """End what `hierfl up` has started with this folder, and nothing else."""
+    """Stop what `hierfl up` has started with this folder, and nothing else.
+
+    Example: hierfl down --home .hierfl/flower
+    """
     part("deploy.flower.up:down")(home)

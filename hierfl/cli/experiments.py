@@ -1,4 +1,4 @@
-"""The commands for experiments: many runs of one topology."""
+"""The commands `hierfl compare`, `hierfl tune` and `hierfl assign`."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from hierfl.errors import ConfigError
 
 Folder = Annotated[
     Path | None,
-    typer.Option(help="The folder of the results and the runs; given again, it goes on."),
+    typer.Option(help="The folder of results and runs. Repeat the command to continue."),
 ]
-Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="How many runs at once.")]
+Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="The number of runs at a time.")]
 
 
 def compare(
-    algorithms: Annotated[
-        str, typer.Option(metavar="A,B,...", help="The algorithms, each with its own rate.")
-    ],
+    algorithms: Annotated[str, typer.Option(metavar="A,B,...", help="The algorithms.")],
     topology: Topology = None,
-    seeds: Annotated[str, typer.Option(metavar="1,2,...")] = "1,2,3",
+    seeds: Annotated[str, typer.Option(metavar="1,2,...", help="The seeds.")] = "1,2,3",
     splits: Annotated[
-        str, typer.Option(help="How the data is shared out: some of iid, dir and inter.")
+        str, typer.Option(help="How the data is partitioned: some of iid, dir and inter.")
     ] = "iid,dir,inter",
     sets: Sets = [],  # noqa: B006
     out: Folder = None,
     jobs: Jobs = 1,
 ) -> None:
-    """Run algorithms on several splits of the data with several seeds; make a table and a picture.
+    """Run algorithms on several splits of the data with several seeds; write a table and a picture.
 
-    Runs are made in memory. Those that are in --out already are not made again.
+    Runs are in memory. Runs that are in --out already are not repeated.
+
+    Example: hierfl compare topology.yaml --algorithms hier-signsgd,ef-lion --seeds 1,2
     """
     _begin()
     named, shared = _list("--algorithms", algorithms), _list("--splits", splits)
@@ -50,7 +50,7 @@ def tune(
     grid: Annotated[
         list[str],
         typer.Option(
-            metavar="KEY=A,B,...", help="A key of the topology and what to try; repeatable."
+            metavar="KEY=A,B,...", help="A key of the topology and its values. May be repeated."
         ),
     ],
     topology: Topology = None,
@@ -58,10 +58,14 @@ def tune(
     out: Folder = None,
     jobs: Jobs = 1,
 ) -> None:
-    """Find an algorithm's best settings in a small grid, on a part of the training set.
+    """Find an algorithm's best options in a grid by successive halving.
 
-    All settings get short runs, the better half longer ones, and so on. The part that judges is
-    data.validation, by default a tenth; the test set is not touched.
+    All points get short runs, the better half longer ones, and so on.
+
+    Runs are compared on a part of the training set (data.validation, by
+    default a tenth), not on the test set.
+
+    Example: hierfl tune topology.yaml --algorithm ef-lion --grid algorithm.lr=0.001,0.002
     """
     _begin()
     part("deploy.experiments.tune:tune")(
@@ -73,12 +77,15 @@ def assign(
     topology: Required,
     sets: Sets = [],  # noqa: B006
     out: Annotated[
-        Path | None, typer.Option(help="The new topology; by default it is shown.")
+        Path | None, typer.Option(help="The file of the new topology. Default: print it.")
     ] = None,
 ) -> None:
-    """Move devices to edges that they reach, so that every edge sees the classes as all do.
+    """Move devices between edges so that each edge's classes are distributed as in all data.
 
-    Capacities are edges.N.capacity, reach is the key of that name. Devices keep their data.
+    The topology's keys `reach` and `edges.N.capacity` limit the moves.
+    Devices keep their data.
+
+    Example: hierfl assign topology.yaml --out better.yaml
     """
     _begin()
     part("deploy.experiments.assign:assign")(topology, sets, out)
@@ -94,8 +101,8 @@ def _folder(what: str, topology: Path | None) -> Path:
 
 
 def _list(option: str, text: str) -> list[str]:
-    """Return what stands between commas, nothing twice."""
+    """Return the values between commas, without duplicates."""
     items = [item.strip() for item in text.split(",")]
     if not all(items):
-        raise ConfigError(f"{option} {text}", "expected values with commas between them")
+        raise ConfigError(f"{option} {text}", "expected values separated by commas")
     return list(dict.fromkeys(items))

@@ -1,4 +1,4 @@
-"""The commands that run a whole federation, or say what it would be."""
+"""The commands `hierfl run` and `hierfl validate`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Testbed(StrEnum):
-    """What kind of network a federation on this machine gets."""
+    """The kinds of testbeds."""
 
     NETNS = "netns"
 
@@ -36,20 +36,36 @@ def run(
     topology: Topology = None,
     sets: Sets = [],  # noqa: B006  (typer copies it)
     out: Out = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the unfinished run in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the unfinished run in --out.")
+    ] = False,
     testbed: Annotated[
         Testbed | None,
-        typer.Option(help="Give every node a network namespace, and shape the topology's links."),
+        typer.Option(
+            help="Run every node in its own network namespace, with the topology's `links`."
+        ),
     ] = None,
 ) -> None:
-    """Run a whole federation on this machine."""
+    """Run a whole federation on this machine.
+
+    Without a topology, it runs the default federation: 2 edges with 3
+    devices each, on Fashion-MNIST.
+
+    Example: hierfl run topology.yaml --set algorithm.rounds=5
+
+    Example: hierfl run --resume --out runs/first
+    """
     if resume:
         topology = _unfinished(topology, sets, out)
     config = configuration(topology, sets)
     if config.runtime == "process":
         _check_identities(config)
     elif testbed is not None:
-        raise ConfigError("--testbed", "a federation in one process (runtime: memory) has no links")
+        raise ConfigError(
+            "--testbed",
+            "runtime: memory runs in one process and has no links",
+            "Set runtime=process.",
+        )
     folder = claim(config, out, topology, resume=resume)
     if config.runtime == "memory":
         signal.signal(signal.SIGTERM, terminate)
@@ -64,7 +80,10 @@ def run(
 
 
 def validate(topology: Required, sets: Sets = []) -> None:  # noqa: B006
-    """Check a topology, and show its tree and the bytes that it will send."""
+    """Check a topology, and show its tree and the bytes that each link will carry.
+
+    Example: hierfl validate topology.yaml
+    """
     config = configuration(topology, sets)
     one_thread()
     from hierfl.planning.describe import show
@@ -73,7 +92,7 @@ def validate(topology: Required, sets: Sets = []) -> None:  # noqa: B006
 
 
 def _check_identities(config: Config) -> None:
-    """See that all nodes, which will be on this machine, can show who they are."""
+    """Check the certificates of all nodes, which will run on this machine."""
     from hierfl.tls.policy import identity
 
     for name in config.roles():
@@ -81,11 +100,13 @@ def _check_identities(config: Config) -> None:
 
 
 def _unfinished(topology: Path | None, sets: list[str], out: Path | None) -> Path:
-    """Return the configuration of an unfinished run."""
+    """Return the configuration file of an unfinished run."""
     if out is None or topology is not None or sets:
         raise ConfigError(
-            "--resume", "a run goes on exactly as it was", "Give --resume and --out DIR, no more."
+            "--resume",
+            "a resumed run keeps its configuration",
+            "Give --out DIR with it, and no topology and no --set.",
         )
     if not (out / "checkpoints").is_dir():
-        raise ConfigError("--resume", f"{out} holds no run to go on with")
+        raise ConfigError("--resume", f"{out} holds no unfinished run")
     return out / "config.yaml"

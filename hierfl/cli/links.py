@@ -1,4 +1,4 @@
-"""The commands for the links of a running testbed."""
+"""The commands `hierfl link cut` and `hierfl link restore`, for a running testbed."""
 
 from __future__ import annotations
 
@@ -10,23 +10,32 @@ import typer
 from hierfl.cli.parts import part
 
 link = typer.Typer(
-    help="Cut a link of a running testbed (`hierfl run --testbed`), and restore it.",
+    help="Cut or restore a link of a running testbed (`hierfl run --testbed`).",
     no_args_is_help=True,
 )
 
 Node = Annotated[
-    str, typer.Argument(metavar="NAME", help="A node; its link to its parent, or all of a cloud's.")
+    str,
+    typer.Argument(
+        metavar="NAME", help="A node. The link to its parent; for cloud, the links to all edges."
+    ),
 ]
-Run = Annotated[Path | None, typer.Option(help="Its run folder, where several testbeds run.")]
+Run = Annotated[Path | None, typer.Option(help="The run folder, if several testbeds are running.")]
 
 
 @link.command()
 def cut(name: Node, run: Run = None) -> None:
-    """Let nothing pass between a node and its parent, as if a cable had been pulled."""
+    """Cut the link between a node and its parent, as if a cable were unplugged.
+
+    Example: sudo hierfl link cut east-0
+    """
     part("deploy.testbed.link_control:turn")("down", name, run)
 
 
 @link.command()
 def restore(name: Node, run: Run = None) -> None:
-    """Undo it."""
+    """Restore a link that was cut.
+
+    Example: sudo hierfl link restore east-0
+    """
     part("deploy.testbed.link_control:turn")("up", name, run)

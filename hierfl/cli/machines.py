@@ -1,4 +1,4 @@
-"""The command `hierfl deploy`: machines of one's own."""
+"""The command `hierfl deploy`: your own machines, over ssh."""
 
 from __future__ import annotations
 
@@ -14,25 +14,32 @@ from hierfl.cli.parts import configuration, part
 def deploy(
     topology: Required,
     hosts: Annotated[
-        Path, typer.Option(help="Which machines there are, and what runs on each (YAML).")
+        Path, typer.Option(help="The file that lists the machines and the nodes of each (YAML).")
     ],
     sets: Sets = [],  # noqa: B006
     apply: Annotated[
-        bool, typer.Option("--apply", help="Do it, over ssh; without it, it is shown.")
+        bool, typer.Option("--apply", help="Carry it out over ssh. Without this, only show it.")
     ] = False,
     do: Annotated[
-        str | None, typer.Option(metavar="VERB", help="start, stop, status or logs of all nodes.")
+        str | None, typer.Option(metavar="VERB", help="start, stop, status or logs, for all nodes.")
     ] = None,
     wheel: Annotated[
-        Path | None, typer.Option(help="A wheel of hierfl; by default one is built here.")
+        Path | None,
+        typer.Option(help="A wheel of hierfl. Default: build one from the running version."),
     ] = None,
     constraints: Annotated[
-        Path | None, typer.Option(help="The versions of what it needs; by default those here.")
+        Path | None,
+        typer.Option(help="The constraints file for pip. Default: the running version's."),
     ] = None,
 ) -> None:
-    """Bring a federation to machines that ssh reaches, as services; what is right is left alone.
+    """Install a federation on machines over ssh, as systemd services.
 
-    Each machine gets the package, the configuration, its own nodes' certificates and units.
+    Each machine gets the package, the configuration, and the certificates
+    and units of its own nodes. Only what differs is changed.
+
+    Example: hierfl deploy topology.yaml --hosts hosts.yaml --apply
+
+    Example: hierfl deploy topology.yaml --hosts hosts.yaml --do status
     """
     part("deploy.ssh.fleet:deploy")(
         configuration(topology, sets),

@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and how errors become exit codes."""
+"""The command line: the list of commands, and the exit code of each error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from hierfl.process import parent_watchdog
 INTERRUPTED = 130
 
 app = typer.Typer(
-    help="Hierarchical federated learning on real machines, one bit per coordinate and step.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,22 +46,28 @@ def _say_version(asked: bool) -> None:
 @app.callback()
 def hierfl(
     version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Hierarchical federated learning on real machines, one bit per coordinate and step."""
+    """Hierarchical federated learning on real machines, one bit per coordinate and step.
+
+    Example: hierfl run --set algorithm.rounds=5
+    """
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit; the only place where an error becomes an exit code.
+    """Run the command line and exit. Errors become exit codes here and nowhere else.
 
     0: done; 1: failed; 2: the configuration or the arguments are wrong; 3: a node's parent said
-    that the run has failed; 130: interrupted. Any other exception is a defect, of hierfl or of the
-    user's code, and keeps its traceback.
+    that the run has failed; 130: interrupted. Any other exception is a bug in hierfl or in the
+    user's code, and its traceback is shown.
     """
     code = _exit_code(sys.argv[1:] if arguments is None else list(arguments))
     if parent_watchdog.supervised():
-        # Taking torch and gRPC down piece by piece takes a second, for which a launcher waits.
+        # An orderly shutdown of torch and gRPC takes a second, and the launcher waits for it.
         logging.shutdown()
         with suppress(OSError):
             sys.stdout.flush()
@@ -94,6 +99,6 @@ def _usage_error(error: click.UsageError) -> ConfigError:
 
 def _report(error: HierflError) -> int:
     if error.message:
-        with suppress(OSError):  # standard error may be a log on a disk that is full
+        with suppress(OSError):  # standard error may be a log file on a full disk
             print(render(error), file=sys.stderr, flush=True)
     return error.exit_code

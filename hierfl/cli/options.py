@@ -1,4 +1,4 @@
-"""The arguments and options that several commands have."""
+"""The arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Topology = Annotated[Path | None, typer.Argument(help="The topology file (YAML).
 Required = Annotated[Path, typer.Argument(help="The topology file (YAML).")]
 Sets = Annotated[
     list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the topology; repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the topology. May be repeated."),
 ]
-Out = Annotated[Path | None, typer.Option(help="The run folder; by default runs/NAME-TIME.")]
+Out = Annotated[Path | None, typer.Option(help="The run folder. Default: runs/NAME-TIME.")]
 State = Annotated[
     Path | None,
-    typer.Option(help="Where the node's checkpoints are; by default .hierfl/NAME-OF-FEDERATION."),
+    typer.Option(help="The folder of the node's checkpoints. Default: .hierfl/FEDERATION."),
 ]
 Name = Annotated[str, typer.Option(help="The node's name in the topology.")]

@@ -1,4 +1,4 @@
-"""What several commands do."""
+"""Functions that several commands share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def part(reference: str) -> Callable[..., Any]:
-    """Return a part of hierfl that lies above this layer, so that no module here imports it."""
+    """Import `module:attribute` of a role or of deploy, which no module here may import."""
     module, _, name = reference.partition(":")
     part: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return part
@@ -37,7 +37,7 @@ def node_configuration(topology: Path, sets: list[str]) -> Config:
 
 
 def be_node() -> None:
-    """Get ready to be one node, perhaps one that a launcher has started and will stop."""
+    """Set up logging and signals for a process that is one node; a launcher may stop it."""
     signal.signal(signal.SIGTERM, terminate)
     logging.basicConfig(
         level=logging.INFO,
@@ -47,7 +47,7 @@ def be_node() -> None:
 
 
 class Stderr(logging.StreamHandler[TextIO]):
-    """Logs to whatever standard error is now: a live view takes it over for a while."""
+    """Logs to the current `sys.stderr`, which a live view replaces while it is shown."""
 
     @property
     def stream(self) -> TextIO:
@@ -55,11 +55,11 @@ class Stderr(logging.StreamHandler[TextIO]):
 
     @stream.setter
     def stream(self, stream: TextIO) -> None:
-        """What the constructor sets is not kept."""
+        """Ignore the stream that the constructor sets."""
 
 
 def quiet_flower() -> None:
-    import flwr.app  # noqa: F401  (importing it sets the level of its log)
+    import flwr.app  # noqa: F401  (the import sets the level of its logger)
 
     logging.getLogger("flwr").setLevel(logging.WARNING)
 
@@ -75,7 +75,7 @@ def claim(config: Config, out: Path | None, source: Path | None, resume: bool) -
 
 
 def run_here(reference: str, config: Config, folder: Path) -> None:
-    """Run what shows a view: the cloud, or everything in this process."""
+    """Run a function that shows a view: the cloud, or a whole federation in this process."""
     with closing(part("cloud.views.factory:open_view")(config, folder)) as view:
         one_thread()
         part(reference)(config, folder, view)

@@ -1,4 +1,4 @@
-"""The commands that are one node each."""
+"""The commands `hierfl cloud`, `hierfl edge` and `hierfl device`: one node each."""
 
 from __future__ import annotations
 
@@ -22,9 +22,14 @@ def cloud(
     out: Out = None,
     name: Name = "cloud",
 ) -> None:
-    """Run the cloud."""
+    """Run the cloud. It waits for its edges, trains, and writes the run folder.
+
+    The same command continues an unfinished run in --out.
+
+    Example: hierfl cloud topology.yaml --out runs/first
+    """
     config = node_configuration(topology, sets)
-    if sys.stderr.isatty():  # there the view says who comes and goes
+    if sys.stderr.isatty():  # the live view shows which edges are attached
         logging.getLogger().setLevel(logging.WARNING)
     run_here("cloud.main:run", config, claim(config, out, topology, resume=True))
 
@@ -35,7 +40,10 @@ def edge(
     sets: Sets = [],  # noqa: B006
     state: State = None,
 ) -> None:
-    """Run one edge."""
+    """Run one edge. It retries until the cloud is up, and stops when the run is over.
+
+    Example: hierfl edge topology.yaml --name east
+    """
     config = node_configuration(topology, sets)
     part("edge.main:run")(config, name, state_folder(config, state))
 
@@ -47,10 +55,17 @@ def device(
     state: State = None,
     bench: Annotated[
         bool,
-        typer.Option("--bench", help="Say how fast this machine would be; connect to nothing."),
+        typer.Option(
+            "--bench", help="Measure how fast this machine is, without connecting to anything."
+        ),
     ] = False,
 ) -> None:
-    """Run one device."""
+    """Run one device. It retries until its edge is up, and stops when the run is over.
+
+    Example: hierfl device topology.yaml --name east-0
+
+    Example: hierfl device topology.yaml --name east-0 --bench
+    """
     config = node_configuration(topology, sets)
     one_thread()
     if bench:
@@ -59,8 +74,10 @@ def device(
         part("clients.main:run")(config, name, state_folder(config, state))
 
 
-def app_node(seat: Annotated[str, typer.Argument(help="What `accelerate` tells it.")]) -> None:
-    """Run one node of `accelerate`, which starts it."""
+def app_node(
+    seat: Annotated[str, typer.Argument(help="What `hierfl accelerate` passes to its nodes.")],
+) -> None:
+    """Run one node of `hierfl accelerate`, which starts it."""
     be_node()
     part("deploy.stock_app.node:run")(seat)
 

@@ -1,4 +1,4 @@
-"""The commands around a federation."""
+"""The commands for certificates, checks, containers, Flower apps and data sets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from hierfl.cli.options import Required, Sets
 from hierfl.cli.parts import configuration, part, quiet_flower
 
-data = typer.Typer(help="Data sets.", no_args_is_help=True)
+data = typer.Typer(help="Download data sets.", no_args_is_help=True)
 
 
 def certs(
@@ -20,13 +20,18 @@ def certs(
     out: Annotated[Path, typer.Option(help="The folder of the certificates.")],
     sets: Sets = [],  # noqa: B006
     days: Annotated[
-        int, typer.Option(min=1, max=3650, help="How long a node's certificate is valid.")
+        int, typer.Option(min=1, max=3650, help="Days for which the nodes' certificates are valid.")
     ] = 365,
     renew: Annotated[
-        bool, typer.Option("--renew", help="Replace the nodes' certificates; keys and CA stay.")
+        bool, typer.Option("--renew", help="Replace the nodes' certificates. Keys and CA are kept.")
     ] = False,
 ) -> None:
-    """Make a CA and a certificate for each node, for `security.certs`."""
+    """Create a CA and a certificate for each node, for `security.certs`.
+
+    Existing files are kept.
+
+    Example: hierfl certs topology.yaml --out certs
+    """
     from hierfl.config import load_config
     from hierfl.tls.authority import make_certificates, report
 
@@ -37,17 +42,20 @@ def certs(
 def doctor(
     topology: Required,
     name: Annotated[
-        str | None, typer.Option(help="The node that is to run here; without it, all of them.")
+        str | None, typer.Option(help="The node that will run here. Default: all nodes.")
     ] = None,
     certs: Annotated[
-        Path | None, typer.Option(help="Where the certificates are, instead of security.certs.")
+        Path | None, typer.Option(help="The folder of the certificates, instead of security.certs.")
     ] = None,
     sets: Sets = [],  # noqa: B006
 ) -> None:
-    """Look for what would keep nodes from running here; say what to do about it.
+    """Check whether nodes can run on this machine, and say what to change if not.
 
-    A line each: versions, data, disk, memory, names, ports, certificates, the parent, the clock.
-    Nobody is attached to a parent by it. The exit code is 1 if something has failed.
+    It prints one line for each check: versions, data, disk, memory, host
+    names, ports, certificates, the parent and the clock. It asks the parent
+    but does not attach a node. The exit code is 1 if a check fails.
+
+    Example: hierfl doctor topology.yaml --name east-0
     """
     given = [] if certs is None else [f"security.certs={json.dumps(str(certs))}"]
     quiet_flower()
@@ -55,28 +63,33 @@ def doctor(
 
 
 def compose(topology: Required, sets: Sets = []) -> None:  # noqa: B006
-    """Show the compose file that runs a topology in containers, each node in one of its own.
+    """Print the compose file that runs a topology in containers, one per node.
 
-    Its paths, the topology's among them, are relative to the folder in which this is run: put it
-    there.
+    Its paths are relative to the current folder, so write it there.
+
+    Example: hierfl compose topology.yaml > compose.yaml
     """
     print(part("deploy.containers.compose:compose")(topology, sets), end="")
 
 
 def accelerate(
     folder: Annotated[
-        Path, typer.Argument(metavar="APP_FOLDER", help="The folder with its pyproject.toml.")
+        Path, typer.Argument(metavar="APP_FOLDER", help="The folder with the app's pyproject.toml.")
     ],
-    nodes: Annotated[int, typer.Option(min=1, metavar="N", help="How many nodes take part.")],
+    nodes: Annotated[int, typer.Option(min=1, metavar="N", help="The number of nodes.")],
     run_config: Annotated[
         list[str],
         typer.Option(
             metavar="'KEY=VALUE ...'",
-            help="Set keys of the app's config, or give a TOML file, as in `flwr run`; repeatable.",
+            help="Set keys of the app's config, or name a TOML file, as in `flwr run`."
+            " May be repeated.",
         ),
     ] = [],  # noqa: B006
 ) -> None:
-    """Run an unchanged Flower app on this machine, over the link."""
+    """Run an unchanged Flower app on this machine, over hierfl's link.
+
+    Example: hierfl accelerate my-app --nodes 10 --run-config num-server-rounds=50
+    """
     part("deploy.stock_app.accelerate:accelerate")(folder, nodes, run_config)
 
 
@@ -84,10 +97,14 @@ def accelerate(
 def data_get(
     name: Annotated[str, typer.Argument(help="fashion-mnist, mnist, cifar10 or digits.")],
     root: Annotated[
-        Path | None, typer.Option(help="Where its folder is put; by default ~/.cache/hierfl/data.")
+        Path | None,
+        typer.Option(help="The folder of the data sets. Default: ~/.cache/hierfl/data."),
     ] = None,
 ) -> None:
-    """Bring a data set onto this machine, unless it is there."""
+    """Download a data set, unless it is on this machine already.
+
+    Example: hierfl data get fashion-mnist
+    """
     from hierfl.learning.download import obtain
     from hierfl.learning.sources import SOURCES, bytes_of
     from hierfl.units import size

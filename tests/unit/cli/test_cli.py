@@ -59,7 +59,7 @@ def topology(tmp_path: Path) -> Path:
         (["run", "--set", "algorithm.name=signsdg"], "there is no algorithm 'signsdg'"),
         (["run", "--set", "downlink.codec=sgin"], "downlink.codec: unknown codec 'sgin'"),
         (["run", "--set", "downlink.bits=4"], "downlink.bits: codec 'sign' has no such parameter"),
-        (["run", "--resume"], "--resume: a run goes on exactly as it was"),
+        (["run", "--resume"], "--resume: a resumed run keeps its configuration"),
         (["run", "nowhere.yaml"], "nowhere.yaml: there is no such file"),
         (["validate", "nowhere.yaml"], "nowhere.yaml: there is no such file"),
         (["cloud", "nowhere.yaml"], "nowhere.yaml: there is no such file"),

@@ -123,7 +123,7 @@ def test_the_curves_end_where_the_runs_do(hierfl: Run, tree: Path) -> None:
     [
         ("--splits", "iid,intra", "no split 'intra'"),
         ("--algorithms", "hier-signsgd,signsdg", "there is no algorithm 'signsdg'"),
-        ("--algorithms", "hier-signsgd,,x", "expected values with commas between them"),
+        ("--algorithms", "hier-signsgd,,x", "expected values separated by commas"),
         ("--seeds", "1,one", "seed: "),
         ("--set", "data.dataset=tests.system.tiny:gone", "has no attribute 'gone'"),
     ],
