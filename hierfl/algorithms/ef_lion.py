@@ -29,10 +29,10 @@ from hierfl.algorithms.aggregation import WAYS, Aggregation, audible
 from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
 from hierfl.codecs import Codec, Sign
 from hierfl.codecs.rounding import Nearest
+from hierfl.codecs.scales import Scales
 from hierfl.errors import PayloadError
 from hierfl.numerics import robust, signs, tally
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.scales import Scales
 
 BLEND, SLOW = np.float32(0.9), np.float32(0.95)
 HASTE = np.float32(20)

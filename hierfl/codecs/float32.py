@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hierfl.codecs.wire import FLOAT, exactly, finite, floats
+from hierfl.codecs.payload_checks import FLOAT, exactly, finite, floats
 from hierfl.numerics.buffers import BytesLike, Vector
 from hierfl.numerics.layout import Layout
 

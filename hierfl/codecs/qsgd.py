@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hierfl.codecs.wire import FLOAT, exactly, finite, magnitudes, whole
+from hierfl.codecs.payload_checks import FLOAT, exactly, finite, magnitudes, whole
 from hierfl.errors import ConfigError, PayloadError
 from hierfl.numerics.bit_planes import above, check_planes, from_planes, to_planes
 from hierfl.numerics.buffers import BytesLike, Vector, blocks

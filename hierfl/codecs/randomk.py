@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hierfl.codecs.payload_checks import FLOAT, exactly, finite, floats
 from hierfl.codecs.topk import how_many
-from hierfl.codecs.wire import FLOAT, exactly, finite, floats
 from hierfl.numerics.buffers import BytesLike, Vector
 from hierfl.numerics.layout import Layout
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hierfl.codecs.wire import FLOAT, exactly, finite, magnitudes
+from hierfl.codecs.payload_checks import FLOAT, exactly, finite, magnitudes
 from hierfl.numerics.buffers import Bits, BytesLike, Vector
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.signs import check, pack, packed_size, unpack

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from hierfl.codecs.wire import FLOAT, exactly, finite, floats
+from hierfl.codecs.payload_checks import FLOAT, exactly, finite, floats
 from hierfl.errors import ConfigError, PayloadError
 from hierfl.numerics.buffers import Bits, BytesLike, Vector
 from hierfl.numerics.layout import Layout

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from hierfl.codecs.payload_checks import FLOAT, exactly, finite, magnitudes
 from hierfl.codecs.topk import how_many, largest
-from hierfl.codecs.wire import FLOAT, exactly, finite, magnitudes
 from hierfl.numerics import sparse
 from hierfl.numerics.buffers import BytesLike, Vector
 from hierfl.numerics.layout import Layout

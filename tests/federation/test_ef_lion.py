@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from hierfl.algorithms.base import Report, Settings, Step
 from hierfl.algorithms.ef_lion import EFLion
+from hierfl.codecs.scales import Scales, from_codes, to_codes
 from hierfl.numerics import signs
-from hierfl.numerics.scales import Scales, from_codes, to_codes
 from tests.federation.toy import LAYOUT, toy
 
 OPPOSED = {f"east-{i}": 1.0 for i in range(3)} | {f"west-{i}": -1.0 for i in range(3)}

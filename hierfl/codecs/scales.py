@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hierfl.codecs.wire import FLOAT, exactly, magnitudes
+from hierfl.codecs.payload_checks import FLOAT, exactly, magnitudes
 from hierfl.errors import PayloadError
 from hierfl.numerics.buffers import Bits, BytesLike, Vector, as_bytes
 from hierfl.numerics.layout import Layout
