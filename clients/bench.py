@@ -19,7 +19,7 @@ from hierfl.learning.setup import load_data, make_trainer
 from hierfl.learning.threads import threads
 from hierfl.learning.trainer import Trainer
 from hierfl.planning.forecast import forecast
-from hierfl.planning.plan import make_algorithm
+from hierfl.planning.plan import Plan, make_plan
 from hierfl.protocol.messages import Ballot, Base, StepRequest
 from hierfl.protocol.vectors import to_bytes
 from hierfl.tls.policy import is_loopback
@@ -69,12 +69,13 @@ def bench(config: Config, name: str, seconds: float) -> Pace:
     trainer = make_trainer(config, name, load_data(config))
     draw = np.random.Generator(np.random.PCG64(config.seed))
     gradient_s = _median(lambda: trainer.gradient(draw), seconds)
-    votes = _votes(config, name, trainer)
-    vote_s = _median(lambda: next(votes), seconds)
     model = trainer.model
+    plan = make_plan(config, model.layout, model.buffer_layout.d)
+    votes = _votes(config, name, plan, trainer)
+    vote_s = _median(lambda: next(votes), seconds)
     devices = sum(len(names) for names in config.tree().values())
     steps = config.algorithm.rounds * config.algorithm.edge_steps
-    sent = forecast(config, model.layout, model.buffer_layout.d).payload()
+    sent = forecast(config, plan).payload()
     return Pace(
         model.layout.d,
         trainer.batch_size,
@@ -108,10 +109,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _votes(config: Config, name: str, trainer: Trainer) -> Iterator[Ballot]:
+def _votes(config: Config, name: str, plan: Plan, trainer: Trainer) -> Iterator[Ballot]:
     """Let the device vote, step after step, at an edge that has no other."""
-    device = Device(name, config, trainer)
-    algorithm = make_algorithm(config, trainer.model.layout)
+    device, algorithm = Device(name, config, plan, trainer), plan.algorithm
     lr = np.float32(config.algorithm.lr)
     base = Base(
         rate_bits(lr),

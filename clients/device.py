@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from hierfl.algorithms.base import Algorithm, State, Step
+from hierfl.algorithms.base import State, Step
+from hierfl.algorithms.local_steps import LocalSteps, local_steps_of
+from hierfl.algorithms.opening import opening_of
 from hierfl.algorithms.schedule import from_bits, to_bits
 from hierfl.config import Config
 from hierfl.errors import PayloadError
 from hierfl.learning.trainer import Trainer
-from hierfl.planning.plan import make_algorithm, make_downlink
+from hierfl.planning.plan import Plan
 from hierfl.protocol.checkpoint import Checkpoint, Checkpoints, Json
 from hierfl.protocol.messages import Ballot, Base, BaseAck, OutOfSync, StepRequest, expect
 from hierfl.protocol.vectors import from_bytes, model_hash, to_bytes, whole_from_bytes
@@ -28,19 +30,27 @@ class Device:
     Args:
         name: the device's name.
         config: the federation's configuration.
+        plan: what it means for the trainer's model.
         trainer: the model and the device's samples.
         checkpoints: where its state at each round's start is kept; None: nowhere.
     """
 
     def __init__(
-        self, name: str, config: Config, trainer: Trainer, checkpoints: Checkpoints | None = None
+        self,
+        name: str,
+        config: Config,
+        plan: Plan,
+        trainer: Trainer,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self._config = config
         self._trainer = trainer
         self._model = trainer.model
         self._checkpoints = checkpoints
-        self._algorithm: Algorithm = make_algorithm(config, self._model.layout)
-        self._downlink = make_downlink(config, self._model.layout)
+        self._algorithm = plan.algorithm
+        self._downlink = plan.downlink
+        self._round_opening = opening_of(self._algorithm)
+        self._local_steps = local_steps_of(self._algorithm)
         self._state = self._algorithm.device_state()
         self._base = self._model.weights.copy()
         self._opening = Step(config.seed, name, 0, 0, np.float32(0))
@@ -112,7 +122,7 @@ class Device:
 
         What the model keeps in its buffers stays as it was.
         """
-        batches, gradient = self._algorithm.opening_batches, self._model.gradient
+        batches, gradient = self._round_opening.opening_batches, self._model.gradient
         if not batches:
             return b""
         buffers, draw = self._model.buffers(), self._opening.draw("opening")
@@ -122,7 +132,7 @@ class Device:
             total += gradient
         self._model.set_buffers(buffers)
         total /= np.float32(batches)
-        return self._algorithm.part(total, self._opening) if _finite(total) else b""
+        return self._round_opening.contribute(total, self._opening) if _finite(total) else b""
 
     def _begin(self, round_: int, lr: np.float32, rests: bool) -> None:
         self._opening = replace(self._opening, round=round_, lr=lr)
@@ -157,7 +167,7 @@ class Device:
         if vote.after > self._applied or not (vote.examples or self._heard):
             return OutOfSync(*self.position)
         if vote.examples:
-            self._algorithm.heed(self._state, vote.opening, self._opening)
+            self._round_opening.accept(self._state, vote.opening, self._opening)
             weight = vote.devices * self._trainer.examples / vote.examples
             self._opening = replace(self._opening, weight=weight)
             self._heard = True
@@ -178,7 +188,7 @@ class Device:
         """
         self._voted = step
         at = replace(self._opening, step=step)
-        if self._algorithm.local_steps == 1:
+        if self._local_steps == 1:
             made = self._make(at)
         else:
             weights, state = self._model.weights.copy(), _copy(self._state)
@@ -193,15 +203,15 @@ class Device:
 
     def _make(self, at: Step) -> tuple[bytes, float] | None:
         """Return the algorithm's ballot and the mean loss, or None if something is not finite."""
-        steps, gradient, total = self._algorithm.local_steps, self._model.gradient, 0.0
+        steps, gradient, total = self._local_steps, self._model.gradient, 0.0
         draw = at.draw("minibatch")
         for left in reversed(range(steps)):
             loss = self._trainer.gradient(draw)
             if not (np.isfinite(loss) and _finite(gradient)):
                 return None
             total += loss
-            if left:
-                self._algorithm.descend(self._state, self._model.weights, gradient, at)
+            if left and isinstance(self._algorithm, LocalSteps):
+                self._algorithm.local_step(self._state, self._model.weights, gradient, at)
         return self._algorithm.ballot(self._state, gradient, at), total / steps
 
     # -- the transaction -------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from clients.device import Device
 from hierfl.config import Config
 from hierfl.learning.setup import load_data, make_trainer
 from hierfl.link.client import LinkClient
-from hierfl.planning.plan import digest, longest_frame
+from hierfl.planning.plan import make_plan
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.checkpoint import Checkpoints
 from hierfl.tls.policy import identity
@@ -35,15 +35,16 @@ def run(
     # The data set goes with the call that cuts out the device's share of it.
     trainer = make_trainer(config, name, load_data(config))
     model = trainer.model
-    device = Device(name, config, trainer, Checkpoints(state, name))
+    plan = make_plan(config, model.layout, model.buffer_layout.d)
+    device = Device(name, config, plan, trainer, Checkpoints(state, name))
     settle()
     LinkClient(
         edge.address,
         name,
         client_app(device),
         model=model.layout.fingerprint(),
-        plan=digest(config),
-        max_frame=longest_frame(config, model.layout, model.buffer_layout.d),
+        plan=plan.digest.to_text(),
+        max_frame=plan.frame_limit,
         patience=patience or config.quorum.round_timeout,
         heartbeat=config.quorum.heartbeat,
         credentials=credentials.towards(edge.name) if credentials else None,

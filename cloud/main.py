@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
 
 from cloud.server_app import server_app
-from cloud.views.base import View
+from cloud.views.base import EdgePresence, EdgeProgress, Listening, View
 from hierfl.config import CLOUD, Config
-from hierfl.errors import RunFailed
+from hierfl.errors import PayloadError, RunFailed
 from hierfl.learning.dataset import Split
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.setup import first_model, load_data
 from hierfl.link.base_grid import RUN_ID, BaseGrid
 from hierfl.link.link_grid import LinkGrid
-from hierfl.planning.plan import digest, longest_frame
+from hierfl.planning.plan import Plan, make_plan
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.progress import from_json
 from hierfl.tls.policy import identity
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -53,21 +58,20 @@ def run(
         list(config.tree()),
         quorum=config.quorum.edges,
         max_missed=config.quorum.max_missed,
-        plan=digest(config),
+        plan=held.plan.digest.to_text(),
         heartbeat=config.quorum.heartbeat,
         credentials=credentials,
         token=token,
-        on_progress=view.progress,
-        on_presence=view.presence,
+        on_progress=partial(_tell, view),
+        on_presence=lambda edge, attached: view.handle(EdgePresence(edge, attached)),
     ) as grid:
         on_grid(grid)
-        model = held.model
         address = grid.open(
-            model=model.layout.fingerprint(),
+            model=held.model.layout.fingerprint(),
             run=held.run,
-            max_frame=longest_frame(config, model.layout, model.buffer_layout.d),
+            max_frame=held.plan.frame_limit,
         )
-        view.wait(address)
+        view.handle(Listening(address))
         if missing := grid.wait_for_children(config.quorum.round_timeout):
             raise RunFailed(
                 f"{', '.join(missing)} did not come within {config.quorum.round_timeout:g} s",
@@ -77,18 +81,28 @@ def run(
         train(config, out, view, held, grid)
 
 
+def _tell(view: View, edge: str, data: bytes) -> None:
+    """Hand an edge's progress on; what is none is left out, for nothing depends on it."""
+    try:
+        view.handle(EdgeProgress(edge, from_json(data)))
+    except PayloadError as error:
+        log.debug("%s sent %s", edge, error)
+
+
 @dataclass(frozen=True)
 class Held:
     """What a cloud has before its edges are there.
 
     Attributes:
         model: holds the first base.
+        plan: what the configuration means for the model.
         test: the test set.
         checkpoints: of this run folder.
         run: the run's identifier; that of the checkpoints, where there are some.
     """
 
     model: FlatModel
+    plan: Plan
     test: Split
     checkpoints: Checkpoints
     run: str
@@ -100,10 +114,14 @@ class Held:
         checkpoints = Checkpoints(out / "checkpoints", CLOUD)
         kept = checkpoints.last()
         run = kept.run if kept else uuid.uuid4().hex
-        return cls(first_model(config, data), data.test, checkpoints, run)
+        model = first_model(config, data)
+        plan = make_plan(config, model.layout, model.buffer_layout.d)
+        return cls(model, plan, data.test, checkpoints, run)
 
 
 def train(config: Config, out: Path, view: View, held: Held, grid: BaseGrid) -> None:
     """Run all rounds that are left, with edges on any grid."""
-    app = server_app(config, held.model, held.test, out, view, held.checkpoints, held.run)
+    app = server_app(
+        config, held.plan, held.model, held.test, out, view, held.checkpoints, held.run
+    )
     app(grid, Context(RUN_ID, 0, {}, RecordDict(), {}))

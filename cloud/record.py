@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from cloud.metrics import RoundMetrics, Summary
 from cloud.result import RoundResult
-from cloud.views.base import View
+from cloud.views.base import RoundEvaluated, RunFinished, TrainingStarted, View
 from hierfl.config import Config
 from hierfl.errors import HierflError
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.trainer import Evaluation
 from hierfl.link.traffic import Faults, Traffic
 from hierfl.planning.forecast import forecast
+from hierfl.planning.plan import Plan
 from hierfl.protocol.vectors import model_hash
 from hierfl.runs import interface_counters
 
@@ -45,6 +47,7 @@ class Record:
 
     Args:
         config: the federation's resolved configuration.
+        plan: what it means for the model.
         model: whose tensors' names and shapes the model file takes.
         out: the folder, which exists.
         view: is told of every round and of the end.
@@ -53,8 +56,9 @@ class Record:
         HierflError: if the folder cannot be written to.
     """
 
-    def __init__(self, config: Config, model: FlatModel, out: Path, view: View) -> None:
+    def __init__(self, config: Config, plan: Plan, model: FlatModel, out: Path, view: View) -> None:
         self._config = config
+        self._plan = plan
         self._layout = model.layout
         self._buffer_layout = model.buffer_layout
         self._out = out
@@ -105,7 +109,7 @@ class Record:
     def start(self) -> None:
         """All nodes are at the first base: the clock starts."""
         self._begin = time.monotonic() - self._earlier
-        self._view.start(forecast(self._config, self._layout, self._buffer_layout.d))
+        self._view.handle(TrainingStarted(forecast(self._config, self._plan)))
 
     def round(self, result: RoundResult) -> None:
         """Take a round's result; its line is written when its evaluation is there."""
@@ -124,25 +128,25 @@ class Record:
         """
         with self._lock:
             result, wall, carried = self._results.pop(round_)
-        line = {
-            "round": round_,
-            "steps": round_ * self._config.algorithm.edge_steps,
-            "wall_s": round(wall, 3),
-            "loss": evaluation.loss,
-            "accuracy": evaluation.accuracy,
-            "train_loss": result.loss,
-            "lr": result.lr,
-            "bytes": by_link(result.devices, result.edges, "payload"),
-            **({"wire": carried} if carried else {}),
-            "quorum": result.voters,
-        }
-        self._last = line
+        metrics = RoundMetrics(
+            round=round_,
+            steps=round_ * self._config.algorithm.edge_steps,
+            wall_s=round(wall, 3),
+            loss=evaluation.loss,
+            accuracy=evaluation.accuracy,
+            train_loss=result.loss,
+            lr=result.lr,
+            bytes=by_link(result.devices, result.edges, "payload"),
+            quorum=result.voters,
+            wire=carried or None,
+        )
+        line = self._last = metrics.to_json()
         with _writing(self._metrics), self._metrics.open("ab") as file:
             file.write(json.dumps(line).encode() + b"\n")
-        self._view.round(line)
+        self._view.handle(RoundEvaluated(metrics))
 
-    def finish(self, final: Final) -> dict[str, Any]:
-        """Write the model and the summary, and return the summary.
+    def finish(self, final: Final) -> None:
+        """Write the model and the summary.
 
         Raises:
             HierflError: if that fails.
@@ -150,30 +154,30 @@ class Record:
         wall, carried = time.monotonic() - self._begin, interface_counters.carried()
         steps = self._config.algorithm.rounds * self._config.algorithm.edge_steps
         tree = self._config.tree()
-        summary = {
-            "algorithm": self._config.algorithm.name,
-            "model": self._config.model,
-            "parameters": self._layout.d,
-            "devices": sum(len(devices) for devices in tree.values()),
-            "edges": len(tree),
-            "rounds": self._config.algorithm.rounds,
-            "steps": steps,
-            "accuracy": self._last["accuracy"],
-            "loss": self._last["loss"],
-            "wall_s": round(wall, 3),
-            "steps_per_s": round(steps / self._last["wall_s"], 3),
-            "model_sha256": model_hash(final.base),
-            "bytes": by_link(final.devices, final.edges, "payload"),
-            "messages": by_link(final.devices, final.edges, "messages"),
-            **({"wire": carried} if carried else {}),
-            "faults": asdict(final.faults),
-        }
+        summary = Summary(
+            algorithm=self._config.algorithm.name,
+            model=self._config.model,
+            parameters=self._layout.d,
+            devices=sum(len(devices) for devices in tree.values()),
+            edges=len(tree),
+            rounds=self._config.algorithm.rounds,
+            steps=steps,
+            accuracy=self._last["accuracy"],
+            loss=self._last["loss"],
+            wall_s=round(wall, 3),
+            steps_per_s=round(steps / self._last["wall_s"], 3),
+            model_sha256=model_hash(final.base),
+            bytes=by_link(final.devices, final.edges, "payload"),
+            messages=by_link(final.devices, final.edges, "messages"),
+            faults=asdict(final.faults),
+            wire=carried or None,
+        )
         tensors = self._layout.views(final.base) | self._buffer_layout.views(final.buffers)
         model = save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()})
         _replace(self._out / "model.safetensors", model)
-        _replace(self._out / "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
-        self._view.finish(summary)
-        return summary
+        text = json.dumps(summary.to_json(), indent=2)
+        _replace(self._out / "summary.json", text.encode() + b"\n")
+        self._view.handle(RunFinished(summary))
 
 
 @contextmanager

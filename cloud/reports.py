@@ -1,4 +1,4 @@
-"""The edges' reports on a round: collected, checked, and turned into the change of the model."""
+"""The edges' reports on a round: collected, checked, weighed, and made into the model's change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from flwr.app import Message
 
-from hierfl.algorithms import base as algorithms
+from cloud.result import RoundResult
+from hierfl.algorithms.base import Algorithm, Change, State, Step, WeightedReport
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.link.base_grid import BaseGrid
 from hierfl.link.traffic import Traffic
@@ -26,7 +27,7 @@ class Reports:
 
     Args:
         grid: the edges.
-        rollout: has brought them to the round's base, and brings those there that lost it.
+        sync: has brought them to the round's base, and brings those there that lost it.
         order: what makes an edge run the round.
         buffers: the model's buffers, float32[b], as they were.
 
@@ -35,7 +36,7 @@ class Reports:
     """
 
     grid: BaseGrid
-    rollout: BaseSync
+    sync: BaseSync
     order: Round
     buffers: np.ndarray
     held: dict[int, Report] = field(default_factory=dict)
@@ -50,9 +51,9 @@ class Reports:
             RunFailed: if those that are left are no quorum.
         """
         while lost := self._take(replies):
-            self.rollout.bring(lost, timeout)
-            again = {node_id: self.order for node_id in lost if node_id in self.rollout.members}
-            messages = questions(again, self.rollout.round)
+            self.sync.bring(lost, timeout)
+            again = {node_id: self.order for node_id in lost if node_id in self.sync.members}
+            messages = questions(again, self.sync.round)
             replies = self.grid.send_and_receive(messages, timeout=timeout)
         self.held = dict(sorted(self.held.items()))
 
@@ -62,7 +63,7 @@ class Reports:
         for reply in replies:
             node_id = reply.metadata.src_node_id
             if reply.has_error():
-                self.rollout.lose(node_id, str(reply.error.reason))
+                self.sync.lose(node_id, str(reply.error.reason))
                 continue
             try:
                 said = answer(reply.content, Report, OutOfSync)
@@ -74,7 +75,7 @@ class Reports:
                     raise PayloadError(f"{MOST_DETOURS} times that it cannot follow")
                 lost.append(node_id)
             except PayloadError as error:
-                self.rollout.refuse(node_id, error)
+                self.sync.refuse(node_id, error)
         return lost
 
     def _checked(self, report: Report) -> Report:
@@ -85,38 +86,70 @@ class Reports:
             raise PayloadError("buffers that are not finite")
         return report
 
-    def change(
-        self, algorithm: algorithms.Algorithm, state: algorithms.State, at: algorithms.Step
-    ) -> tuple[list[float], algorithms.Change]:
-        """Return the edges' shares of the samples, and the change; drop what is no report.
+    def shares(self) -> list[float]:
+        """Return the edges' shares p_q of the samples that took part; their sum is 1."""
+        total = sum(report.examples for report in self.held.values())
+        return [report.examples / total for report in self.held.values()]
+
+    def change(self, algorithm: Algorithm, state: State, at: Step) -> Change:
+        """Return the change of the model; drop what is no report.
+
+        Args:
+            algorithm: what reports mean.
+            state: the cloud's state in it, changed in place.
+            at: the round.
 
         Raises:
             RunFailed: if those that are left are no quorum.
         """
         while True:
-            total = sum(report.examples for report in self.held.values())
-            shares = [report.examples / total for report in self.held.values()]
-            parts = [
-                algorithms.Report(share, report.report)
-                for share, report in zip(shares, self.held.values(), strict=True)
+            weighted = [
+                WeightedReport(share, report.report)
+                for share, report in zip(self.shares(), self.held.values(), strict=True)
             ]
             try:
-                return shares, algorithm.change(state, parts, at)
+                return algorithm.change(state, weighted, at)
             except PayloadError as error:
                 node_id = self._unreadable(algorithm, state, at)
                 if node_id is None:
                     raise RunFailed(f"the reports of round {at.round}: {error}") from error
                 del self.held[node_id]
-                self.rollout.refuse(node_id, error)
+                self.sync.refuse(node_id, error)
 
-    def _unreadable(
-        self, algorithm: algorithms.Algorithm, state: algorithms.State, at: algorithms.Step
-    ) -> int | None:
+    def _unreadable(self, algorithm: Algorithm, state: State, at: Step) -> int | None:
         """Return who sent a report that the algorithm cannot read even alone."""
         for node_id, report in self.held.items():
             copy = {name: array.copy() for name, array in state.items()}
             try:
-                algorithm.change(copy, [algorithms.Report(1.0, report.report)], at)
+                algorithm.change(copy, [WeightedReport(1.0, report.report)], at)
             except PayloadError:
                 return node_id
         return None
+
+    def mean_buffers(self) -> np.ndarray:
+        """Return the mean of the edges' buffers, float32[b], added in the edges' order."""
+        mean = np.zeros_like(self.buffers)
+        for share, report in zip(self.shares(), self.held.values(), strict=True):
+            mean += np.float32(share) * from_bytes(report.buffers, self.buffers.size)
+        return mean
+
+    def result(self, at: Step, edges: Traffic) -> RoundResult:
+        """Return what the round came to.
+
+        Args:
+            at: the round.
+            edges: traffic between cloud and edges so far.
+        """
+        names, devices = self.grid.names, Traffic.from_list([])
+        for report in self.held.values():
+            devices += Traffic.from_list(report.traffic)
+        losses = [report.loss for report in self.held.values()]
+        return RoundResult(
+            round=at.round,
+            lr=float(at.lr),
+            loss=sum(share * loss for share, loss in zip(self.shares(), losses, strict=True)),
+            voters={names[node]: report.voters for node, report in self.held.items()},
+            seconds={names[node]: report.seconds for node, report in self.held.items()},
+            devices=devices,
+            edges=edges,
+        )

@@ -10,17 +10,22 @@ from flwr.serverapp import Grid, ServerApp
 
 from cloud.evaluation import Evaluator
 from cloud.record import Final, Record
+from cloud.rounds import Journal, Rounds
+from cloud.state import CloudState
 from cloud.strategy import HierStrategy
 from cloud.views.base import View
+from hierfl.algorithms.schedule import Schedule
 from hierfl.config import Config
 from hierfl.learning.dataset import Split
 from hierfl.learning.flat_model import FlatModel
 from hierfl.link.base_grid import BaseGrid
+from hierfl.planning.plan import Plan
 from hierfl.protocol.checkpoint import Checkpoints
 
 
 def server_app(
     config: Config,
+    plan: Plan,
     model: FlatModel,
     test: Split,
     out: Path,
@@ -32,6 +37,7 @@ def server_app(
 
     Args:
         config: the federation's resolved configuration.
+        plan: what it means for the model.
         model: holds the first base; evaluations are made with it.
         test: the test set.
         out: the run folder, which exists.
@@ -44,42 +50,46 @@ def server_app(
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         assert isinstance(grid, BaseGrid)
-        record = Record(config, model, out, view)
+        record = Record(config, plan, model, out, view)
+        journal = Journal(checkpoints, run)
+        state = _state(plan, model, checkpoints)
         with Evaluator(model, test, record.evaluation) as evaluator:
-            strategy = HierStrategy(
-                config,
-                grid,
-                model.layout,
-                model.weights,
-                model.buffers(),
-                on_start=record.start,
-                on_round=record.round,
-                checkpoints=checkpoints,
-                run=run,
-            )
-            kept = checkpoints.last() if checkpoints else None
-            if kept is not None:
-                strategy.restore(kept)
-            unwritten = record.go_on(strategy.last)
+            timeout, schedule = config.quorum.round_timeout, _schedule(config)
+            rounds = Rounds(plan, grid, state, schedule, timeout, journal)
+            strategy = HierStrategy(rounds, record.round, record.start)
+            unwritten = record.go_on(state.last)
             if unwritten is not None:
-                evaluator.submit(unwritten.round, strategy.base, strategy.buffers)
+                evaluator.submit(unwritten.round, state.base, state.buffers)
 
             def evaluate(round_: int, arrays: ArrayRecord) -> MetricRecord | None:
                 if round_ > 0:
                     base = np.concatenate([array.numpy().ravel() for array in arrays.values()])
-                    evaluator.submit(strategy.done + round_, base, strategy.buffers)
+                    evaluator.submit(strategy.done + round_, base, state.buffers)
                 return None
 
             strategy.start(
                 grid,
                 strategy.arrays(),
-                num_rounds=config.algorithm.rounds - strategy.done,
-                timeout=config.quorum.round_timeout,
+                num_rounds=schedule.rounds - strategy.done,
+                timeout=timeout,
                 evaluate_fn=evaluate,
             )
-            devices, faults = strategy.finish()
+            devices, faults = rounds.finish()
             evaluator.close()
-            traffic = strategy.traffic()
-            record.finish(Final(strategy.base, strategy.buffers, devices, traffic, faults))
+            record.finish(Final(state.base, state.buffers, devices, rounds.traffic(), faults))
 
     return app
+
+
+def _state(plan: Plan, model: FlatModel, checkpoints: Checkpoints | None) -> CloudState:
+    """Return the state of the last checkpoint; where there is none, that of a run's beginning."""
+    kept = checkpoints.last() if checkpoints else None
+    if kept is not None:
+        return CloudState.unpack(kept, plan.algorithm)
+    return CloudState.first(plan.algorithm, model.weights, model.buffers())
+
+
+def _schedule(config: Config) -> Schedule:
+    settings = config.algorithm
+    assert settings.lr is not None, "the configuration is not resolved"
+    return Schedule(settings.schedule, settings.lr, settings.rounds)

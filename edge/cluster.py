@@ -19,19 +19,21 @@ import numpy as np
 
 from edge.voting import Voting
 from hierfl.algorithms.base import Algorithm, State, Step
+from hierfl.algorithms.opening import opening_of
 from hierfl.algorithms.schedule import from_bits
-from hierfl.codecs import Codec
+from hierfl.codecs import AnyCodec
 from hierfl.config import Config
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.link.base_grid import BaseGrid
 from hierfl.link.traffic import Faults, Traffic
 from hierfl.numerics.client_sampling import drawn
 from hierfl.numerics.layout import Layout
-from hierfl.planning.plan import make_algorithm, make_downlink
+from hierfl.planning.plan import make_plan
 from hierfl.protocol.base_sync import BaseSync
 from hierfl.protocol.checkpoint import Checkpoint, Checkpoints, Json
 from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Question, Report, expect
-from hierfl.protocol.vectors import from_bytes, model_hash, to_bytes, whole_from_bytes
+from hierfl.protocol.progress import Progress
+from hierfl.protocol.vectors import F32, from_bytes, model_hash, to_bytes, whole_from_bytes
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class Cluster:
         name: the edge's name.
         grid: the devices.
         config: the federation's configuration.
-        tell: takes news for the cloud, as JSON.
+        tell: takes news for the cloud.
         checkpoints: where its state at each round's start is kept; None: nowhere.
     """
 
@@ -56,7 +58,7 @@ class Cluster:
         name: str,
         grid: BaseGrid,
         config: Config,
-        tell: Callable[[bytes], None],
+        tell: Callable[[Progress], None],
         checkpoints: Checkpoints | None = None,
     ) -> None:
         self._name = name
@@ -77,7 +79,7 @@ class Cluster:
         self._base: np.ndarray
         self._layout: Layout
         self._algorithm: Algorithm
-        self._downlink: Codec
+        self._downlink: AnyCodec
         self._state: State
         self._at: Base
 
@@ -133,18 +135,18 @@ class Cluster:
     def _take_whole(self, base: Base) -> None:
         layout = Layout.from_json(base.layout)
         weights = whole_from_bytes(base.model, layout.d)  # before memory is taken for such a model
-        self._set_layout(layout)
+        self._set_layout(layout, len(base.buffers) // F32.itemsize)
         self._base = weights
         self._answered = b""
 
-    def _set_layout(self, layout: Layout) -> None:
+    def _set_layout(self, layout: Layout, buffers: int) -> None:
         if hasattr(self, "_layout"):
             if layout != self._layout:
                 raise PayloadError("a model of another layout than this run's")
         else:
             self._layout = layout
-            self._algorithm = make_algorithm(self._config, layout)
-            self._downlink = make_downlink(self._config, layout)
+            plan = make_plan(self._config, layout, buffers)
+            self._algorithm, self._downlink = plan.algorithm, plan.downlink
             self._state = self._algorithm.edge_state()
 
     def _begin(self, round_: int, base: Base) -> None:
@@ -171,7 +173,7 @@ class Cluster:
             rollout = self._new_rollout()
         if rollout.stuck:
             rollout.run_whole(self._config.quorum.step_timeout)
-        self._part = rollout.gather(partial(self._algorithm.gather, at=self._step))
+        self._part = rollout.gather(partial(opening_of(self._algorithm).combine, at=self._step))
         self._rollout = rollout
 
     def _new_rollout(self) -> BaseSync:
@@ -266,7 +268,7 @@ class Cluster:
         """Return what the devices are told in the round's opening."""
         if not (self._part and self._answered):
             return b""
-        return self._algorithm.respond(self._part, self._answered, self._step)
+        return opening_of(self._algorithm).respond(self._part, self._answered, self._step)
 
     # -- counts ----------------------------------------------------------------------------------
 
@@ -306,7 +308,8 @@ class Cluster:
     def _restore(self, kept: Checkpoint) -> None:
         lr = kept.facts["lr"]
         assert isinstance(lr, int)
-        self._set_layout(Layout.from_json(str(kept.facts["layout"])))
+        buffers = kept.arrays["buffers"].size // F32.itemsize
+        self._set_layout(Layout.from_json(str(kept.facts["layout"])), buffers)
         self._base = kept.arrays["base"].copy()
         self._state = {
             name.removeprefix("state."): array.copy()

@@ -5,7 +5,6 @@ It holds no model and needs no torch: what it must know of the model, the cloud'
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +12,13 @@ from pathlib import Path
 from edge.client_app import client_app
 from edge.cluster import Cluster
 from hierfl.config import CLOUD, Config
+from hierfl.config.digest import digest
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
-from hierfl.planning.plan import digest
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.progress import DevicesAttached, to_json
 from hierfl.tls.policy import identity
 
 
@@ -47,15 +47,15 @@ def run(
         HierflError: whatever a person can put right.
     """
     edge = config.edge(name)
-    plan, heartbeat = digest(config), config.quorum.heartbeat
+    plan, heartbeat = digest(config).to_text(), config.quorum.heartbeat
     credentials = identity(config, name)
     telling = threading.Lock()
 
     def tell_devices(child: str = "", attached: bool = False) -> None:
         total = len(edge.devices)
         with telling:  # who tells last has looked last
-            news = {"devices": total - len(grid.missing()), "of": total}
-            client.progress(json.dumps(news).encode())
+            news = DevicesAttached(total - len(grid.missing()), total)
+            client.progress(to_json(news))
 
     with LinkGrid(
         edge.address,
@@ -70,7 +70,11 @@ def run(
     ) as grid:
         on_grid(grid)
         cluster = Cluster(
-            name, grid, config, lambda news: client.progress(news), Checkpoints(state, name)
+            name,
+            grid,
+            config,
+            lambda news: client.progress(to_json(news)),
+            Checkpoints(state, name),
         )
 
         def welcome(welcome: pb.Welcome) -> None:

@@ -6,7 +6,6 @@ the next question, and one that lacks the base is sent that first.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
@@ -31,6 +30,7 @@ from hierfl.protocol.messages import (
     position,
     questions,
 )
+from hierfl.protocol.progress import Progress, StepDone
 from hierfl.protocol.vectors import F32, as_finite, from_bytes, to_bytes
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Voting:
         self._buffers_before = np.frombuffer(rollout.base.buffers, F32)
         self._buffers: dict[int, np.ndarray] = {}
 
-    def run(self, tell: Callable[[bytes], None]) -> Report:
+    def run(self, tell: Callable[[Progress], None]) -> Report:
         """Take all steps; `tell` is given news for the cloud now and then.
 
         Raises:
@@ -100,7 +100,7 @@ class Voting:
                 tell(self._news(step, voters, step / (now - begin)))
                 told = now
         return Report(
-            report=self._count.report(),
+            report=self._count.report(replace(self.opening, step=self._steps)),
             examples=self._took_part,
             loss=float(np.mean(self._losses)),
             voters=self._fewest,
@@ -239,14 +239,7 @@ class Voting:
             mean += np.float32(self._examples[node_id - 1] / total) * buffers
         return to_bytes(mean)
 
-    def _news(self, step: int, voters: int, rate: float) -> bytes:
+    def _news(self, step: int, voters: int, rate: float) -> StepDone:
         traffic = self._grid.ledger.traffic()
-        return json.dumps(
-            {
-                "round": self.opening.round,
-                "step": step,
-                "steps_per_s": rate,
-                "voters": voters,
-                "payload": traffic.up.payload + traffic.down.payload,
-            }
-        ).encode()
+        payload = traffic.up.payload + traffic.down.payload
+        return StepDone(self.opening.round, step, rate, voters, payload)

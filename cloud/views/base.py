@@ -1,44 +1,116 @@
-"""What a person sees of a run: the interface that the cloud talks to."""
+"""What happens in a run, as events, and the interface of whatever shows it or reacts to it.
+
+A `View` of your own is handed each event as it happens:
+
+    class Printer(View):
+        def handle(self, event: Event) -> None:
+            match event:
+                case RoundEvaluated(metrics):
+                    print(metrics.round, metrics.accuracy)
+                case RunFinished(summary):
+                    print(summary.model_sha256)
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from cloud.metrics import RoundMetrics, Summary
+from hierfl.protocol.progress import Progress
 
 if TYPE_CHECKING:
-    from hierfl.planning.forecast import Forecast
+    from hierfl.planning.forecast import Forecast  # costs an import of Flower
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Listening:
+    """The cloud waits for its edges; not in runs within one process.
+
+    Attributes:
+        address: where, as host:port.
+    """
+
+    address: str
+
+
+@dataclass(frozen=True)
+class EdgePresence:
+    """An edge has come or gone; not in runs within one process.
+
+    Attributes:
+        edge: its name.
+        attached: whether it is there now.
+    """
+
+    edge: str
+    attached: bool
+
+
+@dataclass(frozen=True)
+class TrainingStarted:
+    """All edges are at the first base: the first step begins.
+
+    Attributes:
+        forecast: the bytes that the run will send.
+    """
+
+    forecast: Forecast
+
+
+@dataclass(frozen=True)
+class EdgeProgress:
+    """An edge has said how far it is.
+
+    Attributes:
+        edge: its name.
+        progress: what it said: `StepDone`, a few times a second, or `DevicesAttached`.
+    """
+
+    edge: str
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class RoundEvaluated:
+    """A round is done and its model evaluated; the next rounds may have begun meanwhile.
+
+    Attributes:
+        metrics: the round's line of metrics.jsonl.
+    """
+
+    metrics: RoundMetrics
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """All rounds are done, and the run folder is whole.
+
+    Attributes:
+        summary: what summary.json holds.
+    """
+
+    summary: Summary
+
+
+Event: TypeAlias = (
+    Listening | EdgePresence | TrainingStarted | EdgeProgress | RoundEvaluated | RunFinished
+)
+
+
 class View:
-    """Sees nothing. Subclasses show what they are told; calls come from several threads."""
+    """Handles no event; subclasses handle those that they want."""
 
-    def wait(self, address: str) -> None:
-        """The cloud listens at this address and waits for its edges."""
-
-    def presence(self, edge: str, attached: bool) -> None:
-        """An edge has come or gone."""
-
-    def start(self, forecast: Forecast) -> None:
-        """The tree is complete; training begins."""
-
-    def progress(self, edge: str, news: bytes) -> None:
-        """Take an edge's news, as JSON.
-
-        Either `devices` of `of` are attached to it, or a step is done: round, step, steps_per_s,
-        voters and payload, the bytes between the edge and its devices so far.
+    def handle(self, event: Event) -> None:
+        """Take an event. Calls come from several threads, and training waits for none to be shown:
+        return soon.
         """
 
-    def round(self, line: dict[str, Any]) -> None:
-        """Take a round's line of metrics.jsonl, which may lag behind the training."""
-
-    def finish(self, summary: dict[str, Any]) -> None:
-        """Take the summary."""
-
     def close(self) -> None:
-        """The run is over, well or not."""
+        """The run is over, well or not. No event comes after it."""
 
 
 class Harmless(View):
@@ -51,38 +123,21 @@ class Harmless(View):
         self._view = view
         self._level = logging.WARNING
 
-    def wait(self, address: str) -> None:
-        """See `View.wait`."""
-        self._tell(self._view.wait, address)
-
-    def presence(self, edge: str, attached: bool) -> None:
-        """See `View.presence`."""
-        self._tell(self._view.presence, edge, attached)
-
-    def start(self, forecast: Forecast) -> None:
-        """See `View.start`."""
-        self._tell(self._view.start, forecast)
-
-    def progress(self, edge: str, news: bytes) -> None:
-        """See `View.progress`."""
-        self._tell(self._view.progress, edge, news)
-
-    def round(self, line: dict[str, Any]) -> None:
-        """See `View.round`."""
-        self._tell(self._view.round, line)
-
-    def finish(self, summary: dict[str, Any]) -> None:
-        """See `View.finish`."""
-        self._tell(self._view.finish, summary)
+    def handle(self, event: Event) -> None:
+        """See `View.handle`."""
+        try:
+            self._view.handle(event)
+        # SystemExit: what rich raises where the reader of a pipe has gone.
+        except (Exception, SystemExit) as error:
+            self._failed(error)
 
     def close(self) -> None:
         """See `View.close`."""
-        self._tell(self._view.close)
-
-    def _tell(self, what: Callable[..., None], *news: Any) -> None:
         try:
-            what(*news)
-        # SystemExit: what rich raises where the reader of a pipe has gone.
+            self._view.close()
         except (Exception, SystemExit) as error:
-            log.log(self._level, "the view failed: %s: %s", type(error).__name__, error)
-            self._level = logging.DEBUG
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        log.log(self._level, "the view failed: %s: %s", type(error).__name__, error)
+        self._level = logging.DEBUG

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import rich.live
 from rich.console import Console, Group, RenderableType
@@ -16,11 +15,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cloud.views.base import View
-from cloud.views.progress import EdgeTold, Picture, Told
+from cloud.metrics import Summary
+from cloud.views.base import Event, RunFinished, View
+from cloud.views.progress import EdgeStatus, Snapshot, Tracker
 from cloud.views.summary import closing_lines, title
 from hierfl.config import Config
-from hierfl.planning.forecast import Forecast
 from hierfl.units import duration, size
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ class Live(View):
         config: the federation's resolved configuration.
         folder: the run folder.
         console: the terminal.
-        clock: see `Told`.
+        clock: see `Tracker`.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class Live(View):
         self._config = config
         self._folder = folder
         self._console = console
-        self._told = Told(config, clock)
+        self._tracker = Tracker(config, clock)
         self._display = _Display(
             console=console,
             get_renderable=self._draw,
@@ -60,49 +59,36 @@ class Live(View):
         )
         self._display.start(refresh=True)
 
-    def wait(self, address: str) -> None:
-        """Show where the cloud listens."""
-        self._told.wait(address)
+    def handle(self, event: Event) -> None:
+        """Show what has changed; of a run that is over, the summary."""
+        if isinstance(event, RunFinished):
+            self._finish(event.summary)
+        else:
+            self._tracker.handle(event)
 
-    def presence(self, edge: str, attached: bool) -> None:
-        """Show who is there."""
-        self._told.presence(edge, attached)
-
-    def start(self, forecast: Forecast) -> None:
-        """Show the progress from now on."""
-        self._told.start(forecast)
-
-    def progress(self, edge: str, news: bytes) -> None:
-        """Show how far an edge is."""
-        self._told.progress(edge, news)
-
-    def round(self, line: dict[str, Any]) -> None:
-        """Show the last accuracy and loss."""
-        self._told.round(line)
-
-    def finish(self, summary: dict[str, Any]) -> None:
+    def _finish(self, summary: Summary) -> None:
         """Draw for the last time, and write the summary below."""
         self.close()
-        forecast = self._told.picture().forecast
+        forecast = self._tracker.snapshot().forecast
         assert forecast is not None, "a run that has ended has begun"
         for line in closing_lines(summary, forecast, self._folder):
             self._console.print(Text(line), soft_wrap=True)
 
     def close(self) -> None:
         """Draw for the last time, and give the cursor back."""
-        self._told.end()
+        self._tracker.end()
         self._display.stop()
 
     # -- drawing ---------------------------------------------------------------------------------
 
     def _draw(self) -> RenderableType:
-        picture = self._told.picture()
-        head = Text(title(self._config, picture.forecast), style="bold", overflow="ellipsis")
+        snapshot = self._tracker.snapshot()
+        head = Text(title(self._config, snapshot.forecast), style="bold", overflow="ellipsis")
         place = Text(str(self._folder), style="dim", overflow="ellipsis", no_wrap=True)
-        if picture.forecast is None:
-            return Group(head, place, Text(_waiting(picture)), _presence(picture.edges))
+        if snapshot.forecast is None:
+            return Group(head, place, Text(_waiting(snapshot)), _presence(snapshot.edges))
         rounds, steps = self._config.algorithm.rounds, self._config.algorithm.edge_steps
-        return Group(head, place, _training(picture, rounds), _paces(picture.edges, steps))
+        return Group(head, place, _training(snapshot, rounds), _paces(snapshot.edges, steps))
 
 
 class _Display(rich.live.Live):
@@ -126,16 +112,16 @@ class _Display(rich.live.Live):
                 self.console.quiet = True
 
 
-def _waiting(picture: Picture) -> str:
-    if not picture.address:
+def _waiting(snapshot: Snapshot) -> str:
+    if not snapshot.address:
         return "starting"
-    missing = [edge.name for edge in picture.edges if not edge.attached]
+    missing = [edge.name for edge in snapshot.edges if not edge.attached]
     if missing:
-        return f"listening at {picture.address}, waiting for {', '.join(missing)}"
+        return f"listening at {snapshot.address}, waiting for {', '.join(missing)}"
     return "all edges are here"
 
 
-def _presence(edges: tuple[EdgeTold, ...]) -> Table:
+def _presence(edges: tuple[EdgeStatus, ...]) -> Table:
     table = _table("edge", "", "devices")
     for edge in edges:
         there = Text("here", "green") if edge.attached else Text("away", "yellow")
@@ -143,47 +129,48 @@ def _presence(edges: tuple[EdgeTold, ...]) -> Table:
     return table
 
 
-def _training(picture: Picture, rounds: int) -> RenderableType:
+def _training(snapshot: Snapshot, rounds: int) -> RenderableType:
     row = Table.grid(padding=(0, 2, 0, 0))
     row.add_row(
-        Text(f"round {picture.round}/{rounds}"),
+        Text(f"round {snapshot.round}/{rounds}"),
         ProgressBar(
             total=1.0,
-            completed=picture.share,
+            completed=snapshot.share,
             width=30,
             complete_style="cyan",
             finished_style="green",
         ),
-        Text(f"{picture.share:.0%}"),
-        Text(duration(picture.seconds)),
-        Text("" if picture.left is None else f"{duration(picture.left)} left", "cyan"),
+        Text(f"{snapshot.share:.0%}"),
+        Text(duration(snapshot.seconds)),
+        Text("" if snapshot.left is None else f"{duration(snapshot.left)} left", "cyan"),
     )
-    line = picture.line
-    if line is None:
+    last = snapshot.metrics
+    if last is None:
         return row
-    so_far = f"accuracy {line['accuracy']:.2%}, loss {line['loss']:.4f} after round {line['round']}"
+    so_far = f"accuracy {last.accuracy:.2%}, loss {last.loss:.4f} after round {last.round}"
     return Group(row, Text(so_far, "green"))
 
 
-def _paces(edges: tuple[EdgeTold, ...], steps: int) -> Table:
+def _paces(edges: tuple[EdgeStatus, ...], steps: int) -> Table:
     table = _table("edge", "round", "step", "steps/s", "voters", "payload", "")
     for edge in edges:
-        if not edge.round:
+        last = edge.last
+        if last is None:
             table.add_row(Text(edge.name), *5 * "-", _lost(edge))
             continue
         table.add_row(
             Text(edge.name),
-            str(edge.round),
-            f"{edge.step}/{steps}",
-            f"{edge.rate:.1f}",
-            Text(f"{edge.voters}/{edge.awake}", "yellow" if edge.voters < edge.awake else ""),
-            size(edge.payload),
+            str(last.round),
+            f"{last.step}/{steps}",
+            f"{last.steps_per_s:.1f}",
+            Text(f"{last.voters}/{edge.awake}", "yellow" if last.voters < edge.awake else ""),
+            size(last.payload),
             _lost(edge),
         )
     return table
 
 
-def _lost(edge: EdgeTold) -> Text:
+def _lost(edge: EdgeStatus) -> Text:
     if edge.attached is False:
         return Text("away", "red")
     away = 0 if edge.here is None else edge.size - edge.here

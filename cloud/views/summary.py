@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from cloud.metrics import Summary
 from hierfl.config import Config
 from hierfl.planning.forecast import LINKS, Forecast, times
 from hierfl.units import duration, plural, size
@@ -20,17 +20,17 @@ def title(config: Config, forecast: Forecast | None) -> str:
     return f"{config.name}: {config.algorithm.name} with {model}, {edges} and {devices}"
 
 
-def closing_lines(summary: Mapping[str, Any], forecast: Forecast, folder: Path) -> list[str]:
+def closing_lines(summary: Summary, forecast: Forecast, folder: Path) -> list[str]:
     """Return a run's summary for a person, line by line."""
-    faults = [f"{count} {kind}" for kind, count in summary["faults"].items() if count]
+    faults = [f"{count} {kind}" for kind, count in summary.faults.items() if count]
     return [
-        f"accuracy {summary['accuracy']:.2%}, loss {summary['loss']:.4f} after "
-        f"{plural(summary['rounds'], 'round')}, {plural(summary['steps'], 'step')}, "
-        f"{duration(summary['wall_s'])} ({summary['steps_per_s']:.1f} steps/s)",
-        *_bytes(summary["bytes"], forecast),
+        f"accuracy {summary.accuracy:.2%}, loss {summary.loss:.4f} after "
+        f"{plural(summary.rounds, 'round')}, {plural(summary.steps, 'step')}, "
+        f"{duration(summary.wall_s)} ({summary.steps_per_s:.1f} steps/s)",
+        *_bytes(summary.bytes, forecast),
         *_carried(summary),
         *([f"faults: {', '.join(faults)}"] if faults else []),
-        f"model {summary['model_sha256']}",
+        f"model {summary.model_sha256}",
         f"results: {folder}",
     ]
 
@@ -46,13 +46,13 @@ def _bytes(sent: Mapping[str, int], forecast: Forecast) -> list[str]:
     ]
 
 
-def _carried(summary: Mapping[str, Any]) -> list[str]:
+def _carried(summary: Summary) -> list[str]:
     """On a testbed, one line a link: payload, what gRPC was handed, what the interfaces carried."""
-    if "wire" not in summary:
+    if summary.wire is None:
         return []
-    kinds = ("bytes", "messages", "wire")
+    kinds = (summary.bytes, summary.messages, summary.wire)
     lines = [f"{'':<12}{'payload':>9}{'messages':>11}{'wire':>11}"]
     for link in LINKS:
-        counts = [size(summary[kind][link]) for kind in kinds]
+        counts = [size(kind[link]) for kind in kinds]
         lines.append(f"{link.replace('_', ' '):<12}{counts[0]:>9}{counts[1]:>11}{counts[2]:>11}")
     return lines

@@ -13,11 +13,11 @@ from deploy.doctor.finding import Finding, failure, ok, warning
 from deploy.doctor.network import REACH_S, way
 from hierfl.config import Config
 from hierfl.config.addresses import split
+from hierfl.config.digest import digest
 from hierfl.errors import ConfigError, LinkError
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.probe import Verdict, ask
-from hierfl.planning.plan import digest
 from hierfl.tls.identity import Identity, common_name
 from hierfl.tls.policy import identity
 from hierfl.tls.x509 import EARLY
@@ -65,7 +65,7 @@ def welcome(
         model: the fingerprint of the node's model, "" if it holds none.
     """
     mine = identity(config, node)
-    hello = frames.hello(node, run="", model=model, plan=digest(config))
+    hello = frames.hello(node, run="", model=model, plan=digest(config).to_text())
     try:
         verdict = ask(address, hello, 2 * REACH_S, mine.towards(parent) if mine else None)
     except LinkError as error:

@@ -17,7 +17,7 @@ from hierfl.learning.sources import FORMS
 from hierfl.learning.threads import one_thread
 from hierfl.learning.warm_start import start_from
 from hierfl.planning.describe import model_of
-from hierfl.planning.plan import make_algorithm
+from hierfl.planning.plan import make_plan
 from hierfl.units import plural
 
 MB = 1 << 20
@@ -118,7 +118,8 @@ def _beside(config: Config, role: str, model: FlatModel, held: Data | None) -> i
 
 def disk_needed(config: Config, nodes: Iterable[str], model: FlatModel) -> int:
     """Return the bytes that the nodes' checkpoints, logs and results will take."""
-    algorithm, roles = make_algorithm(config, model.layout), config.roles()
+    plan = make_plan(config, model.layout, model.buffer_layout.d)
+    algorithm, roles = plan.algorithm, config.roles()
     base = 4 * (model.layout.d + model.buffer_layout.d)
     return ASIDE + sum(KEPT * (base + _size(_state(algorithm, roles[node]))) for node in nodes)
 

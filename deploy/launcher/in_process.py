@@ -9,7 +9,7 @@ from flwr.app import Context, RecordDict
 from clients.client_app import client_app as device_app
 from clients.device import Device
 from cloud.server_app import server_app
-from cloud.views.base import View
+from cloud.views.base import EdgeProgress, View
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.config import Config
@@ -18,6 +18,7 @@ from hierfl.learning.setup import first_model, load_data, make_trainer
 from hierfl.link.app_runner import AppRunner
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.memory_grid import MemoryGrid
+from hierfl.planning.plan import Plan, make_plan
 
 
 def run_memory(config: Config, out: Path, view: View) -> None:
@@ -27,21 +28,23 @@ def run_memory(config: Config, out: Path, view: View) -> None:
         HierflError: whatever a person can put right.
     """
     data = load_data(config)
+    model = first_model(config, data)
+    plan = make_plan(config, model.layout, model.buffer_layout.d)
     edges = {
-        edge: AppRunner(edge_app(_cluster(config, edge, data, view)), _context())
+        edge: AppRunner(edge_app(_cluster(config, plan, edge, data, view)), _context())
         for edge in config.tree()
     }
-    app = server_app(config, first_model(config, data), data.test, out, view)
+    app = server_app(config, plan, model, data.test, out, view)
     app(MemoryGrid(edges, config.quorum.edges), _context())
 
 
-def _cluster(config: Config, edge: str, data: Data, view: View) -> Cluster:
+def _cluster(config: Config, plan: Plan, edge: str, data: Data, view: View) -> Cluster:
     devices = {}
     for name in config.tree()[edge]:
-        device = Device(name, config, make_trainer(config, name, data))
+        device = Device(name, config, plan, make_trainer(config, name, data))
         devices[name] = AppRunner(device_app(device), _context())
     grid = MemoryGrid(devices, config.quorum.devices)
-    return Cluster(edge, grid, config, lambda news: view.progress(edge, news))
+    return Cluster(edge, grid, config, lambda news: view.handle(EdgeProgress(edge, news)))
 
 
 def _context() -> Context:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deploy.ssh.inventory import Host
 from hierfl.config import Config
-from hierfl.planning.plan import digest
+from hierfl.config.digest import digest
 
 UNITS = "/etc/systemd/system"
 ROLES = ("cloud", "edge", "device")
@@ -49,7 +49,7 @@ def unit_file(role: str) -> str:
 
 def run_folder(config: Config, host: Host) -> str:
     """Return where the cloud's run is: another configuration has another folder."""
-    return f"{host.paths.state}/runs/{config.name}-{digest(config)[:8]}"
+    return f"{host.paths.state}/runs/{config.name}-{digest(config).hex[:8]}"
 
 
 def unit_text(role: str, config: Config, host: Host, python: str) -> str:

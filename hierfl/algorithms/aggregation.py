@@ -50,7 +50,7 @@ class Aggregation:
     def __post_init__(self) -> None:
         options.among("aggregation", self.way, WAYS)
 
-    def heed(self, scales: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def limit(self, scales: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the devices' scales, float32[n] each, as they will count."""
         return robust.clip(scales, LOUDEST) if self.way == "clip" else list(scales)
 

@@ -8,10 +8,10 @@ The machinery (device, edge, cloud, link, log) knows nothing of an algorithm but
 - the edge's *report* closes the round;
 - the cloud turns the reports into the *change* of the global model.
 
-An algorithm may ask for one exchange more, at a round's start, its *opening*: each device sends a
-part, edges and the cloud gather parts into one, the cloud's goes to the edges, and each edge makes
-its devices' answer of it. One that does not ask costs nothing.
+Two things are for those algorithms that derive from them too: `RoundOpening`, an exchange more at a
+round's start, and `LocalSteps`, several gradients to a ballot. The others cost nothing.
 
+An algorithm is a bundle of pure functions: a node may share one with other nodes of its process.
 A role's `State` is a dictionary of arrays: all that an algorithm remembers from one round to the
 next, changed in place, saved and restored by the machinery.
 """
@@ -21,11 +21,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from hierfl.codecs import Codec
+from hierfl.codecs.base import AnyCodec
 from hierfl.errors import PayloadError
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.rng import generator
@@ -33,6 +33,7 @@ from hierfl.numerics.wireless import Air
 
 Scalar = str | int | float | bool
 State = dict[str, np.ndarray]
+UplinkKind = Literal["tally", "contraction", "unbiased"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Settings:
     participation: float = 1.0
     tie: str = "random"
     options: Mapping[str, Scalar] = field(default_factory=dict)
-    uplink: Codec | None = None
+    uplink: AnyCodec | None = None
     air: Air | None = None
 
 
@@ -86,8 +87,22 @@ class Step:
         return generator(self.seed, self.node, self.round, self.step, purpose)
 
 
+class PayloadLengths(NamedTuple):
+    """The usual lengths of what an algorithm sends, in bytes.
+
+    Attributes:
+        ballot: from a device to its edge, a step.
+        decision: from an edge to its devices, a step.
+        report: from an edge to the cloud, a round.
+    """
+
+    ballot: int
+    decision: int
+    report: int
+
+
 @dataclass(frozen=True)
-class Report:
+class WeightedReport:
     """One edge's report: its share p_q of the samples that took part, and its bytes."""
 
     share: float
@@ -127,12 +142,16 @@ class EdgeRound(ABC):
         """Close the step, to which at least one ballot was added, and return its decision."""
 
     @abstractmethod
-    def report(self) -> bytes:
-        """Close the round and return the report, after T decisions."""
+    def report(self, at: Step) -> bytes:
+        """Close the round and return the report.
+
+        Args:
+            at: the round's last step, which was decided.
+        """
 
 
 class Algorithm(ABC):
-    """One algorithm, for one model; each node makes its own.
+    """One algorithm, for one model: pure functions of their arguments, `layout` and `settings`.
 
     Counting bits commutes, adding floats does not: an algorithm whose ballots are floats adds
     them in the order of the devices' positions, whatever the order of arrival.
@@ -146,10 +165,12 @@ class Algorithm(ABC):
     """The learning rate for each built-in model where the configuration names none."""
     downlink: ClassVar[str] = "sign"
     """The downlink's codec where the configuration names none."""
-    uplinks: ClassVar[tuple[str, ...]] = ("tally",)
-    """The codecs that a report may have; the first is the default. "tally" stands alone: such a
-    report is a count, which goes up exactly."""
-
+    uplink: ClassVar[str] = "tally"
+    """The codec of a report where the configuration names none; "tally" is an exact count."""
+    uplink_kind: ClassVar[UplinkKind] = "tally"
+    """Which codecs a report may have. "tally": none, it is a count, which goes up exactly.
+    "contraction": any codec that contracts, for the edges keep a residual. "unbiased": any unbiased
+    codec, for they keep none."""
     over_the_air: ClassVar[bool] = False
     """Whether its ballots are vectors whose weighted mean a radio channel can take."""
 
@@ -181,20 +202,6 @@ class Algorithm(ABC):
             PayloadError: if the bytes are no decision of this algorithm.
         """
 
-    local_steps: int = 1
-    """The gradients that a ballot is made of; between two of them the device moves by itself."""
-
-    def descend(self, state: State, weights: np.ndarray, gradient: np.ndarray, at: Step) -> None:
-        """Take a step of a device's own, after each of a ballot's gradients but the last.
-
-        Args:
-            state: the device's state.
-            weights: float32[d], changed in place; put back once the ballot is made.
-            gradient: float32[d], finite, at these weights.
-            at: the step that the ballot is for.
-        """
-        raise NotImplementedError("an algorithm with local steps says what one is")
-
     def learn(self, state: State, own: np.ndarray, change: np.ndarray, at: Step) -> None:
         """Take note, at a device that moves on to the next base, of where the round has led.
 
@@ -207,55 +214,6 @@ class Algorithm(ABC):
         """
         return
 
-    # -- a round's opening -----------------------------------------------------------------------
-
-    opening_batches: int = 0
-    """The minibatches whose mean gradient a device's part is made of; 0: there is no opening."""
-
-    def part(self, gradient: np.ndarray, at: Step) -> bytes:
-        """Return a device's part in a round's opening.
-
-        Args:
-            gradient: float32[d], finite: the mean over `opening_batches` minibatches at the base.
-            at: the round, and step 0.
-        """
-        raise NotImplementedError("an algorithm with an opening says what a device's part is")
-
-    def gather(self, shares: Sequence[float], parts: Sequence[bytes], at: Step) -> bytes:
-        """Make one part of several: at an edge of its devices', at the cloud of the edges'.
-
-        Args:
-            shares: of the samples, in the children's order; their sum is 1.
-            parts: none is empty: who has none is left out.
-            at: the round, and step 0.
-
-        Raises:
-            PayloadError: if some bytes are no part.
-        """
-        raise PayloadError(f"{len(parts[0])} bytes for an opening, which this algorithm has not")
-
-    def respond(self, own: bytes, common: bytes, at: Step) -> bytes:
-        """Return what an edge tells its devices, of its own part and of the cloud's.
-
-        Raises:
-            PayloadError: if some bytes are no part.
-        """
-        return b""
-
-    def heed(self, state: State, answer: bytes, at: Step) -> None:
-        """Take the edge's answer at a device, before the round's first ballot; maybe repeatedly.
-
-        Args:
-            state: the device's state.
-            answer: what `respond` returned, or nothing, where edge or cloud had no part.
-            at: the round, and step 0.
-
-        Raises:
-            PayloadError: if the bytes are no answer. The state is then as it was.
-        """
-        if answer:
-            raise PayloadError(f"{len(answer)} bytes for an opening, which this algorithm has not")
-
     # -- edge ------------------------------------------------------------------------------------
 
     def edge_state(self) -> State:
@@ -266,13 +224,13 @@ class Algorithm(ABC):
     def edge_round(self, state: State, examples: Sequence[int]) -> EdgeRound:
         """Open a round at an edge whose devices hold `examples` samples each."""
 
-    def receive(self, state: State, part: bytes) -> None:
-        """Take the cloud's part for edges alone, before the next round.
+    def receive(self, state: State, payload: bytes) -> None:
+        """Take what the cloud's `Change.edges` says to edges alone, before the next round.
 
         Raises:
-            PayloadError: if the bytes are no such part; as here, where there is none.
+            PayloadError: if the bytes are nothing that it says; as here, where it says nothing.
         """
-        raise PayloadError(f"{len(part)} bytes for edges, to whom this algorithm says nothing")
+        raise PayloadError(f"{len(payload)} bytes for edges, to whom this algorithm says nothing")
 
     # -- cloud -----------------------------------------------------------------------------------
 
@@ -281,7 +239,7 @@ class Algorithm(ABC):
         return {}
 
     @abstractmethod
-    def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
+    def change(self, state: State, reports: Sequence[WeightedReport], at: Step) -> Change:
         """Turn a round's reports, in the edges' order, into the change of the global model.
 
         Raises:
@@ -292,9 +250,5 @@ class Algorithm(ABC):
     # -- sizes, for the plan of bytes and the limits of the link ----------------------------------
 
     @abstractmethod
-    def sizes(self) -> tuple[int, int, int]:
-        """Return the usual length of a ballot, a decision and a report, in bytes."""
-
-    def opening_sizes(self) -> tuple[int, int, int, int]:
-        """Return the length of a device's part, an edge's, the cloud's and an edge's answer."""
-        return 0, 0, 0, 0
+    def sizes(self) -> PayloadLengths:
+        """Return the usual length of a ballot, a decision and a report."""

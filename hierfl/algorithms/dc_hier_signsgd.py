@@ -23,19 +23,20 @@ import numpy as np
 from hierfl.algorithms import options
 from hierfl.algorithms.base import Settings, State, Step
 from hierfl.algorithms.hier_signsgd import HierSignSGD
+from hierfl.algorithms.opening import OpeningLengths, RoundOpening
 from hierfl.codecs import Qsgd
 from hierfl.numerics.layout import Layout
 
 LARGEST = float(np.finfo(np.float32).max) / 4
-"""Parts that lie are cut here: no sum of them overflows."""
+"""Contributions that lie are cut here: no sum of them overflows."""
 
 
-class DCHierSignSGD(HierSignSGD):
+class DCHierSignSGD(HierSignSGD, RoundOpening):
     """Ballots, decisions and reports are those of HierSignSGD; a round's opening is four payloads.
 
     Of `algorithm.options`, `correction_batches` (4 unless set) is how many minibatches a device's
-    part is the mean of, and `correction_bits` (4 to 8; 4 unless set) are the quantizer's: with
-    fewer, its noise would outweigh what it corrects.
+    contribution is the mean of, and `correction_bits` (4 to 8; 4 unless set) are the quantizer's:
+    with fewer, its noise would outweigh what it corrects.
 
     Raises:
         ConfigError: if an option is unknown or out of range.
@@ -55,12 +56,12 @@ class DCHierSignSGD(HierSignSGD):
         """Return the momentum and the round's correction delta_q, float32[d] each."""
         return {**super().device_state(), "correction": np.zeros(self.layout.d, np.float32)}
 
-    def part(self, gradient: np.ndarray, at: Step) -> bytes:
+    def contribute(self, gradient: np.ndarray, at: Step) -> bytes:
         """Return c_k."""
         return self.codec.encode(gradient, at.draw("part"))
 
-    def heed(self, state: State, answer: bytes, at: Step) -> None:
-        """Keep delta_q; where edge or cloud had no part, there is no correction."""
+    def accept(self, state: State, answer: bytes, at: Step) -> None:
+        """Keep delta_q; where edge or cloud had no contribution, there is no correction."""
         state["correction"][:] = self.codec.decode(answer) if answer else 0
 
     def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
@@ -69,11 +70,11 @@ class DCHierSignSGD(HierSignSGD):
 
     # -- edge and cloud --------------------------------------------------------------------------
 
-    def gather(self, shares: Sequence[float], parts: Sequence[bytes], at: Step) -> bytes:
-        """Return c_q at an edge, c at the cloud: the parts' mean, in the children's order."""
+    def combine(self, shares: Sequence[float], contributions: Sequence[bytes], at: Step) -> bytes:
+        """Return c_q at an edge, c at the cloud: the mean, in the children's order."""
         mean = np.zeros(self.layout.d)
-        for share, part in zip(shares, parts, strict=True):
-            mean += share * self.codec.decode(part)
+        for share, contribution in zip(shares, contributions, strict=True):
+            mean += share * self.codec.decode(contribution)
         return self._encode(mean, at, "gathered")
 
     def respond(self, own: bytes, common: bytes, at: Step) -> bytes:
@@ -85,7 +86,7 @@ class DCHierSignSGD(HierSignSGD):
         cut = np.clip(values, -LARGEST, LARGEST).astype(np.float32)
         return self.codec.encode(cut, at.draw(purpose))
 
-    def opening_sizes(self) -> tuple[int, int, int, int]:
+    def opening_sizes(self) -> OpeningLengths:
         """Return the length of c_k, c_q, c and delta_q."""
-        size, _ = self.codec.sizes()
-        return size, size, size, size
+        size = self.codec.sizes().most
+        return OpeningLengths(size, size, size, size)

@@ -26,9 +26,17 @@ import numpy as np
 
 from hierfl.algorithms import options
 from hierfl.algorithms.aggregation import WAYS, Aggregation, audible
-from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
-from hierfl.codecs import Codec, Sign
-from hierfl.codecs.rounding import Nearest
+from hierfl.algorithms.base import (
+    Algorithm,
+    Change,
+    EdgeRound,
+    PayloadLengths,
+    Settings,
+    State,
+    Step,
+    WeightedReport,
+)
+from hierfl.codecs import Codec, Rounding, Sign
 from hierfl.codecs.scales import Scales
 from hierfl.errors import PayloadError
 from hierfl.numerics import robust, signs, tally
@@ -58,7 +66,7 @@ class EFLion(Algorithm):
         chosen = options.read(settings.options, aggregation=WAYS[0], correction_bits=4)
         bits = chosen["correction_bits"]
         options.within("correction_bits", bits, 1, 8)
-        self.control: Codec = Sign(layout) if bits == 1 else Nearest(layout, bits=bits)
+        self.control: Codec = Sign(layout) if bits == 1 else Rounding(layout, bits=bits)
         self.aggregation = Aggregation(chosen["aggregation"])
 
     # -- device ----------------------------------------------------------------------------------
@@ -95,9 +103,9 @@ class EFLion(Algorithm):
         """Open a round."""
         return _Round(self, state)
 
-    def receive(self, state: State, part: bytes) -> None:
+    def receive(self, state: State, payload: bytes) -> None:
         """Move C as the cloud says."""
-        state["common"] += self.control.decode(part)
+        state["common"] += self.control.decode(payload)
 
     # -- cloud -----------------------------------------------------------------------------------
 
@@ -105,7 +113,7 @@ class EFLion(Algorithm):
         """Return the mean of the edges' control variates as the edges have it."""
         return {"common": np.zeros(self.layout.d, np.float32), "mean": np.zeros(self.layout.d)}
 
-    def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
+    def change(self, state: State, reports: Sequence[WeightedReport], at: Step) -> Change:
         """Average the tallies; send the edges what moves C to the mean of the C_q."""
         d, steps = self.layout.d, self.settings.steps
         size = tally.tally_size(d, steps, held=False)
@@ -115,15 +123,15 @@ class EFLion(Algorithm):
             moves += report.share * self.control.decode(report.payload[size:])
         state["mean"] += moves
         gap = (state["mean"] - state["common"]).astype(np.float32)
-        part = self.control.encode(gap, at.draw("control"))
-        state["common"] += self.control.decode(part)
-        return Change((-float(at.lr) * total).astype(np.float32), part)
+        moved = self.control.encode(gap)
+        state["common"] += self.control.decode(moved)
+        return Change((-float(at.lr) * total).astype(np.float32), moved)
 
-    def sizes(self) -> tuple[int, int, int]:
+    def sizes(self) -> PayloadLengths:
         """Return the usual length of a ballot, a decision and a report, in bytes."""
         d, size = self.layout.d, signs.packed_size(self.layout.d)
-        report = tally.tally_size(d, self.settings.steps, held=False) + self.control.sizes()[1]
-        return size, size, report
+        report = tally.tally_size(d, self.settings.steps, held=False) + self.control.sizes().most
+        return PayloadLengths(size, size, report)
 
 
 class _Round(EdgeRound):
@@ -133,7 +141,7 @@ class _Round(EdgeRound):
         self._algorithm = algorithm
         self._state = state
         self._scales: dict[int, np.ndarray] = {}
-        self._heeded: dict[int, np.ndarray] = {}
+        self._limited: dict[int, np.ndarray] = {}
         self._typical = np.zeros(0, np.float32)
         self._ballots: dict[int, np.ndarray] = {}
         self._sum = np.zeros(algorithm.layout.d, np.float32)
@@ -146,7 +154,7 @@ class _Round(EdgeRound):
         bits = signs.check(ballot[max(head, 0) :], d)
         if head:
             self._scales[device] = audible(scales.decode(ballot[:head]))
-            self._heeded.clear()
+            self._limited.clear()
         elif not self._scales:
             raise PayloadError("a first ballot without scales")
         self._ballots[device] = bits
@@ -182,18 +190,18 @@ class _Round(EdgeRound):
 
         One whose first ballot came too late to count has the cluster's median.
         """
-        if not self._heeded:
+        if not self._limited:
             said = list(self._scales.values())
             self._typical = robust.typical(said)
-            heeded = self._algorithm.aggregation.heed(said)
-            self._heeded = dict(zip(self._scales, heeded, strict=True))
-        return self._heeded.get(device, self._typical)
+            limited = self._algorithm.aggregation.limit(said)
+            self._limited = dict(zip(self._scales, limited, strict=True))
+        return self._limited.get(device, self._typical)
 
-    def report(self) -> bytes:
+    def report(self, at: Step) -> bytes:
         """Return the tally and the change of C_q, and change C_q."""
         state, algorithm = self._state, self._algorithm
         missing = self._sum / np.float32(self._tally.steps) - state["own"]
         missing *= np.float32(algorithm.settings.participation)
-        delta = algorithm.control.encode(missing, np.random.default_rng(0))
+        delta = algorithm.control.encode(missing)
         state["own"] += algorithm.control.decode(delta)
         return self._tally.encode() + delta

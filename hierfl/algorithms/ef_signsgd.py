@@ -33,14 +33,20 @@ import numpy as np
 
 from hierfl.algorithms import options
 from hierfl.algorithms.aggregation import ROBUST, WAYS, Aggregation, audible
-from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
+from hierfl.algorithms.base import (
+    Algorithm,
+    Change,
+    EdgeRound,
+    PayloadLengths,
+    Settings,
+    State,
+    Step,
+    WeightedReport,
+)
 from hierfl.algorithms.mean import over_edges
 from hierfl.codecs import Qsgd, Sign, TopKSign, error_feedback
 from hierfl.errors import ConfigError
 from hierfl.numerics.layout import Layout
-
-NO_DRAWS = np.random.default_rng(0)
-"""For a codec that draws nothing."""
 
 
 class EFSignSGD(Algorithm):
@@ -55,7 +61,8 @@ class EFSignSGD(Algorithm):
     """
 
     lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
-    uplinks = error_feedback.any_codec("qsgd")
+    uplink = "qsgd"
+    uplink_kind = "contraction"
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
@@ -71,7 +78,7 @@ class EFSignSGD(Algorithm):
             )
         self.ballots = TopKSign(layout, fraction=chosen["fraction"]) if sparse else self.codec
         self.aggregation = Aggregation(chosen["aggregation"])
-        self.uplink = error_feedback.checked(settings.uplink or Qsgd(layout), "uplink")
+        self.reports = settings.uplink or Qsgd(layout)
 
     # -- device ----------------------------------------------------------------------------------
 
@@ -82,7 +89,7 @@ class EFSignSGD(Algorithm):
     def ballot(self, state: State, gradient: np.ndarray, at: Step) -> bytes:
         """Return S(e_k), or that of its largest coordinates."""
         state["residual"] += gradient
-        return error_feedback.send(self.ballots, state["residual"], NO_DRAWS)[0]
+        return error_feedback.send(self.ballots, state["residual"])[0]
 
     def apply(self, weights: np.ndarray, decision: bytes, at: Step) -> None:
         """Take one step along the edge's scaled signs."""
@@ -100,14 +107,18 @@ class EFSignSGD(Algorithm):
 
     # -- cloud -----------------------------------------------------------------------------------
 
-    def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
+    def change(self, state: State, reports: Sequence[WeightedReport], at: Step) -> Change:
         """Average the reports."""
-        total = over_edges(reports, self.uplink.decode, self.layout.d)
+        total = over_edges(reports, self.reports.decode, self.layout.d)
         return Change((-float(at.lr) * total).astype(np.float32))
 
-    def sizes(self) -> tuple[int, int, int]:
+    def sizes(self) -> PayloadLengths:
         """Return the length of a ballot, a decision and a report, in bytes."""
-        return self.ballots.sizes()[1], self.codec.sizes()[1], self.uplink.sizes()[1]
+        return PayloadLengths(
+            ballot=self.ballots.sizes().most,
+            decision=self.codec.sizes().most,
+            report=self.reports.sizes().most,
+        )
 
 
 class _Round(EdgeRound):
@@ -118,7 +129,6 @@ class _Round(EdgeRound):
         self._state = state
         self._examples = examples
         self._ballots: dict[int, tuple[np.ndarray, Any]] = {}
-        self._last: Step
 
     def add(self, device: int, ballot: bytes) -> None:
         """Keep a ballot until the step is closed."""
@@ -128,18 +138,15 @@ class _Round(EdgeRound):
     def decide(self, at: Step) -> bytes:
         """Return S(e_q)."""
         self._state["residual"] += self._take()
-        payload, sent = error_feedback.send(
-            self._algorithm.codec, self._state["residual"], NO_DRAWS
-        )
+        payload, sent = error_feedback.send(self._algorithm.codec, self._state["residual"])
         self._state["unreported"] += sent
-        self._last = at
         return payload
 
     def _take(self) -> np.ndarray:
         """Return the devices' ballots as one vector, float32[d], and start anew."""
         codec, aggregation = self._algorithm.ballots, self._algorithm.aggregation
         devices = sorted(self._ballots)
-        scales = aggregation.heed([self._ballots[k][0] for k in devices])
+        scales = aggregation.limit([self._ballots[k][0] for k in devices])
         vectors = [
             codec.join(scale, self._ballots[k][1]) for k, scale in zip(devices, scales, strict=True)
         ]
@@ -150,7 +157,7 @@ class _Round(EdgeRound):
             self._algorithm.layout.d, weights, [vector.__getitem__ for vector in vectors]
         )
 
-    def report(self) -> bytes:
+    def report(self, at: Step) -> bytes:
         """Return Q(r_q)."""
-        draw = self._last.draw("report")
-        return error_feedback.send(self._algorithm.uplink, self._state["unreported"], draw)[0]
+        codec, residual = self._algorithm.reports, self._state["unreported"]
+        return error_feedback.send_with(codec, residual, at.draw("report"))[0]

@@ -22,13 +22,14 @@ from typing import ClassVar
 import numpy as np
 
 from hierfl.algorithms import options
-from hierfl.algorithms.base import Change, Report, Settings, State, Step
+from hierfl.algorithms.base import Change, Settings, State, Step, WeightedReport
 from hierfl.algorithms.hier_sgd import HierSGD, floats
+from hierfl.algorithms.local_steps import LocalSteps
 from hierfl.algorithms.mean import follow, over_edges
 from hierfl.numerics.layout import Layout
 
 
-class HierFedAvg(HierSGD):
+class HierFedAvg(HierSGD, LocalSteps):
     """Every payload is 4 d bytes but a report, which any codec makes.
 
     `algorithm.options.local_steps`, 5 unless set, are a device's steps between two averages at its
@@ -50,7 +51,7 @@ class HierFedAvg(HierSGD):
         """Return the momentum, and how far the local steps of an open ballot have led."""
         return {**super().device_state(), "moved": np.zeros(self.layout.d, np.float32)}
 
-    def descend(self, state: State, weights: np.ndarray, gradient: np.ndarray, at: Step) -> None:
+    def local_step(self, state: State, weights: np.ndarray, gradient: np.ndarray, at: Step) -> None:
         """Take a local step."""
         weights -= self._move(state, gradient, at)
 
@@ -72,7 +73,7 @@ class HierFedAvg(HierSGD):
         """Move to the average of the cluster's models."""
         weights -= floats(decision, self.layout)
 
-    def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
+    def change(self, state: State, reports: Sequence[WeightedReport], at: Step) -> Change:
         """Average the edges' models."""
-        total = over_edges(reports, self.codec.decode, self.layout.d)
+        total = over_edges(reports, self.reports.decode, self.layout.d)
         return Change((-total).astype(np.float32))

@@ -19,9 +19,18 @@ from typing import ClassVar
 import numpy as np
 
 from hierfl.algorithms import options
-from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
+from hierfl.algorithms.base import (
+    Algorithm,
+    Change,
+    EdgeRound,
+    PayloadLengths,
+    Settings,
+    State,
+    Step,
+    WeightedReport,
+)
 from hierfl.algorithms.mean import WeightedMean, follow, over_edges
-from hierfl.codecs import Qsgd
+from hierfl.codecs import AnyCodec, Qsgd, encode
 from hierfl.numerics.layout import Layout
 
 
@@ -37,14 +46,15 @@ class HierQSGD(Algorithm):
 
     lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
     downlink = "qsgd"
-    uplinks = ("qsgd", "float32")
+    uplink = "qsgd"
+    uplink_kind = "unbiased"
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
         chosen = options.read(settings.options, bits=4)
         options.within("bits", chosen["bits"], 2, 8)
         self.codec = Qsgd(layout, bits=chosen["bits"])
-        self.uplink = settings.uplink or self.codec
+        self.reports: AnyCodec = settings.uplink or self.codec
 
     def device_state(self) -> State:
         """Return the momentum, float32[d]."""
@@ -64,25 +74,24 @@ class HierQSGD(Algorithm):
         """Open a round; a device's weight is its number of samples."""
         return _Round(self, examples)
 
-    def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
+    def change(self, state: State, reports: Sequence[WeightedReport], at: Step) -> Change:
         """Average the reports."""
-        total = over_edges(reports, self.uplink.decode, self.layout.d)
+        total = over_edges(reports, self.reports.decode, self.layout.d)
         return Change((-float(at.lr) * total).astype(np.float32))
 
-    def sizes(self) -> tuple[int, int, int]:
+    def sizes(self) -> PayloadLengths:
         """Return the length of a ballot, a decision and a report, in bytes."""
-        size, _ = self.codec.sizes()
-        return size, size, self.uplink.sizes()[1]
+        size = self.codec.sizes().most
+        return PayloadLengths(size, size, report=self.reports.sizes().most)
 
 
 class _Round(EdgeRound):
     """One round at one edge."""
 
     def __init__(self, algorithm: HierQSGD, examples: Sequence[int]) -> None:
-        self._codec, self._uplink = algorithm.codec, algorithm.uplink
+        self._codec, self._reports = algorithm.codec, algorithm.reports
         self._mean = WeightedMean(algorithm.layout.d, examples)
         self._sum = np.zeros(algorithm.layout.d, np.float32)
-        self._last: Step
 
     def add(self, device: int, ballot: bytes) -> None:
         """Keep a ballot until the step is closed."""
@@ -92,9 +101,8 @@ class _Round(EdgeRound):
         """Return the quantized average."""
         decision = self._codec.encode(self._mean.take(at), at.draw("decision"))
         self._sum += self._codec.decode(decision)
-        self._last = at
         return decision
 
-    def report(self) -> bytes:
+    def report(self, at: Step) -> bytes:
         """Return the quantized sum of the round's decisions."""
-        return self._uplink.encode(self._sum, self._last.draw("report"))
+        return encode(self._reports, self._sum, at.draw("report"))

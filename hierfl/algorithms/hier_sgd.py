@@ -23,7 +23,16 @@ from typing import ClassVar
 import numpy as np
 
 from hierfl.algorithms.air_mean import AirMean
-from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, Settings, State, Step
+from hierfl.algorithms.base import (
+    Algorithm,
+    Change,
+    EdgeRound,
+    PayloadLengths,
+    Settings,
+    State,
+    Step,
+    WeightedReport,
+)
 from hierfl.algorithms.mean import WeightedMean, follow, over_edges
 from hierfl.codecs import Float32, error_feedback
 from hierfl.errors import PayloadError
@@ -41,12 +50,13 @@ class HierSGD(Algorithm):
 
     lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
     downlink = "float32"
-    uplinks = error_feedback.any_codec("float32")
+    uplink = "float32"
+    uplink_kind = "contraction"
     over_the_air = True
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
-        self.codec = error_feedback.checked(settings.uplink or Float32(layout), "uplink")
+        self.reports = settings.uplink or Float32(layout)
 
     def device_state(self) -> State:
         """Return the momentum, float32[d]."""
@@ -70,15 +80,15 @@ class HierSGD(Algorithm):
         """Open a round; a device's weight is its number of samples."""
         return _Round(self, state["unreported"], examples)
 
-    def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
+    def change(self, state: State, reports: Sequence[WeightedReport], at: Step) -> Change:
         """Average the reports."""
-        total = over_edges(reports, self.codec.decode, self.layout.d)
+        total = over_edges(reports, self.reports.decode, self.layout.d)
         return Change((-float(at.lr) * total).astype(np.float32))
 
-    def sizes(self) -> tuple[int, int, int]:
+    def sizes(self) -> PayloadLengths:
         """Return the length of a ballot, a decision and a report, in bytes."""
         size = 4 * self.layout.d
-        return size, size, self.codec.sizes()[1]
+        return PayloadLengths(size, size, report=self.reports.sizes().most)
 
 
 def floats(payload: bytes, layout: Layout) -> np.ndarray:
@@ -99,13 +109,12 @@ class _Round(EdgeRound):
     """Averages float32 ballots, and adds the averages up."""
 
     def __init__(self, algorithm: HierSGD, unreported: np.ndarray, examples: Sequence[int]) -> None:
-        self._layout, self._codec = algorithm.layout, algorithm.codec
+        self._layout, self._reports = algorithm.layout, algorithm.reports
         air = algorithm.settings.air
         self._mean = (
             AirMean(air, self._layout, examples) if air else WeightedMean(self._layout.d, examples)
         )
         self._unreported = unreported
-        self._last: Step
 
     def add(self, device: int, ballot: bytes) -> None:
         """Keep a ballot until the step is closed."""
@@ -115,9 +124,8 @@ class _Round(EdgeRound):
         """Return the average, weighted by samples."""
         mean = self._mean.take(at)
         self._unreported += mean
-        self._last = at
         return mean.astype(_F32, copy=False).tobytes()
 
-    def report(self) -> bytes:
+    def report(self, at: Step) -> bytes:
         """Return the sum of the round's averages, as far as the codec lets it through."""
-        return error_feedback.send(self._codec, self._unreported, self._last.draw("report"))[0]
+        return error_feedback.send_with(self._reports, self._unreported, at.draw("report"))[0]

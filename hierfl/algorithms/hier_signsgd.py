@@ -15,7 +15,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hierfl.algorithms.base import Algorithm, Change, EdgeRound, Report, State, Step
+from hierfl.algorithms.base import (
+    Algorithm,
+    Change,
+    EdgeRound,
+    PayloadLengths,
+    State,
+    Step,
+    WeightedReport,
+)
 from hierfl.algorithms.mean import follow, over_edges
 from hierfl.numerics import signs, tally, vote
 from hierfl.numerics.rng import random_bits
@@ -57,16 +65,18 @@ class HierSignSGD(Algorithm):
         """Open a round: every device has one vote, however many samples it holds."""
         return MajorityVote(self.layout.d, self.settings.tie, state)
 
-    def change(self, state: State, reports: Sequence[Report], at: Step) -> Change:
+    def change(self, state: State, reports: Sequence[WeightedReport], at: Step) -> Change:
         """Average the tallies: change = -lr sum_q p_q tally_q."""
         d, steps = self.layout.d, self.settings.steps
         total = over_edges(reports, lambda payload: tally.decode(payload, d, steps), d)
         return Change((-float(at.lr) * total).astype(np.float32))
 
-    def sizes(self) -> tuple[int, int, int]:
+    def sizes(self) -> PayloadLengths:
         """Return the usual length of a ballot, a decision and a report, in bytes."""
         d, size = self.layout.d, signs.packed_size(self.layout.d)
-        return size, size, tally.tally_size(d, self.settings.steps, held=False)
+        return PayloadLengths(
+            size, size, report=tally.tally_size(d, self.settings.steps, held=False)
+        )
 
 
 def split(decision: bytes, d: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -103,7 +113,7 @@ class MajorityVote(EdgeRound):
             if self._tie == "zero":
                 held = ties
             else:
-                bits = vote.settle(bits, ties, self._tie_breaker(at))
+                bits = vote.break_ties(bits, ties, self._tie_breaker(at))
         if self._tie == "keep":
             self._state["majority"] = bits
         self._votes.clear()
@@ -116,6 +126,6 @@ class MajorityVote(EdgeRound):
         # Also where there is no last majority to keep yet: always "+" would be a bias.
         return random_bits(at.draw("tie"), signs.packed_size(self._d))
 
-    def report(self) -> bytes:
+    def report(self, at: Step) -> bytes:
         """Return the exact tally."""
         return self._tally.encode()

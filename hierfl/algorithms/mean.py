@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hierfl.algorithms.base import Report, Step
+from hierfl.algorithms.base import Step, WeightedReport
 from hierfl.errors import PayloadError
 
 LARGEST = np.float32(2.0**96)
@@ -70,7 +70,7 @@ def follow(momentum: np.ndarray, gradient: np.ndarray, beta: float) -> None:
 
 
 def over_edges(
-    reports: Sequence[Report], decode: Callable[[bytes], np.ndarray], d: int
+    reports: Sequence[WeightedReport], decode: Callable[[bytes], np.ndarray], d: int
 ) -> np.ndarray:
     """Return sum_q p_q report_q, float64[d], added in the edges' order.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,6 +25,28 @@ def learning_rate(schedule: str, lr: float, round_: int, rounds: int) -> np.floa
     if schedule == "constant":
         return np.float32(lr)
     return np.float32(lr * (1 + math.cos(math.pi * (round_ - 1) / rounds)) / 2)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate of every round of a run.
+
+    Attributes:
+        kind: see `learning_rate`.
+        lr: the first round's rate.
+        rounds: R.
+
+    >>> Schedule("constant", 0.5, 3).rate(2)
+    np.float32(0.5)
+    """
+
+    kind: str
+    lr: float
+    rounds: int
+
+    def rate(self, round_: int) -> np.float32:
+        """Return the rate of a round, from 1 to R."""
+        return learning_rate(self.kind, self.lr, round_, self.rounds)
 
 
 def to_bits(lr: np.float32) -> int:

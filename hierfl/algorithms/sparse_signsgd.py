@@ -22,7 +22,7 @@ from typing import ClassVar
 import numpy as np
 
 from hierfl.algorithms import options
-from hierfl.algorithms.base import EdgeRound, Settings, State, Step
+from hierfl.algorithms.base import EdgeRound, PayloadLengths, Settings, State, Step
 from hierfl.algorithms.hier_signsgd import HierSignSGD
 from hierfl.algorithms.mean import follow
 from hierfl.codecs.topk import largest
@@ -100,7 +100,7 @@ class SparseSignSGD(HierSignSGD):
         """Open a round: every device has one vote, however many samples it holds."""
         return _Round(self)
 
-    def sizes(self) -> tuple[int, int, int]:
+    def sizes(self) -> PayloadLengths:
         """Return the length of a ballot and a report, and a guess at a decision's.
 
         The guess: three times as many coordinates as a device votes on, as where five do.
@@ -108,7 +108,7 @@ class SparseSignSGD(HierSignSGD):
         d = self.layout.d
         decision = _COUNT.size + sparse.payload_size(d, min(3 * self.k, d))
         report = tally.tally_size(d, self.settings.steps, held=True)
-        return sparse.payload_size(d, self.k), decision, report
+        return PayloadLengths(sparse.payload_size(d, self.k), decision, report)
 
 
 class _Round(EdgeRound):
@@ -133,7 +133,7 @@ class _Round(EdgeRound):
         payload = sparse.encode(moves, negative[moves])
         return _COUNT.pack(np.count_nonzero(moves)) + payload
 
-    def report(self) -> bytes:
+    def report(self, at: Step) -> bytes:
         """Return the exact tally."""
         return self._tally.encode()
 

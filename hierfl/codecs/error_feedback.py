@@ -11,51 +11,34 @@ from __future__ import annotations
 
 import numpy as np
 
-from hierfl.codecs import CODECS, Codec
-from hierfl.errors import ConfigError
+from hierfl.codecs.base import AnyCodec, Codec, encode
+from hierfl.numerics.buffers import Vector
 
 
-def send(codec: Codec, residual: np.ndarray, draw: np.random.Generator) -> tuple[bytes, np.ndarray]:
+def send(codec: Codec, residual: Vector) -> tuple[bytes, Vector]:
     """Encode what a residual has come to, and take out of it what the codec lets through.
 
     Args:
-        codec: the hop's.
+        codec: the hop's, one that draws nothing.
         residual: float32[d], to which what is meant to be sent was added; changed in place.
-        draw: for the codec.
 
     Returns:
-        The payload, and what it is decoded to.
+        The payload, and what it is decoded to, float32[d].
+
+    Raises:
+        PayloadError: the residual is not finite.
     """
-    payload = codec.encode(residual, draw)
+    return _sent(codec, residual, codec.encode(residual))
+
+
+def send_with(
+    codec: AnyCodec, residual: Vector, generator: np.random.Generator
+) -> tuple[bytes, Vector]:
+    """Do as `send`, with a codec that may draw: it is handed the generator if it does."""
+    return _sent(codec, residual, encode(codec, residual, generator))
+
+
+def _sent(codec: AnyCodec, residual: Vector, payload: bytes) -> tuple[bytes, Vector]:
     sent = codec.decode(payload)
     residual -= sent
     return payload, sent
-
-
-def checked(codec: Codec, hop: str) -> Codec:
-    """Return the codec of a hop that keeps a residual.
-
-    Args:
-        codec: the codec.
-        hop: the section of the configuration that names it.
-
-    Raises:
-        ConfigError: the residual would not stay bounded.
-    """
-    if not codec.contracts:
-        raise ConfigError(
-            f"{hop}.bits",
-            "with 2 bits, what qsgd leaves out can be as large as what it is given, and the "
-            "residual that is kept on this hop would grow",
-            "Give it 3 bits or more, or take the codec ternary, of 1.6 bits.",
-        )
-    return codec
-
-
-def any_codec(first: str) -> tuple[str, ...]:
-    """Return the names of all codecs, with the one that is the default at their head.
-
-    >>> any_codec("sign")[:3]
-    ('sign', 'float32', 'ternary')
-    """
-    return first, *(name for name in CODECS if name != first)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from hierfl.codecs.base import Codec, PayloadSizes
 from hierfl.codecs.payload_checks import FLOAT, exactly, finite, floats
 from hierfl.numerics.buffers import BytesLike, Vector
 from hierfl.numerics.layout import Layout
 
 
-class Float32:
+class Float32(Codec):
     """Little-endian float32 values; `decode(encode(x))` is `x`, bit for bit.
 
     >>> codec = Float32(Layout(("w",), ((2,),)))
-    >>> codec.encode(np.array([1, -2], np.float32), np.random.default_rng(0)).hex()
+    >>> codec.encode(np.array([1, -2], np.float32)).hex()
     '0000803f000000c0'
     """
 
@@ -24,14 +23,14 @@ class Float32:
     def __init__(self, layout: Layout) -> None:
         self._d = layout.d
 
-    def encode(self, x: Vector, generator: np.random.Generator) -> bytes:
-        """See `Codec.encode`; draws nothing."""
+    def encode(self, x: Vector) -> bytes:
+        """See `Codec.encode`."""
         return finite(x, self._d).astype(FLOAT, copy=False).tobytes()
 
     def decode(self, payload: BytesLike) -> Vector:
         """See `Codec.decode`."""
         return floats(exactly(payload, 4 * self._d, self.name), "coordinate")
 
-    def sizes(self) -> tuple[int, int]:
+    def sizes(self) -> PayloadSizes:
         """See `Codec.sizes`."""
-        return 4 * self._d, 4 * self._d
+        return PayloadSizes.exactly(4 * self._d)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
-from hierfl.codecs.payload_checks import FLOAT, exactly, finite, magnitudes, whole
-from hierfl.errors import ConfigError, PayloadError
-from hierfl.numerics.bit_planes import above, check_planes, from_planes, to_planes
-from hierfl.numerics.buffers import BytesLike, Vector, blocks
+from hierfl.codecs.base import RandomizedCodec
+from hierfl.codecs.levels import UniformLevels
+from hierfl.numerics.buffers import Vector
 from hierfl.numerics.layout import Layout
-from hierfl.numerics.signs import packed_size
-
-BLOCK = 1 << 16  # coordinates, about
 
 
-class Qsgd:
+class Qsgd(UniformLevels, RandomizedCodec):
     """QSGD (Alistarh et al. 2017, arXiv 1610.02132) in buckets, scaled by the largest magnitude.
 
     In a bucket of scale c = max |x|, with s = 2**(bits-1) - 1 levels on either side of 0, x is
@@ -29,16 +21,7 @@ class Qsgd:
 
     of which the second makes it a contraction of the largest magnitude, but with 2 bits (s = 1).
 
-    Payload: a float32 scale per bucket; then level + s, in [0, 2s], as `bits` bit planes of
-    ceil(d/8) bytes, the lowest first.
-
-    Args:
-        layout: of the vectors to encode.
-        bits: per coordinate, sign included, 2 to 8.
-        bucket: coordinates that share a scale, a multiple of 8.
-
-    Raises:
-        ConfigError: `bits` or `bucket` is anything else.
+    Payload, arguments and errors: see `UniformLevels`.
 
     >>> codec = Qsgd(Layout(("w",), ((4,),)), bits=3)
     >>> payload = codec.encode(np.array([3, -1, 0, 2], np.float32), np.random.default_rng(0))
@@ -50,82 +33,16 @@ class Qsgd:
     unbiased = True
 
     def __init__(self, layout: Layout, *, bits: int = 4, bucket: int = 512) -> None:
-        self._d = layout.d
-        self._bits = whole("bits", bits, 2, 8)
-        self._bucket = whole("bucket", bucket, 8, 1 << 30)
-        if bucket % 8:
-            raise ConfigError("bucket", f"expected a multiple of 8, got {bucket}")
-        self._levels = (1 << (bits - 1)) - 1
+        super().__init__(layout, bits=bits, bucket=bucket)
         self.contracts = self._levels > 1
-        self._buckets = -(-layout.d // bucket)
 
     def encode(self, x: Vector, generator: np.random.Generator) -> bytes:
-        """See `Codec.encode`; draws `d` float32 numbers."""
-        finite(x, self._d)
-        scales = np.empty(self._buckets, FLOAT)
-        planes = np.empty((self._bits, packed_size(self._d)), np.uint8)
-        for tile in self._tiles():
-            rows = x[tile.coordinates].reshape(-1, tile.width)
-            scale = np.abs(rows).max(axis=1)
-            scales[tile.buckets] = scale
-            codes = self._round(rows, scale, generator)
-            planes[:, tile.stored] = to_planes(codes.reshape(-1), self._bits)
-        return scales.tobytes() + planes.tobytes()
+        """See `RandomizedCodec.encode`; draws `d` float32 numbers."""
 
-    def decode(self, payload: BytesLike) -> Vector:
-        """See `Codec.decode`."""
-        data = exactly(payload, self.sizes()[0], self.name)
-        head = 4 * self._buckets
-        scales = magnitudes(data[:head], "scale")
-        planes = check_planes(data[head:], self._d, self._bits)
-        if above(planes, 2 * self._levels).any():
-            raise PayloadError(f"a level of a qsgd payload is beyond {self._levels}")
-        x = np.empty(self._d, np.float32)
-        for tile in self._tiles():
-            part = x[tile.coordinates]
-            codes = from_planes(planes[:, tile.stored], part.size)
-            np.subtract(codes, self._levels, out=part, dtype=np.float32)
-            part /= np.float32(self._levels)  # first: the product with the scale cannot overflow
-            rows = part.reshape(-1, tile.width)
-            rows *= scales[tile.buckets, None]
-        return x
+        def to_levels(exact: Vector) -> Vector:
+            level = np.floor(exact)
+            exact -= level  # the probability of going up
+            level += generator.random(exact.shape, dtype=np.float32) < exact
+            return level
 
-    def sizes(self) -> tuple[int, int]:
-        """See `Codec.sizes`."""
-        size = 4 * self._buckets + self._bits * packed_size(self._d)
-        return size, size
-
-    def _round(
-        self, rows: Vector, scale: Vector, generator: np.random.Generator
-    ) -> NDArray[np.uint8]:
-        """Level + s, uint8 of the shape of `rows`."""
-        scales = scale[:, None]
-        exact = np.divide(rows, scales, out=np.zeros_like(rows), where=scales > 0)
-        exact *= self._levels
-        level = np.floor(exact)
-        exact -= level  # the probability of going up
-        level += generator.random(rows.shape, dtype=np.float32) < exact
-        level += self._levels
-        return level.astype(np.uint8)
-
-    def _tiles(self) -> Iterator[_Tile]:
-        full = self._d - self._d % self._bucket
-        for block in blocks(full, self._bucket * max(1, BLOCK // self._bucket)):
-            yield self._tile(block, self._bucket)
-        if full < self._d:
-            yield self._tile(slice(full, self._d), self._d - full)
-
-    def _tile(self, block: slice, width: int) -> _Tile:
-        first = block.start // self._bucket
-        count = (block.stop - block.start) // width
-        stored = slice(block.start // 8, packed_size(block.stop))
-        return _Tile(block, stored, slice(first, first + count), width)
-
-
-class _Tile(NamedTuple):
-    """Whole buckets of one width: all are `bucket` wide but the last of the vector."""
-
-    coordinates: slice
-    stored: slice  # bytes of a plane
-    buckets: slice
-    width: int
+        return self._encode(x, to_levels)

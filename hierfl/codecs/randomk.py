@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hierfl.codecs.base import PayloadSizes, RandomizedCodec
 from hierfl.codecs.payload_checks import FLOAT, exactly, finite, floats
 from hierfl.codecs.topk import how_many
 from hierfl.numerics.buffers import BytesLike, Vector
@@ -13,7 +14,7 @@ from hierfl.numerics.layout import Layout
 SEED = 8  # bytes
 
 
-class RandomK:
+class RandomK(RandomizedCodec):
     """Keeps k = ceil(fraction * d) coordinates, each one of the d with the same chance k/d.
 
         E ||x - decode(encode(x))||^2 = (1 - k/d) ||x||^2    and never more than ||x||^2
@@ -51,22 +52,22 @@ class RandomK:
         self._k = how_many(fraction, layout.d)
 
     def encode(self, x: Vector, generator: np.random.Generator) -> bytes:
-        """See `Codec.encode`; draws the seed."""
+        """See `RandomizedCodec.encode`; draws the seed."""
         finite(x, self._d)
         seed = int(generator.bit_generator.random_raw())
         return seed.to_bytes(SEED, "little") + x[self._positions(seed)].astype(FLOAT).tobytes()
 
     def decode(self, payload: BytesLike) -> Vector:
         """See `Codec.decode`."""
-        data = exactly(payload, self.sizes()[0], self.name)
+        data = exactly(payload, self.sizes().most, self.name)
         x = np.zeros(self._d, np.float32)
         seed = int.from_bytes(data[:SEED].tobytes(), "little")
         x[self._positions(seed)] = floats(data[SEED:], "value")
         return x
 
-    def sizes(self) -> tuple[int, int]:
+    def sizes(self) -> PayloadSizes:
         """See `Codec.sizes`."""
-        return SEED + 4 * self._k, SEED + 4 * self._k
+        return PayloadSizes.exactly(SEED + 4 * self._k)
 
     def _positions(self, seed: int) -> NDArray[np.int64]:
         """Return the k places that a seed names, ascending: the same in any NumPy."""

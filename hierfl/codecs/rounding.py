@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hierfl.codecs.qsgd import Qsgd
+from hierfl.codecs.base import Codec
+from hierfl.codecs.levels import UniformLevels
 from hierfl.numerics.buffers import Vector
 
 
-class Nearest(Qsgd):
+class Rounding(UniformLevels, Codec):
     """As `Qsgd`, but each coordinate goes to the nearest level: biased, half the error, no draws.
 
     In a bucket of scale c = max |x|, with s = 2**(bits-1) - 1 levels on either side of 0, up to
     float32 rounding,
 
-        |x - decode(encode(x))| <= c / (2 s)   per coordinate.
+        |x - decode(encode(x))| <= min(|x|, c / (2 s))   per coordinate:
 
-    Where a residual is kept, the bias does not accumulate.
+    no coordinate is moved by more than its size, and the largest of a bucket is kept, so that it is
+    a contraction with any number of bits. Where a residual is kept, the bias does not accumulate.
+
+    Payload, arguments and errors: see `UniformLevels`.
 
     >>> from hierfl.numerics.layout import Layout
-    >>> codec = Nearest(Layout(("w",), ((4,),)), bits=3)
-    >>> payload = codec.encode(np.array([3, -1.4, 0.4, 2], np.float32), np.random.default_rng(0))
+    >>> codec = Rounding(Layout(("w",), ((4,),)), bits=3)
+    >>> payload = codec.encode(np.array([3, -1.4, 0.4, 2], np.float32))
     >>> len(payload), codec.decode(payload)
     (7, array([ 3., -1.,  0.,  2.], dtype=float32))
     """
 
-    name = "nearest"
+    name = "rounding"
+    contracts = True
     unbiased = False
 
-    def _round(
-        self, rows: Vector, scale: Vector, generator: np.random.Generator
-    ) -> NDArray[np.uint8]:
-        """Level + s, uint8 of the shape of `rows`."""
-        scales = scale[:, None]
-        exact = np.divide(rows, scales, out=np.zeros_like(rows), where=scales > 0)
-        exact *= self._levels
-        return (np.rint(exact) + self._levels).astype(np.uint8)
+    def encode(self, x: Vector) -> bytes:
+        """See `Codec.encode`."""
+        return self._encode(x, np.rint)

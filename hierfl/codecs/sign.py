@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from hierfl.codecs.base import Codec, PayloadSizes
 from hierfl.codecs.payload_checks import FLOAT, exactly, finite, magnitudes
 from hierfl.numerics.buffers import Bits, BytesLike, Vector
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.signs import check, pack, packed_size, unpack
 
 
-class Sign:
+class Sign(Codec):
     """`decode(encode(x)) = scale * sign(x)`, the scale of a tensor being the mean of its |x|.
 
     For each tensor of n coordinates, up to the rounding of the scale to float32,
@@ -24,7 +25,7 @@ class Sign:
 
     >>> layout = Layout(("weight", "bias"), ((3,), (1,)))
     >>> codec = Sign(layout)
-    >>> payload = codec.encode(np.array([1, -2, 3, -4], np.float32), np.random.default_rng(0))
+    >>> payload = codec.encode(np.array([1, -2, 3, -4], np.float32))
     >>> len(payload), codec.decode(payload)
     (9, array([ 2., -2.,  2., -4.], dtype=float32))
     """
@@ -37,8 +38,8 @@ class Sign:
         self._d = layout.d
         self._tensors = layout.slices
 
-    def encode(self, x: Vector, generator: np.random.Generator) -> bytes:
-        """See `Codec.encode`; draws nothing."""
+    def encode(self, x: Vector) -> bytes:
+        """See `Codec.encode`."""
         finite(x, self._d)
         scales = np.array([_mean_magnitude(x[tensor]) for tensor in self._tensors], FLOAT)
         return scales.tobytes() + pack(x).tobytes()
@@ -53,7 +54,7 @@ class Sign:
         Raises:
             PayloadError: as `decode`.
         """
-        head, size = 4 * len(self._tensors), self.sizes()[0]
+        head, size = 4 * len(self._tensors), self.sizes().most
         data = exactly(payload, size, self.name)
         return magnitudes(data[:head], "scale"), check(data[head:], self._d)
 
@@ -64,10 +65,10 @@ class Sign:
             x[tensor] *= scale
         return x
 
-    def sizes(self) -> tuple[int, int]:
+    def sizes(self) -> PayloadSizes:
         """See `Codec.sizes`."""
         size = 4 * len(self._tensors) + packed_size(self._d)
-        return size, size
+        return PayloadSizes.exactly(size)
 
 
 def _mean_magnitude(tensor: Vector) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hierfl.codecs.base import Codec, PayloadSizes
 from hierfl.codecs.payload_checks import FLOAT, exactly, finite, magnitudes
 from hierfl.errors import PayloadError
 from hierfl.numerics.buffers import Bits, BytesLike, Vector
@@ -16,7 +17,7 @@ _POWERS = np.array([1, 3, 9, 27, 81], np.uint8)
 _VALUES = (np.arange(243)[:, None] // _POWERS % 3 - 1).astype(np.float32)  # [243, 5]
 
 
-class Ternary:
+class Ternary(Codec):
     """`decode(encode(x)) = scale * t`, each t in {-1, 0, 1}: 0 where |x| is small in its tensor.
 
     A tensor's scale is the mean |x| of the k coordinates that are not 0, and these are the ones
@@ -35,7 +36,7 @@ class Ternary:
     as its lowest digit to the base 3; where the last byte has some to spare they are 1.
 
     >>> codec = Ternary(Layout(("weight", "bias"), ((4,), (2,))))
-    >>> payload = codec.encode(np.array([3, -1, 0, 5, 2, 2], np.float32), np.random.default_rng(0))
+    >>> payload = codec.encode(np.array([3, -1, 0, 5, 2, 2], np.float32))
     >>> len(payload), codec.decode(payload)
     (10, array([4., 0., 0., 4., 2., 2.], dtype=float32))
     """
@@ -48,8 +49,8 @@ class Ternary:
         self._d = layout.d
         self._tensors = layout.slices
 
-    def encode(self, x: Vector, generator: np.random.Generator) -> bytes:
-        """See `Codec.encode`; draws nothing."""
+    def encode(self, x: Vector) -> bytes:
+        """See `Codec.encode`."""
         finite(x, self._d)
         codes = np.ones(TRITS * -(-self._d // TRITS), np.uint8)
         scales = np.zeros(len(self._tensors), FLOAT)
@@ -62,7 +63,7 @@ class Ternary:
     def decode(self, payload: BytesLike) -> Vector:
         """See `Codec.decode`."""
         head = 4 * len(self._tensors)
-        data = exactly(payload, self.sizes()[0], self.name)
+        data = exactly(payload, self.sizes().most, self.name)
         scales, packed = magnitudes(data[:head], "scale"), data[head:]
         if (packed >= len(_VALUES)).any():
             raise PayloadError(f"byte {np.argmax(packed >= len(_VALUES))} holds no ternary digits")
@@ -74,10 +75,10 @@ class Ternary:
             x[tensor] *= scale
         return x
 
-    def sizes(self) -> tuple[int, int]:
+    def sizes(self) -> PayloadSizes:
         """See `Codec.sizes`."""
         size = 4 * len(self._tensors) - (-self._d // TRITS)
-        return size, size
+        return PayloadSizes.exactly(size)
 
 
 def _lloyd(magnitude: Vector) -> tuple[float, np.ndarray]:

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from hierfl.codecs.base import Codec, PayloadSizes
 from hierfl.codecs.payload_checks import FLOAT, exactly, finite, floats
 from hierfl.errors import ConfigError, PayloadError
 from hierfl.numerics.buffers import Bits, BytesLike, Vector
@@ -15,7 +16,7 @@ from hierfl.numerics.layout import Layout
 from hierfl.numerics.signs import check, packed_size
 
 
-class TopK:
+class TopK(Codec):
     """Keeps the k = ceil(fraction * d) coordinates of largest magnitude, the first where equal.
 
         ||x - decode(encode(x))||^2 <= (1 - k/d) ||x||^2
@@ -34,7 +35,7 @@ class TopK:
         ConfigError: `fraction` is anything else.
 
     >>> codec = TopK(Layout(("w",), ((5,),)), fraction=0.4)
-    >>> payload = codec.encode(np.array([1, -9, 4, -4, 0], np.float32), np.random.default_rng(0))
+    >>> payload = codec.encode(np.array([1, -9, 4, -4, 0], np.float32))
     >>> len(payload), codec.decode(payload)
     (9, array([ 0., -9.,  4.,  0.,  0.], dtype=float32))
     """
@@ -48,8 +49,8 @@ class TopK:
         self._k = how_many(fraction, layout.d)
         self._listed = 4 * self._k < packed_size(layout.d)
 
-    def encode(self, x: Vector, generator: np.random.Generator) -> bytes:
-        """See `Codec.encode`; draws nothing."""
+    def encode(self, x: Vector) -> bytes:
+        """See `Codec.encode`."""
         chosen = largest(np.abs(finite(x, self._d)), self._k)
         if self._listed:
             where = np.flatnonzero(chosen).astype("<u4")
@@ -59,16 +60,16 @@ class TopK:
 
     def decode(self, payload: BytesLike) -> Vector:
         """See `Codec.decode`."""
-        data = exactly(payload, self.sizes()[0], self.name)
+        data = exactly(payload, self.sizes().most, self.name)
         values = floats(data[: 4 * self._k], "value")
         x = np.zeros(self._d, np.float32)
         x[self._positions(data[4 * self._k :])] = values
         return x
 
-    def sizes(self) -> tuple[int, int]:
+    def sizes(self) -> PayloadSizes:
         """See `Codec.sizes`."""
         size = 4 * self._k + (4 * self._k if self._listed else packed_size(self._d))
-        return size, size
+        return PayloadSizes.exactly(size)
 
     def _positions(self, data: Bits) -> NDArray[np.integer]:
         positions: NDArray[np.integer]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hierfl.codecs.base import Codec, PayloadSizes
 from hierfl.codecs.payload_checks import FLOAT, exactly, finite, magnitudes
 from hierfl.codecs.topk import how_many, largest
 from hierfl.numerics import sparse
@@ -11,7 +12,7 @@ from hierfl.numerics.buffers import BytesLike, Vector
 from hierfl.numerics.layout import Layout
 
 
-class TopKSign:
+class TopKSign(Codec):
     """`scale * sign(x)` at the k = ceil(fraction * d) largest |x|, the first where equal; else 0.
 
     The scale is shared by what is kept of a tensor: the mean of its |x|. With C what is kept in all
@@ -35,7 +36,7 @@ class TopKSign:
         ConfigError: `fraction` is anything else.
 
     >>> codec = TopKSign(Layout(("weight", "bias"), ((4,), (2,))), fraction=0.5)
-    >>> payload = codec.encode(np.array([1, -9, 5, 0, 8, 2], np.float32), np.random.default_rng(0))
+    >>> payload = codec.encode(np.array([1, -9, 5, 0, 8, 2], np.float32))
     >>> len(payload), codec.decode(payload)
     (10, array([ 0., -7.,  7.,  0.,  8.,  0.], dtype=float32))
     """
@@ -49,8 +50,8 @@ class TopKSign:
         self._k = how_many(fraction, layout.d)
         self._ends = np.cumsum(layout.sizes, dtype=np.int64)
 
-    def encode(self, x: Vector, generator: np.random.Generator) -> bytes:
-        """See `Codec.encode`; draws nothing."""
+    def encode(self, x: Vector) -> bytes:
+        """See `Codec.encode`."""
         magnitude = np.abs(finite(x, self._d))
         chosen = largest(magnitude, self._k)
         tensor = self._tensors_of(np.flatnonzero(chosen))
@@ -69,7 +70,7 @@ class TopKSign:
             PayloadError: as `decode`.
         """
         head = 4 * self._ends.size
-        data = exactly(payload, self.sizes()[0], self.name)
+        data = exactly(payload, self.sizes().most, self.name)
         return magnitudes(data[:head], "scale"), sparse.decode(data[head:], self._d, self._k)
 
     def join(self, scales: Vector, kept: tuple[np.ndarray, np.ndarray]) -> Vector:
@@ -80,10 +81,10 @@ class TopKSign:
         x[positions] = np.where(negative, -values, values)
         return x
 
-    def sizes(self) -> tuple[int, int]:
+    def sizes(self) -> PayloadSizes:
         """See `Codec.sizes`."""
         size = 4 * self._ends.size + sparse.payload_size(self._d, self._k)
-        return size, size
+        return PayloadSizes.exactly(size)
 
     def _tensors_of(self, positions: np.ndarray) -> np.ndarray:
         """Return which tensor each coordinate belongs to."""

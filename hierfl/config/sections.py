@@ -86,11 +86,14 @@ class Algorithm(Part):
     options: dict[str, Option] = Field(default_factory=dict)
 
 
-_OWNERS = {"bits": ("qsgd",), "fraction": ("topk", "topk-sign", "random-k")}
+_OWNERS = {"bits": ("qsgd", "rounding"), "fraction": ("topk", "topk-sign", "random-k")}
 
 
 class Hop(Part):
-    """How one hop codes what it carries; `codec: null` is the algorithm's default."""
+    """How one hop codes what it carries; `codec: null` is the algorithm's default.
+
+    A codec of the user's own, `module:attribute`, says itself which of the parameters it has.
+    """
 
     codec: Text | None = None
     bits: Annotated[Int, Field(ge=2, le=8)] | None = None
@@ -100,7 +103,8 @@ class Hop(Part):
     @classmethod
     def _belongs(cls, value: float | None, info: ValidationInfo) -> float | None:
         owners, codec = _OWNERS[str(info.field_name)], info.data.get("codec")
-        if value is not None and codec is not None and codec not in owners:
+        own = codec is None or ":" in codec
+        if value is not None and not own and codec not in owners:
             named = " or ".join(owners)
             raise wrong(f"should not be here: it belongs to codec: {named}, not to {codec}")
         return value

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import grpc
 import grpc.aio
 
+from hierfl.config.digest import explain
 from hierfl.errors import LinkError
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
@@ -44,7 +45,7 @@ class Admission:
 
     Attributes:
         children: the names of which it must have one.
-        plan: fingerprint of the configuration; "" if any will do.
+        plan: the configuration's `Digest.to_text`; "" if any will do.
         model: fingerprint of the model; "" if any will do.
         token: the run's secret; "" if there is none.
         certified: whether it must have a certificate of its name.
@@ -103,8 +104,10 @@ class Admission:
             ("configuration", hello.plan, self.plan),
         ):
             if theirs and ours and theirs != ours:
+                keys = explain(theirs, ours)
+                named = f" (it differs in {keys})" if keys else ""
                 raise Refusal(
-                    f"{hello.name} has another {what} than this federation: "
+                    f"{hello.name} has another {what} than this federation{named}: "
                     "use the same topology file (and hierfl and model code) on all nodes"
                 )
 

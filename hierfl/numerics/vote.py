@@ -21,7 +21,7 @@ class VoteCounter:
     >>> bits, ties = votes.majority()
     >>> bits, ties
     (array([1], dtype=uint8), array([2], dtype=uint8))
-    >>> settle(bits, ties, b"\\x06")
+    >>> break_ties(bits, ties, b"\\x06")
     array([3], dtype=uint8)
     """
 
@@ -69,7 +69,7 @@ class VoteCounter:
         self.voters = 0
 
 
-def settle(bits: BytesLike, ties: BytesLike | None, replacement: BytesLike) -> Bits:
+def break_ties(bits: BytesLike, ties: BytesLike | None, replacement: BytesLike) -> Bits:
     """`bits` with those where `ties` is 1 taken from `replacement`, read-only.
 
     All are of one length. The spare bits of `replacement` do not matter.

@@ -15,6 +15,7 @@ from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.models import build_model
 from hierfl.learning.sources import FORMS
 from hierfl.planning.forecast import LINKS, Forecast, Item, forecast, times, too_slow
+from hierfl.planning.plan import make_plan
 from hierfl.units import plural, size
 
 SHOWN = 8
@@ -109,7 +110,7 @@ def show(config: Config, file: IO[str]) -> None:
         DataError: the user's own data set cannot be loaded.
     """
     model = model_of(config)
-    expected = forecast(config, model.layout, model.buffer_layout.d)
+    expected = forecast(config, make_plan(config, model.layout, model.buffer_layout.d))
     settings, partition = config.algorithm, config.data.partition
     kind = " ".join(str(value) for value in partition.model_dump().values())
     console = Console(file=file, width=None if file.isatty() else WIDTH)

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from hierfl.config import Config
 from hierfl.config.quantities import bits_per_second
 from hierfl.numerics.client_sampling import how_many
-from hierfl.numerics.layout import Layout
-from hierfl.planning.plan import plan_bytes
+from hierfl.planning.plan import Plan
 
 LINKS = ("device_up", "device_down", "edge_up", "edge_down")
 """The links as the run folder's files name them, each in one direction, summed over all nodes."""
@@ -81,7 +80,7 @@ class Forecast:
         return {link: round(full[link] * took_part[link.partition("_")[0]]) for link in LINKS}
 
 
-def forecast(config: Config, layout: Layout, buffers: int) -> Forecast:
+def forecast(config: Config, plan: Plan) -> Forecast:
     """Return the forecast of a resolved configuration.
 
     In a round of T steps a device is asked T times and told T - 1 decisions: the next base stands
@@ -89,38 +88,37 @@ def forecast(config: Config, layout: Layout, buffers: int) -> Forecast:
 
     Args:
         config: the configuration.
-        layout: the model's parameters.
-        buffers: how many numbers the model's buffers hold.
+        plan: what it means for the model.
     """
-    plan = plan_bytes(config, layout, buffers)
+    sizes, d = plan.sizes, plan.algorithm.layout.d
     clusters = [len(names) for names in config.tree().values()]
     edges, devices = len(clusters), sum(clusters)
     awake = sum(how_many(config.algorithm.participation, size) for size in clusters)
     rounds, steps = config.algorithm.rounds, config.algorithm.edge_steps
-    model, extra = 4 * layout.d, 4 * buffers
+    model, extra = 4 * d, sizes.buffers
 
     def opening(link: str, what: str, size: int, nodes: int) -> Item:
         return Item(link, what, "round", size, model, rounds * nodes if size else 0)
 
-    device_part, edge_part, answer, correction = plan.opening
+    exchange = sizes.opening
     items = (
-        Item("device_up", "ballot", "step", plan.ballot, model, rounds * steps * awake),
+        Item("device_up", "ballot", "step", sizes.ballot, model, rounds * steps * awake),
         Item("device_up", "buffers", "round", extra, extra, rounds * awake if extra else 0),
-        opening("device_up", "opening", device_part, awake),
-        opening("device_down", "opening", correction, awake),
+        opening("device_up", "opening", exchange.device, awake),
+        opening("device_down", "opening", exchange.answer, awake),
         Item(
             "device_down", "decision", "step but last",
-            plan.decision, model, rounds * (steps - 1) * awake,
+            sizes.decision, model, rounds * (steps - 1) * awake,
         ),
-        Item("device_down", "change", "round", plan.downlink, model + extra, rounds * devices),
-        Item("device_down", "model", "run", plan.whole, model + extra, devices),
-        Item("edge_up", "report", "round", plan.report, model + extra, rounds * edges),
-        opening("edge_up", "opening", edge_part, edges),
-        opening("edge_down", "opening", answer, edges),
-        Item("edge_down", "change", "round", plan.downlink, model + extra, rounds * edges),
-        Item("edge_down", "model", "run", plan.whole, model + extra, edges),
+        Item("device_down", "change", "round", sizes.downlink, model + extra, rounds * devices),
+        Item("device_down", "model", "run", sizes.whole, model + extra, devices),
+        Item("edge_up", "report", "round", sizes.report, model + extra, rounds * edges),
+        opening("edge_up", "opening", exchange.edge, edges),
+        opening("edge_down", "opening", exchange.cloud, edges),
+        Item("edge_down", "change", "round", sizes.downlink, model + extra, rounds * edges),
+        Item("edge_down", "model", "run", sizes.whole, model + extra, edges),
     )  # fmt: skip
-    return Forecast(layout.d, tuple(item for item in items if item.times))
+    return Forecast(d, tuple(item for item in items if item.times))
 
 
 def too_slow(config: Config, expected: Forecast) -> Iterator[tuple[Item, str, float]]:

@@ -1,22 +1,123 @@
-"""From a configuration to what it means: the algorithm, the codecs, the bytes on each link."""
+"""From a configuration to what it means: made once, when the model is known, and handed on."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 
 from hierfl.algorithms import BUILT_IN, algorithm_class
 from hierfl.algorithms.base import Algorithm, Settings
-from hierfl.codecs import CODECS, Codec, error_feedback, make_codec
-from hierfl.config import Config, Hop, Uplink
+from hierfl.algorithms.opening import OpeningLengths, opening_of
+from hierfl.codecs import AnyCodec, try_codec
+from hierfl.config import Config
+from hierfl.config.digest import Digest, digest
 from hierfl.errors import ConfigError
 from hierfl.link.frames import frame_limit
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.wireless import Air
+from hierfl.planning.hops import make_downlink, make_uplink
 from hierfl.tls.policy import refuse_exposure
 
-TALLY = "tally"
+ANY_MODEL = Layout(("any",), ((8,),))
+"""A model to try a configuration with before its own is known."""
+
+
+@dataclass(frozen=True)
+class LinkPayloads:
+    """Payload bytes on each link, as far as they are known before a run.
+
+    Attributes:
+        ballot: device to edge, a step.
+        decision: edge to device, a step but a round's last.
+        report: edge to cloud, a round.
+        downlink: cloud to edge and edge to device, a round.
+        whole: the first base, once.
+        buffers: the model's buffers, which are in `report`, `downlink` and `whole`.
+        opening: in a round's opening; 0 where there is none.
+    """
+
+    ballot: int
+    decision: int
+    report: int
+    downlink: int
+    whole: int
+    buffers: int
+    opening: OpeningLengths
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a resolved configuration means for one model.
+
+    Attributes:
+        algorithm: what ballots, decisions and reports are.
+        downlink: the codec of the change of the base.
+        sizes: of what is sent.
+        frame_limit: the longest frame of a link, in bytes.
+        digest: of the configuration.
+    """
+
+    algorithm: Algorithm
+    downlink: AnyCodec
+    sizes: LinkPayloads
+    frame_limit: int
+    digest: Digest
+
+
+def make_plan(config: Config, layout: Layout, buffers: int) -> Plan:
+    """Return the plan of a resolved configuration for a model.
+
+    Args:
+        config: the configuration.
+        layout: the model's parameters.
+        buffers: how many numbers the model's buffers hold.
+
+    Raises:
+        ConfigError: if an option or a codec does not go with the algorithm.
+    """
+    algorithm, downlink = _make_algorithm(config, layout), make_downlink(config.downlink, layout)
+    sizes = _payloads(algorithm, downlink, 4 * buffers)
+    limit = frame_limit(_longest(algorithm, sizes, config.algorithm.edge_steps))
+    return Plan(algorithm, downlink, sizes, limit, digest(config))
+
+
+def _make_algorithm(config: Config, layout: Layout) -> Algorithm:
+    chosen = algorithm_class(config.algorithm.name)
+    settings = Settings(
+        seed=config.seed,
+        steps=config.algorithm.edge_steps,
+        momentum=config.algorithm.momentum,
+        participation=config.algorithm.participation,
+        tie=config.algorithm.tie,
+        options=config.algorithm.options,
+        uplink=make_uplink(config.uplink, config.algorithm.name, chosen, layout),
+        air=Air(**config.channel.model_dump(exclude_none=True)) if config.channel else None,
+    )
+    return chosen(layout, settings)
+
+
+def _payloads(algorithm: Algorithm, downlink: AnyCodec, extra: int) -> LinkPayloads:
+    ballot, decision, report = algorithm.sizes()
+    return LinkPayloads(
+        ballot=ballot,
+        decision=decision,
+        report=report + extra,
+        downlink=downlink.sizes().most + extra,
+        whole=4 * algorithm.layout.d + extra,
+        buffers=extra,
+        opening=opening_of(algorithm).opening_sizes(),
+    )
+
+
+def _longest(algorithm: Algorithm, sizes: LinkPayloads, steps: int) -> int:
+    """Return the longest payload of a message, in bytes.
+
+    It is the whole model and its buffers in float32, or a change or a report (some codecs' are
+    longer), or what a device is told that has missed all of a round: its decisions, of two bits a
+    coordinate at least, and the opening's answer.
+    """
+    decision = max(sizes.decision, algorithm.layout.d // 4 + 1)
+    missed = steps * decision + sum(sizes.opening)
+    return max(sizes.whole, sizes.report, sizes.downlink, missed)
 
 
 def resolve(config: Config) -> Config:
@@ -28,9 +129,7 @@ def resolve(config: Config) -> Config:
     """
     chosen = algorithm_class(config.algorithm.name)
     lr = chosen.lr.get(config.model, chosen.lr["default"])
-    uplink = config.uplink.codec or chosen.uplinks[0]
-    if uplink not in chosen.uplinks:
-        raise _cannot_report(config.algorithm.name, chosen.uplinks, uplink)
+    uplink = config.uplink.codec or chosen.uplink
     algorithm = config.algorithm.model_copy(update={"lr": config.algorithm.lr or lr})
     codec = config.downlink.codec or chosen.downlink
     resolved = config.model_copy(
@@ -42,12 +141,20 @@ def resolve(config: Config) -> Config:
     )
     if config.channel is not None:
         _refuse_air(config, chosen)
-    any_model = Layout(("any",), ((8,),))
-    make_algorithm(resolved, any_model)
-    make_downlink(resolved, any_model)
+    _try_codecs(resolved, make_plan(resolved, ANY_MODEL, 0))
     if config.runtime == "process":
         refuse_exposure(config)
     return resolved
+
+
+def _try_codecs(config: Config, plan: Plan) -> None:
+    """Try the codecs of the user's own."""
+    for section, hop, codec in (
+        ("downlink", config.downlink, plan.downlink),
+        ("uplink", config.uplink, plan.algorithm.settings.uplink),
+    ):
+        if codec is not None and ":" in str(hop.codec):
+            try_codec(f"{section}.codec", codec, ANY_MODEL)
 
 
 def _refuse_air(config: Config, chosen: type[Algorithm]) -> None:
@@ -66,126 +173,3 @@ def _refuse_air(config: Config, chosen: type[Algorithm]) -> None:
             f"{config.algorithm.name} does not average vectors, which is all that air can do",
             f"The ballots of {' and '.join(able)} can be sent through it.",
         )
-
-
-def make_algorithm(config: Config, layout: Layout) -> Algorithm:
-    """Return the algorithm of a resolved configuration for a model."""
-    settings = Settings(
-        seed=config.seed,
-        steps=config.algorithm.edge_steps,
-        momentum=config.algorithm.momentum,
-        participation=config.algorithm.participation,
-        tie=config.algorithm.tie,
-        options=config.algorithm.options,
-        uplink=_make_uplink(config, layout),
-        air=Air(**config.channel.model_dump(exclude_none=True)) if config.channel else None,
-    )
-    return algorithm_class(config.algorithm.name)(layout, settings)
-
-
-def make_downlink(config: Config, layout: Layout) -> Codec:
-    """Return the downlink's codec of a resolved configuration for a model.
-
-    Raises:
-        ConfigError: if there is no such codec, or it has no such parameter.
-    """
-    return error_feedback.checked(_make_codec(config.downlink, "downlink", layout), "downlink")
-
-
-def _make_uplink(config: Config, layout: Layout) -> Codec | None:
-    """Return the codec of the reports, or None where it is the algorithm's own."""
-    default = algorithm_class(config.algorithm.name).uplinks[0]
-    if config.uplink in (Uplink(), Uplink(codec=default)):
-        return None
-    return _make_codec(config.uplink, "uplink", layout)
-
-
-def _make_codec(hop: Hop, section: str, layout: Layout) -> Codec:
-    given = {"bits": hop.bits, "fraction": hop.fraction}
-    parameters = {key: value for key, value in given.items() if value is not None}
-    assert hop.codec is not None, "the configuration is not resolved"
-    if hop.codec == TALLY:
-        raise ConfigError(f"{section}.{next(iter(parameters))}", "a tally has no such parameter")
-    try:
-        return make_codec(hop.codec, layout, **parameters)
-    except ConfigError as error:
-        message = error.message.removeprefix(f"{error.path}: ")
-        raise ConfigError(f"{section}.{error.path}", message, error.hint) from None
-
-
-def _cannot_report(algorithm: str, uplinks: tuple[str, ...], asked: str) -> ConfigError:
-    if asked == TALLY:
-        why = ": it sends no counts of votes, which a tally is"
-    elif asked not in CODECS:
-        why = ": there is no such codec"
-    elif uplinks == (TALLY,):
-        why = ": its reports are counts of votes, which a tally sends exactly and in few bits"
-    else:
-        why = ": its edges keep no residual, and this codec is biased"
-    return ConfigError(
-        "uplink.codec",
-        f"{algorithm} cannot report with {asked!r}{why}",
-        f"It reports with {' or '.join(uplinks)}.",
-    )
-
-
-def digest(config: Config) -> str:
-    """Return the fingerprint of those keys on which all nodes must agree."""
-    tree = config.model_dump(
-        mode="json",
-        include={"seed", "model", "data", "algorithm", "downlink", "uplink", "channel"},
-    )
-    del tree["data"]["root"]
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
-
-
-def longest_frame(config: Config, layout: Layout, buffers: int) -> int:
-    """Return the longest frame, in bytes, for a model of this layout and so many buffers.
-
-    It holds the whole model and its buffers in float32, or a change or a report (some codecs' are
-    longer), or what a device is told that has missed all of a round: its decisions, of two bits a
-    coordinate at least, and the opening's answer.
-    """
-    algorithm = make_algorithm(config, layout)
-    decision = max(algorithm.sizes()[1], layout.d // 4 + 1)
-    missed = config.algorithm.edge_steps * decision + sum(algorithm.opening_sizes())
-    longest = max(4 * layout.d, algorithm.sizes()[2], make_downlink(config, layout).sizes()[1])
-    return frame_limit(max(longest + 4 * buffers, missed))
-
-
-@dataclass(frozen=True)
-class BytesPlan:
-    """Payload bytes on each link, as far as they are known before a run.
-
-    Attributes:
-        ballot: device to edge, a step.
-        decision: edge to device, a step but a round's last.
-        report: edge to cloud, a round.
-        downlink: cloud to edge and edge to device, a round.
-        whole: the first base, once.
-        opening: in a round's opening, device to edge, edge to cloud, cloud to edge and edge to
-            device; 0 where there is none.
-    """
-
-    ballot: int
-    decision: int
-    report: int
-    downlink: int
-    whole: int
-    opening: tuple[int, int, int, int]
-
-
-def plan_bytes(config: Config, layout: Layout, buffers: int) -> BytesPlan:
-    """Return the plan of a resolved configuration for a model."""
-    algorithm = make_algorithm(config, layout)
-    ballot, decision, report = algorithm.sizes()
-    _, downlink = make_downlink(config, layout).sizes()
-    extra = 4 * buffers
-    return BytesPlan(
-        ballot,
-        decision,
-        report + extra,
-        downlink + extra,
-        4 * layout.d + extra,
-        algorithm.opening_sizes(),
-    )

@@ -123,7 +123,7 @@ class BaseSync:
         Who sent what is no part is sent away.
 
         Args:
-            make: as `Algorithm.gather`, for this round.
+            make: as `RoundOpening.combine`, for this round.
 
         Raises:
             RunFailed: if those that are left are no quorum.

@@ -13,10 +13,11 @@ from hierfl.algorithms.air_mean import AirMean, fading
 from hierfl.algorithms.base import Step
 from hierfl.algorithms.mean import WeightedMean
 from hierfl.config import load_config
+from hierfl.config.digest import digest
 from hierfl.errors import ConfigError
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.wireless import Air
-from hierfl.planning.plan import digest, resolve
+from hierfl.planning.plan import resolve
 from tests.federation.toy import toy
 
 D = 4000

@@ -51,7 +51,7 @@ def test_it_sends_what_is_planned_and_all_hold_the_same_bits(name: str) -> None:
     federation = toy([f"algorithm.name={name}"], targets=TARGETS, examples=EXAMPLES)
     devices, _ = federation.run()
     edges = federation.grid.ledger.traffic()
-    planned = forecast(federation.config, LAYOUT, 0).payload()
+    planned = forecast(federation.config, federation.plan).payload()
     assert devices.up.payload == planned["device_up"] or name == "ef-lion"  # and its scales
     assert edges.up.payload == planned["edge_up"]
     assert edges.down.payload == planned["edge_down"] or name == "ef-lion"  # for edges alone
@@ -90,9 +90,9 @@ def test_ef_signsgd_leaves_nothing_out_for_good(fraction: float) -> None:
             decision = round_.decide(at())
             meant, sent = meant + gradient, sent + algorithm.ballots.decode(ballot)
             decided += decode(decision)
-        reported += algorithm.uplink.decode(round_.report())
+        reported += algorithm.reports.decode(round_.report(at()))
     assert np.count_nonzero(algorithm.ballots.decode(ballot)) == math.ceil(fraction * D)
-    assert len(ballot) == algorithm.sizes()[0]
+    assert len(ballot) == algorithm.sizes().ballot
     np.testing.assert_allclose(sent + device["residual"], meant, atol=1e-4)
     np.testing.assert_allclose(decided + edge["residual"], sent, atol=1e-4)
     np.testing.assert_allclose(reported + edge["unreported"], decided, atol=1e-4)
@@ -201,7 +201,7 @@ def test_only_the_largest_vote_and_the_majority_of_those_moves() -> None:
     round_, total = algorithm.edge_round({}, [1] * 5), np.zeros(D)
     for device, gradient in enumerate(gradients(5)):
         ballot = algorithm.ballot(algorithm.device_state(), gradient, at())
-        assert len(ballot) == sparse.payload_size(D, k) == algorithm.sizes()[0]
+        assert len(ballot) == sparse.payload_size(D, k) == algorithm.sizes().ballot
         round_.add(device, ballot)
         largest = np.argsort(-np.abs(gradient))[:k]
         total[largest] += signs(gradient)[largest]

@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cloud.result import RoundResult
+from cloud.rounds import Journal
+from cloud.state import CloudState
 from cloud.strategy import HierStrategy
 from hierfl.algorithms.base import Settings, Step
 from hierfl.algorithms.dc_hier_signsgd import DCHierSignSGD
 from hierfl.config import load_config
 from hierfl.errors import ConfigError
 from hierfl.planning.plan import resolve
-from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint import Checkpoint, Checkpoints
 from tests.federation.test_ef_lion import OPPOSED, distance
-from tests.federation.toy import LAYOUT, Toy, toy
+from tests.federation.toy import LAYOUT, Toy, cloud_rounds, toy
 
 DC = "algorithm.name=dc-hier-signsgd"
 AT = Step(1, "node", 1, 0, np.float32(0.01))
@@ -42,11 +44,11 @@ def test_identical_clusters_have_no_corrections(
     algorithm = DCHierSignSGD(LAYOUT, Settings())
     gradient = np.where(negative, -size, size).astype(np.float32)
     shares = [n / sum(examples) for n in examples]
-    part = algorithm.part(gradient, AT)
-    own = algorithm.gather(shares, [part] * len(shares), AT)
-    common = algorithm.gather(shares, [own] * len(shares), AT)
+    part = algorithm.contribute(gradient, AT)
+    own = algorithm.combine(shares, [part] * len(shares), AT)
+    common = algorithm.combine(shares, [own] * len(shares), AT)
     state = algorithm.device_state()
-    algorithm.heed(state, algorithm.respond(own, common, AT), AT)
+    algorithm.accept(state, algorithm.respond(own, common, AT), AT)
     assert np.abs(state["correction"]).max() <= 2.0**-22 * size  # shares add up to 1, rounded
 
 
@@ -54,8 +56,8 @@ def test_identical_clusters_have_no_corrections(
 def test_corrections_add_up_to_rounding_errors(seed: int, examples: list[int]) -> None:
     algorithm, draw = DCHierSignSGD(LAYOUT, Settings()), np.random.default_rng(seed)
     shares = [n / sum(examples) for n in examples]
-    owns = [algorithm.part(draw.standard_normal(LAYOUT.d, np.float32), AT) for _ in shares]
-    common = algorithm.gather(shares, owns, AT)
+    owns = [algorithm.contribute(draw.standard_normal(LAYOUT.d, np.float32), AT) for _ in shares]
+    common = algorithm.combine(shares, owns, AT)
     decode = algorithm.codec.decode
     deltas = [decode(algorithm.respond(own, common, AT)) for own in owns]
     total = sum(share * delta for share, delta in zip(shares, deltas, strict=True))
@@ -95,31 +97,34 @@ def test_where_a_cluster_has_no_part_nothing_is_corrected() -> None:
 def test_the_opening_leaves_no_trace_in_the_buffers() -> None:
     federation = toy([DC, "algorithm.rounds=1"], buffers=2)
     federation.run()
-    np.testing.assert_array_equal(federation.strategy.buffers, [40, 40])  # 4 steps, 10 samples
+    np.testing.assert_array_equal(
+        federation.strategy.rounds.state.buffers, [40, 40]
+    )  # 4 steps, 10 samples
 
 
 def test_a_cloud_that_comes_back_gives_the_same_answer(tmp_path: Path) -> None:
-    def strategy(federation: Toy, stop: int) -> HierStrategy:
+    def strategy(federation: Toy, stop: int, kept: Checkpoint | None = None) -> HierStrategy:
         def on_round(result: RoundResult) -> None:
             if result.round == stop:
                 raise KeyboardInterrupt
 
         base = np.linspace(-1, 1, LAYOUT.d, dtype=np.float32)
-        return HierStrategy(
-            federation.config, federation.grid, LAYOUT, base, np.zeros(0, np.float32), on_round,
-            checkpoints=Checkpoints(tmp_path, "cloud"),
-        )  # fmt: skip
+        plan, journal = federation.plan, Journal(Checkpoints(tmp_path, "cloud"))
+        state = CloudState.first(plan.algorithm, base, np.zeros(0, np.float32))
+        if kept is not None:
+            state = CloudState.unpack(kept, plan.algorithm)
+        rounds = cloud_rounds(federation.config, plan, federation.grid, state, journal)
+        return HierStrategy(rounds, on_round)
 
     federation = toy([DC], targets=OPPOSED)
     first = strategy(federation, stop=2)
     with pytest.raises(KeyboardInterrupt):
         first.start(federation.grid, first.arrays(), num_rounds=3)
-    second = strategy(federation, stop=0)
     kept = Checkpoints(tmp_path, "cloud").read(2)
     assert kept is not None
-    second.restore(kept)
+    second = strategy(federation, stop=0, kept=kept)
     second.start(federation.grid, second.arrays(), num_rounds=2)
-    second.finish()
+    second.rounds.finish()
     straight = toy([DC], targets=OPPOSED)
     straight.run()
     assert second.base.tobytes() == straight.strategy.base.tobytes()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hierfl.algorithms.base import Report, Settings, Step
+from hierfl.algorithms.base import Settings, Step, WeightedReport
 from hierfl.algorithms.ef_lion import EFLion
 from hierfl.codecs.scales import Scales, from_codes, to_codes
 from hierfl.numerics import signs
@@ -54,8 +54,9 @@ def test_identical_clusters_have_no_corrections(seed: int, bits: int) -> None:
             round_at_edge = algorithm.edge_round(state, [1])
             for step, ballot in enumerate(ballots, 1):
                 round_at_edge.add(0, ballot)
-                round_at_edge.decide(Step(1, "edge", round_, step, np.float32(0.01)))
-            reports.append(Report(0.5, round_at_edge.report()))
+                at = Step(1, "edge", round_, step, np.float32(0.01))
+                round_at_edge.decide(at)
+            reports.append(WeightedReport(0.5, round_at_edge.report(at)))
         change = algorithm.change(cloud, reports, Step(1, "cloud", round_, 0, np.float32(0.01)))
         for state in edges:
             algorithm.receive(state, change.edges)

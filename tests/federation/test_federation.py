@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from dataclasses import replace
@@ -14,6 +13,7 @@ from hierfl.algorithms import BUILT_IN, algorithm_class
 from hierfl.errors import RunFailed
 from hierfl.numerics.client_sampling import drawn
 from hierfl.planning.forecast import forecast
+from hierfl.protocol.progress import StepDone
 from hierfl.protocol.vectors import model_hash
 from tests.federation.reference import hier_signsgd
 from tests.federation.toy import LAYOUT, ToyModel, toy
@@ -95,19 +95,20 @@ def test_the_residual_and_what_was_sent_are_what_was_meant() -> None:
     exact = toy(["downlink.codec=float32", "algorithm.lr=0.02", "algorithm.rounds=6"])
     start = federation.strategy.base.astype(np.float64)
     sums = np.zeros(LAYOUT.d)
-    original = type(federation.strategy._algorithm).change
+    algorithm = federation.plan.algorithm
+    original = type(algorithm).change
 
     def spy(self, state, reports, at):  # type: ignore[no-untyped-def]
         change = original(self, state, reports, at)
         sums[:] += change.model
         return change
 
-    federation.strategy._algorithm.change = spy.__get__(federation.strategy._algorithm)  # type: ignore[method-assign]
+    algorithm.change = spy.__get__(algorithm)  # type: ignore[method-assign]
     federation.run()
     sent = federation.strategy.base - start
-    np.testing.assert_allclose(sent + federation.strategy._residual, sums, atol=1e-6)
+    np.testing.assert_allclose(sent + federation.strategy.rounds.state.residual, sums, atol=1e-6)
     exact.run()  # and with float32 nothing is left behind
-    assert not exact.strategy._residual.any()
+    assert not exact.strategy.rounds.state.residual.any()
 
 
 def test_bytes_are_what_the_algorithm_says() -> None:
@@ -139,7 +140,7 @@ def test_each_round_asks_the_devices_that_are_drawn_for_it_and_the_others_follow
         name: rounds * steps for name, rounds in asked.items()
     }
     assert len(asked) > 4  # in five rounds not only the two of each cluster that were drawn first
-    planned = forecast(federation.config, LAYOUT, 0).payload()
+    planned = forecast(federation.config, federation.plan).payload()
     assert devices.up.payload == planned["device_up"]
     assert devices.down.payload == planned["device_down"]
     assert federation.results[0].voters == {"east": 2, "west": 2}
@@ -171,13 +172,13 @@ def test_shares_follow_the_samples_that_took_part() -> None:
     federation = toy(["algorithm.rounds=1", "downlink.codec=float32", "algorithm.lr=0.5"])
     federation.trainers["east-0"].poison = {1}
     shares: list[float] = []
-    original = federation.strategy._algorithm.change
+    original = federation.plan.algorithm.change
 
     def spy(state, reports, at):  # type: ignore[no-untyped-def]
         shares.extend(report.share for report in reports)
         return original(state, reports, at)
 
-    federation.strategy._algorithm.change = spy  # type: ignore[method-assign]
+    federation.plan.algorithm.change = spy  # type: ignore[method-assign]
     federation.run()
     assert shares == [110 / 230, 120 / 230]
 
@@ -216,18 +217,18 @@ def test_buffers_are_averaged_by_samples() -> None:
     # In 4 steps a device adds 4 times its number of samples to its statistics.
     total = sum(EXAMPLES.values())
     expected = sum(n * 4 * n for n in EXAMPLES.values()) / total
-    np.testing.assert_allclose(federation.strategy.buffers, [expected] * 2, rtol=1e-6)
+    np.testing.assert_allclose(federation.strategy.rounds.state.buffers, [expected] * 2, rtol=1e-6)
     for trainer in federation.trainers.values():
         model: ToyModel = trainer.model
-        np.testing.assert_array_equal(model.statistics, federation.strategy.buffers)
+        np.testing.assert_array_equal(model.statistics, federation.strategy.rounds.state.buffers)
 
 
 def test_news_reach_the_cloud() -> None:
     federation = toy()
     federation.run()
-    news = [json.loads(item) for item in federation.news]
-    assert {(item["round"], item["step"]) for item in news} >= {(1, 4), (2, 4), (3, 4)}
-    assert all(item["voters"] == 3 and item["steps_per_s"] > 0 for item in news)
+    news = [item for item in federation.news if isinstance(item, StepDone)]
+    assert {(item.round, item.step) for item in news} >= {(1, 4), (2, 4), (3, 4)}
+    assert all(item.voters == 3 and item.steps_per_s > 0 for item in news)
 
 
 def test_every_built_in_name_is_found() -> None:

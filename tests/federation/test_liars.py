@@ -160,7 +160,7 @@ def test_buffers_that_are_not_finite_are_left_out(caplog: pytest.LogCaptureFixtu
         if isinstance(said, Ballot) and said.buffers else said,
     )  # fmt: skip
     _, faults = federation.run()
-    np.testing.assert_array_equal(federation.strategy.buffers, [40, 40])
+    np.testing.assert_array_equal(federation.strategy.rounds.state.buffers, [40, 40])
     assert "east-1 has buffers that are not finite: they are left out" in caplog.messages
     assert faults.rejected == 0
 

@@ -19,16 +19,17 @@ from hypothesis import strategies as st
 
 from clients.client_app import client_app as device_app
 from clients.device import Device
+from cloud.state import CloudState
 from cloud.strategy import HierStrategy
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.config import load_config
 from hierfl.link.app_runner import AppRunner
 from hierfl.link.memory_grid import MemoryGrid
-from hierfl.planning.plan import resolve
+from hierfl.planning.plan import make_plan, resolve
 from hierfl.protocol.checkpoint import Checkpoints
 from hierfl.protocol.vectors import model_hash
-from tests.federation.toy import LAYOUT, ToyTrainer
+from tests.federation.toy import LAYOUT, ToyTrainer, cloud_rounds
 
 RUN = "run"
 TREE = {"east": ("east-0", "east-1"), "west": ("west-0",)}
@@ -90,6 +91,7 @@ def run(
 ) -> tuple[str, int]:
     """Run a federation; return the last base's hash and the number of restarts."""
     config = resolve(load_config(None, [*SETS, *sets]))
+    plan = make_plan(config, LAYOUT, 0)
     nodes: list[Node] = []
     edges = {}
     for edge, members in TREE.items():
@@ -98,7 +100,7 @@ def run(
 
             def build(name: str = name) -> ClientApp:
                 trainer = ToyTrainer(0.1 * len(name), 10 + len(name), LAYOUT)
-                device = Device(name, config, trainer, Checkpoints(folder, name))  # type: ignore[arg-type]
+                device = Device(name, config, plan, trainer, Checkpoints(folder, name))  # type: ignore[arg-type]
                 device.join(RUN)
                 return device_app(device)
 
@@ -115,9 +117,10 @@ def run(
         nodes += [*devices.values(), edges[edge]]
     grid = MemoryGrid(edges, config.quorum.edges)
     base = np.linspace(-1, 1, LAYOUT.d, dtype=np.float32)
-    strategy = HierStrategy(config, grid, LAYOUT, base, np.zeros(0, np.float32))
+    state = CloudState.first(plan.algorithm, base, np.zeros(0, np.float32))
+    strategy = HierStrategy(cloud_rounds(config, plan, grid, state))
     strategy.start(grid, strategy.arrays(), num_rounds=config.algorithm.rounds)
-    strategy.finish()
+    strategy.rounds.finish()
     return model_hash(strategy.base), sum(node.restarts for node in nodes)
 
 

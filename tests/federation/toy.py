@@ -11,15 +11,20 @@ from flwr.app import Context, RecordDict
 from clients.client_app import client_app as device_app
 from clients.device import Device
 from cloud.result import RoundResult
+from cloud.rounds import Journal, Rounds
+from cloud.state import CloudState
 from cloud.strategy import HierStrategy
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
+from hierfl.algorithms.schedule import Schedule
 from hierfl.config import Config, load_config
 from hierfl.link.app_runner import AppRunner
+from hierfl.link.base_grid import BaseGrid
 from hierfl.link.memory_grid import MemoryGrid
 from hierfl.link.traffic import Faults, Traffic
 from hierfl.numerics.layout import Layout
-from hierfl.planning.plan import resolve
+from hierfl.planning.plan import Plan, make_plan, resolve
+from hierfl.protocol.progress import Progress
 
 LAYOUT = Layout(("matrix", "bias"), ((5, 7), (6,)))
 
@@ -71,6 +76,7 @@ class Toy:
 
     Attributes:
         config: resolved.
+        plan: what it means for the toys' model.
         trainers: by device.
         devices: by name.
         results: one a round.
@@ -78,12 +84,13 @@ class Toy:
     """
 
     config: Config
+    plan: Plan
     trainers: dict[str, ToyTrainer]
     devices: dict[str, Device]
     grid: MemoryGrid
     strategy: HierStrategy
     results: list[RoundResult]
-    news: list[bytes] = field(default_factory=list)
+    news: list[Progress] = field(default_factory=list)
     grids: dict[str, MemoryGrid] = field(default_factory=dict)
 
     def run(self) -> tuple[Traffic, Faults]:
@@ -94,7 +101,7 @@ class Toy:
             num_rounds=self.config.algorithm.rounds,
             timeout=self.config.quorum.round_timeout,
         )
-        return self.strategy.finish()
+        return self.strategy.rounds.finish()
 
 
 def toy(
@@ -114,9 +121,10 @@ def toy(
         )
         for name in names
     }
-    devices = {name: Device(name, config, trainers[name]) for name in names}  # type: ignore[arg-type]
+    plan = make_plan(config, layout, buffers)
+    devices = {name: Device(name, config, plan, trainers[name]) for name in names}  # type: ignore[arg-type]
     results: list[RoundResult] = []
-    news: list[bytes] = []
+    news: list[Progress] = []
     edges, grids = {}, {}
     for edge, members in config.tree().items():
         children = {name: AppRunner(device_app(devices[name]), _context()) for name in members}
@@ -126,8 +134,20 @@ def toy(
     grid = MemoryGrid(edges, config.quorum.edges)
     base = np.linspace(-1, 1, layout.d, dtype=np.float32)
     first = np.zeros(buffers, np.float32)
-    strategy = HierStrategy(config, grid, layout, base, first, results.append)
-    return Toy(config, trainers, devices, grid, strategy, results, news, grids)
+    state = CloudState.first(plan.algorithm, base, first)
+    strategy = HierStrategy(cloud_rounds(config, plan, grid, state), results.append)
+    return Toy(config, plan, trainers, devices, grid, strategy, results, news, grids)
+
+
+def cloud_rounds(
+    config: Config, plan: Plan, grid: BaseGrid, state: CloudState, journal: Journal | None = None
+) -> Rounds:
+    """Return the cloud's rounds as its ServerApp makes them."""
+    settings = config.algorithm
+    assert settings.lr is not None
+    schedule = Schedule(settings.schedule, settings.lr, settings.rounds)
+    timeout = config.quorum.round_timeout
+    return Rounds(plan, grid, state, schedule, timeout, journal or Journal())
 
 
 def _context() -> Context:

@@ -44,7 +44,7 @@ from hierfl.link import link_pb2 as pb
 from hierfl.link.app_runner import AppRunner
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.flower_compat import assume_identity
-from hierfl.planning.plan import resolve
+from hierfl.planning.plan import make_plan, resolve
 from hierfl.protocol.checkpoint import Checkpoints
 from hierfl.runs.folder import claim
 
@@ -202,7 +202,9 @@ def device_frame(node: Node, asked: pb.Tunnelled, home: Path) -> bytes:
     config: Config = node.local(asked.config)
     trainer = make_trainer(config, node.name, load_data(config))
     folder = state_folder(home, config)
-    device = Device(node.name, config, trainer, Checkpoints(folder, node.name))
+    model = trainer.model
+    plan = make_plan(config, model.layout, model.buffer_layout.d)
+    device = Device(node.name, config, plan, trainer, Checkpoints(folder, node.name))
     device.join(asked.run)
     left = Checkpoints(folder, f"{node.name}.paused")
     paused = left.last()

@@ -12,9 +12,10 @@ from flwr.clientapp import ClientApp
 from deploy.launcher.ports import Ports
 from edge import main as edge_main
 from hierfl.config import load_config
+from hierfl.config.digest import digest
 from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
-from hierfl.planning.plan import digest, resolve
+from hierfl.planning.plan import resolve
 
 LIMIT = 60
 
@@ -27,7 +28,7 @@ def test_devices_that_come_are_told_to_the_cloud(tmp_path: Path) -> None:
         config = resolve(load_config(None, sets))
         told: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
         cloud = LinkGrid(
-            upper, ["e"], plan=digest(config), on_progress=lambda *news: told.put(news)
+            upper, ["e"], plan=digest(config).to_text(), on_progress=lambda *news: told.put(news)
         )
         edge = threading.Thread(target=edge_main.run, args=(config, "e", tmp_path))
         devices = [

@@ -17,10 +17,11 @@ from hierfl.config import load_config
 from hierfl.learning.datasets import load_dataset
 from hierfl.learning.setup import make_model
 from hierfl.link.traffic import Traffic
-from hierfl.planning.plan import resolve
+from hierfl.planning.plan import make_plan, resolve
 
 CONFIG = resolve(load_config(None, ["data.dataset=digits", "model=mlp"]))
 MODEL = make_model(CONFIG, load_dataset("digits"))
+PLAN = make_plan(CONFIG, MODEL.layout, MODEL.buffer_layout.d)
 NOTHING = Traffic.from_list([])
 WHOLE = [json.dumps({"round": round_, "wall_s": 2.0 * round_}) + "\n" for round_ in range(1, 4)]
 
@@ -45,7 +46,7 @@ def test_what_is_done_stays_and_the_rest_goes_without_a_byte_written(
     tail: str, tmp_path: Path
 ) -> None:
     (tmp_path / "metrics.jsonl").write_text("".join(WHOLE[:2]) + tail)
-    record = Record(CONFIG, MODEL, tmp_path, View())
+    record = Record(CONFIG, PLAN, MODEL, tmp_path, View())
     with no_byte_can_be_written():
         assert record.go_on(result(2)) is None
     assert (tmp_path / "metrics.jsonl").read_text() == "".join(WHOLE[:2])
@@ -56,6 +57,6 @@ def test_the_last_round_is_evaluated_again_where_its_line_is_missing_or_cut_off(
     tail: str, tmp_path: Path
 ) -> None:
     (tmp_path / "metrics.jsonl").write_text("".join(WHOLE[:2]) + tail)
-    record = Record(CONFIG, MODEL, tmp_path, View())
+    record = Record(CONFIG, PLAN, MODEL, tmp_path, View())
     assert record.go_on(result(3)) == result(3)
     assert (tmp_path / "metrics.jsonl").read_text() == "".join(WHOLE[:2])

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hierfl.codecs import Codec, make_codec
+from hierfl.codecs import AnyCodec, encode, make_codec
 from hierfl.numerics import sparse, tally
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.signs import descend, pack, unpack
@@ -75,14 +75,15 @@ def sparse_of(share: float) -> bytes:
     return sparse.encode(meant, wave(3)[meant] < 0)
 
 
-def coded(codec: Codec, x: np.ndarray) -> Callable[[], bytes]:
-    return lambda: codec.encode(x, np.random.default_rng(0))
+def coded(codec: AnyCodec, x: np.ndarray) -> Callable[[], bytes]:
+    return lambda: encode(codec, x, np.random.default_rng(0))
 
 
 CODED = {
     "float32": (make_codec("float32", LAYOUT), wave(2)),
     "sign": (make_codec("sign", LAYOUT), wave(2)),
     "qsgd-4": (make_codec("qsgd", LAYOUT, bits=4, bucket=512), levels()),
+    "rounding-3": (make_codec("rounding", LAYOUT, bits=3, bucket=64), wave(2)),
     "topk-bits": (make_codec("topk", LAYOUT, fraction=0.1), wave(2)),
     "topk-list": (make_codec("topk", LAYOUT, fraction=0.01), wave(2)),
     "ternary": (make_codec("ternary", LAYOUT), wave(2)),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hierfl.errors import PayloadError
 from hierfl.numerics.signs import pack, packed_size
-from hierfl.numerics.vote import VoteCounter, settle
+from hierfl.numerics.vote import VoteCounter, break_ties
 
 
 def ballots(voters: int, d: int, seed: int = 0) -> np.ndarray:
@@ -123,8 +123,8 @@ def test_nobody_has_no_majority() -> None:
 def test_settle_takes_the_replacement_where_tied(bits: bytes, ties: bytes, other: bytes) -> None:
     other = other[:5]
     expected = [b & ~t & 0xFF | t & o for b, t, o in zip(bits, ties, other, strict=True)]
-    assert settle(bits, ties, other).tolist() == expected
-    assert settle(bits, None, other).tolist() == list(bits)
+    assert break_ties(bits, ties, other).tolist() == expected
+    assert break_ties(bits, None, other).tolist() == list(bits)
 
 
 def test_settled_ties_keep_spare_bits_clear() -> None:
@@ -132,4 +132,4 @@ def test_settled_ties_keep_spare_bits_clear() -> None:
     votes.add(b"\x01")
     votes.add(b"\x04")
     bits, ties = votes.majority()
-    assert settle(bits, ties, b"\xff").tolist() == [0b101]
+    assert break_ties(bits, ties, b"\xff").tolist() == [0b101]

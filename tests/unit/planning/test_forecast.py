@@ -11,7 +11,7 @@ from hierfl.config import load_config
 from hierfl.numerics.layout import Layout
 from hierfl.planning.describe import model_of
 from hierfl.planning.forecast import LINKS, Forecast, forecast
-from hierfl.planning.plan import resolve
+from hierfl.planning.plan import make_plan, resolve
 
 NORMED = """
 from torch import nn
@@ -28,7 +28,7 @@ UNEVEN = "edges=[{name: a, devices: 3}, {name: b, devices: 1}]"
 def planned(*sets: str) -> Forecast:
     config = resolve(load_config(None, [*SMALL, *sets]))
     model = model_of(config)
-    return forecast(config, model.layout, model.buffer_layout.d)
+    return forecast(config, make_plan(config, model.layout, model.buffer_layout.d))
 
 
 def sent(out: Path, *sets: str) -> dict[str, int]:
@@ -77,7 +77,7 @@ def test_full_precision_is_what_float32_would_be():
 
 def test_float32_in_proportion_to_who_took_part():
     config = resolve(load_config(None, ["algorithm.rounds=2"]))
-    expected = forecast(config, Layout(("w",), ((800,),)), 0)
+    expected = forecast(config, make_plan(config, Layout(("w",), ((800,),)), 0))
     whole = expected.payload()
     assert expected.float32_of(whole) == expected.float32()
     half = {**whole, "device_up": whole["device_up"] // 2}

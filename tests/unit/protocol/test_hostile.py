@@ -23,7 +23,7 @@ from flwr.app.message import make_message
 from clients.client_app import client_app
 from clients.device import Device
 from hierfl.algorithms.schedule import to_bits
-from hierfl.codecs import make_codec
+from hierfl.codecs import encode, make_codec
 from hierfl.errors import CheckpointError, LinkError, PayloadError, RunFailed
 from hierfl.link import flower_compat, frames
 from hierfl.link.app_runner import AppRunner
@@ -123,7 +123,7 @@ def test_contents(mutator: Mutator) -> None:
 def test_codecs(codec: str, parameters: dict[str, float], mutator: Mutator) -> None:
     made = make_codec(codec, LAYOUT, **parameters)
     x = np.linspace(-1, 1, LAYOUT.d, dtype=np.float32)
-    payload = made.encode(x, np.random.default_rng(1))
+    payload = encode(made, x, np.random.default_rng(1))
     sound = 0
     for _ in range(3_000):
         with suppress(PayloadError):
@@ -200,9 +200,9 @@ class Asked:
     """A device, asked in bytes as its edge does it."""
 
     def __init__(self) -> None:
-        config = toy(["algorithm.momentum=0"]).config
+        federation = toy(["algorithm.momentum=0"])
         trainer = ToyTrainer(0.5, 10, LAYOUT)
-        self.device = Device("east-0", config, trainer)  # type: ignore[arg-type]
+        self.device = Device("east-0", federation.config, federation.plan, trainer)  # type: ignore[arg-type]
         self.child = AppRunner(client_app(self.device), Context(1, 0, {}, RecordDict(), {}))
         self.asked = 0
 

@@ -11,18 +11,31 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from cloud.views.base import Harmless, View
+from cloud.metrics import RoundMetrics, Summary
+from cloud.views.base import (
+    EdgePresence,
+    EdgeProgress,
+    Event,
+    Harmless,
+    Listening,
+    RoundEvaluated,
+    RunFinished,
+    TrainingStarted,
+    View,
+)
 from cloud.views.factory import open_view
 from cloud.views.lines import Plain
 from cloud.views.live import Live
-from cloud.views.progress import Told
+from cloud.views.progress import Tracker
+from deploy.launcher.in_process import run_memory
 from hierfl.config import load_config
 from hierfl.numerics.layout import Layout
 from hierfl.planning.forecast import forecast
-from hierfl.planning.plan import resolve
+from hierfl.planning.plan import make_plan, resolve
+from hierfl.protocol.progress import DevicesAttached, StepDone
 
 CONFIG = resolve(load_config(None, ["algorithm.rounds=10", "algorithm.edge_steps=4"]))
-FORECAST = forecast(CONFIG, Layout(("w",), ((80_000,),)), 0)
+FORECAST = forecast(CONFIG, make_plan(CONFIG, Layout(("w",), ((80_000,),)), 0))
 FOLDER = Path("runs/one[red]")  # brackets are no markup
 
 
@@ -44,25 +57,31 @@ def terminal(width: int = 80) -> Console:
     )
 
 
-def step(round_: int, step: int, voters: int = 3, payload: int = 1_234_567) -> bytes:
-    told = {"round": round_, "step": step, "steps_per_s": 23.44}
-    return json.dumps({**told, "voters": voters, "payload": payload}).encode()
+def step(edge: str, round_: int, step: int, voters: int = 3, payload: int = 1_234_567):
+    return EdgeProgress(edge, StepDone(round_, step, 23.44, voters, payload))
 
 
-def line(round_: int) -> dict[str, object]:
-    return {
-        "round": round_, "steps": 4 * round_, "wall_s": 0.5 * round_,
-        "accuracy": 0.8123, "loss": 0.45678,
-    }  # fmt: skip
+def here(edge: str, devices: int):
+    return EdgeProgress(edge, DevicesAttached(devices, 3))
 
 
-def summary(**changes: object) -> dict[str, object]:
-    return {
+def evaluated(round_: int):
+    return RoundEvaluated(
+        RoundMetrics(
+            round=round_, steps=4 * round_, wall_s=0.5 * round_, loss=0.45678, accuracy=0.8123,
+            train_loss=0.5, lr=0.1, bytes=FORECAST.payload(), quorum={"east": 3, "west": 3},
+        )
+    )  # fmt: skip
+
+
+def finished(**changes: object):
+    facts = {
+        "algorithm": "hier-signsgd", "model": "cnn", "parameters": 80_000, "devices": 6, "edges": 2,
         "accuracy": 0.8731, "loss": 0.3456, "rounds": 10, "steps": 40, "wall_s": 83.4,
         "steps_per_s": 0.48, "model_sha256": "ab" * 32, "bytes": FORECAST.payload(),
-        "faults": {"reconnects": 0, "late": 0},
-        **changes,
+        "messages": FORECAST.payload(), "faults": {"reconnects": 0, "late": 0},
     }  # fmt: skip
+    return RunFinished(Summary(**{**facts, **changes}))
 
 
 def drawn(view: Live, width: int = 80) -> list[str]:
@@ -76,49 +95,46 @@ def drawn(view: Live, width: int = 80) -> list[str]:
 
 
 def test_the_share_follows_the_steps_of_all_edges(clock):
-    told = Told(CONFIG, clock)
-    assert told.picture().share == 0
-    told.start(FORECAST)
+    tracker = Tracker(CONFIG, clock)
+    assert tracker.snapshot().share == 0
+    tracker.handle(TrainingStarted(FORECAST))
     clock.now += 6
-    assert told.picture().left is None
-    told.progress("east", step(3, 2))  # 10 of its 40 steps
-    told.progress("west", step(1, 2))
-    picture = told.picture()
-    assert picture.share == 12 / 80
-    assert picture.seconds == 6
-    assert picture.left == pytest.approx(6 * 68 / 12)
-    assert picture.round == 3
+    assert tracker.snapshot().left is None
+    tracker.handle(step("east", 3, 2))  # 10 of its 40 steps
+    tracker.handle(step("west", 1, 2))
+    snapshot = tracker.snapshot()
+    assert snapshot.share == 12 / 80
+    assert snapshot.seconds == 6
+    assert snapshot.left == pytest.approx(6 * 68 / 12)
+    assert snapshot.round == 3
     for edge in ("east", "west"):
-        told.progress(edge, step(10, 4))
-    assert (told.picture().share, told.picture().left) == (1.0, None)
-    told.end()
+        tracker.handle(step(edge, 10, 4))
+    assert (tracker.snapshot().share, tracker.snapshot().left) == (1.0, None)
+    tracker.end()
     clock.now += 1
-    assert told.picture().seconds == 6
+    assert tracker.snapshot().seconds == 6
 
 
 def test_no_news_is_lost_between_threads():
-    told = Told(CONFIG)
-    told.start(FORECAST)
+    tracker = Tracker(CONFIG)
+    tracker.handle(TrainingStarted(FORECAST))
     begin = threading.Barrier(3)
 
-    def tell(edge: str, news: list[bytes]) -> None:
+    def tell(events: list[EdgeProgress]) -> None:
         begin.wait()
-        for one in news:
-            told.progress(edge, one)
+        for event in events:
+            tracker.handle(event)
 
-    steps = [step(t, s) for t in range(1, 11) for s in range(1, 5)] * 20
-    there = [json.dumps({"devices": n % 4, "of": 3}).encode() for n in range(801)]
-    threads = [
-        threading.Thread(target=tell, args=("east", steps)),
-        threading.Thread(target=tell, args=("east", there[:800])),
-    ]
+    steps = [step("east", t, s) for t in range(1, 11) for s in range(1, 5)] * 20
+    there = [here("east", n % 4) for n in range(800)]
+    threads = [threading.Thread(target=tell, args=(events,)) for events in (steps, there)]
     for thread in threads:
         thread.start()
     begin.wait()
     while any(thread.is_alive() for thread in threads):
-        assert 0 <= told.picture().share <= 0.5
-    east = told.picture().edges[0]
-    assert (east.round, east.step, east.here) == (10, 4, 3)
+        assert 0 <= tracker.snapshot().share <= 0.5
+    east = tracker.snapshot().edges[0]
+    assert (east.last.round, east.last.step, east.here) == (10, 4, 3)
 
 
 # -- without a terminal ---------------------------------------------------------------------------
@@ -127,14 +143,14 @@ def test_no_news_is_lost_between_threads():
 def test_plain_lines(clock):
     file = io.StringIO()
     view = Plain(CONFIG, FOLDER, file, clock)
-    view.wait("127.0.0.1:4711")
-    view.presence("east", True)
-    view.start(FORECAST)
+    view.handle(Listening("127.0.0.1:4711"))
+    view.handle(EdgePresence("east", True))
+    view.handle(TrainingStarted(FORECAST))
     clock.now += 10
-    view.progress("east", step(2, 4))
-    view.progress("west", step(2, 4))
-    view.round(line(1))
-    view.finish(summary(faults={"reconnects": 2, "late": 0, "restarts": 1}))
+    view.handle(step("east", 2, 4))
+    view.handle(step("west", 2, 4))
+    view.handle(evaluated(1))
+    view.handle(finished(faults={"reconnects": 2, "late": 0, "restarts": 1}))
     view.close()
     # 240 ballots, 180 decisions, 60 changes and 6 models on the devices' links, 20 reports of
     # 3 planes; 10,000 bytes a plane, 4 bytes a scale, 320,000 bytes a model.
@@ -158,8 +174,8 @@ def test_plain_lines_are_whole_in_a_narrow_pipe(monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     console = Console(file=io.StringIO(), force_terminal=False)
     view = open_view(CONFIG, FOLDER, console)
-    view.start(FORECAST)
-    view.finish(summary())
+    view.handle(TrainingStarted(FORECAST))
+    view.handle(finished())
     assert f"model {'ab' * 32}\n" in console.file.getvalue()
     assert "\x1b" not in console.file.getvalue()
 
@@ -173,25 +189,25 @@ def test_live_from_the_start_to_the_end(clock):
     try:
         title = "demo: hier-signsgd with cnn, 2 edges and 6 devices"
         assert drawn(view)[:3] == [title, "runs/one[red]", "starting"]
-        view.wait("127.0.0.1:4711")
-        view.presence("east", True)
-        view.progress("east", b'{"devices": 2, "of": 3}')
+        view.handle(Listening("127.0.0.1:4711"))
+        view.handle(EdgePresence("east", True))
+        view.handle(here("east", 2))
         assert drawn(view)[2:] == [
             "listening at 127.0.0.1:4711, waiting for west",
             "edge        devices",
             "east  here      2/3",
             "west  away      0/3",
         ]
-        view.presence("west", True)
-        view.progress("west", b'{"devices": 3, "of": 3}')
+        view.handle(EdgePresence("west", True))
+        view.handle(here("west", 3))
         assert drawn(view)[2] == "all edges are here"
-        view.start(FORECAST)
+        view.handle(TrainingStarted(FORECAST))
         assert drawn(view)[4] == "east      -     -        -       -        -  1 away"
         clock.now += 30
-        view.progress("east", step(3, 2))
-        view.progress("west", step(3, 2, voters=2, payload=999))
-        view.presence("west", False)
-        view.round(line(2))
+        view.handle(step("east", 3, 2))
+        view.handle(step("west", 3, 2, voters=2, payload=999))
+        view.handle(EdgePresence("west", False))
+        view.handle(evaluated(2))
         first, _, progress, result, *table = drawn(view)
         assert first == "demo: hier-signsgd with cnn (d = 80,000), 2 edges and 6 devices"
         assert progress.startswith("round 3/10  ━━━━━━━")
@@ -202,7 +218,7 @@ def test_live_from_the_start_to_the_end(clock):
             "east      3   2/4     23.4     3/3  1.23 MB  1 away",
             "west      3   2/4     23.4     2/3    999 B    away",
         ]
-        view.finish(summary())
+        view.handle(finished())
     finally:
         view.close()
     shown = Text.from_ansi(console.file.getvalue()).plain
@@ -225,13 +241,13 @@ def test_live_draws_by_itself_and_stops():
     file = Noticing()
     console = Console(file=file, force_terminal=True, force_interactive=True, width=80)
     view = open_view(CONFIG, FOLDER, console)
-    view.wait("127.0.0.1:1")
-    view.presence("east", True)
-    view.presence("west", True)
+    view.handle(Listening("127.0.0.1:1"))
+    view.handle(EdgePresence("east", True))
+    view.handle(EdgePresence("west", True))
     assert file.seen.wait(30)
     view.close()
     after = file.getvalue()
-    view.presence("east", False)
+    view.handle(EdgePresence("east", False))
     view.close()
     assert file.getvalue() == after
 
@@ -241,7 +257,7 @@ def test_many_edges_fit_into_the_terminal():
     config = resolve(load_config(None, [f"edges=[{edges}]"]))
     console = terminal()
     view = Live(config, FOLDER, console)
-    view.start(FORECAST)
+    view.handle(TrainingStarted(FORECAST))
     first = console.file.getvalue()
     assert len(Text.from_ansi(first).plain.splitlines()) <= 30
     view.close()
@@ -254,8 +270,8 @@ def test_a_terminal_that_has_gone_stops_nothing():
 
     console = Console(file=Gone(), force_terminal=True, force_interactive=True, width=80)
     view = open_view(CONFIG, FOLDER, console)
-    view.start(FORECAST)
-    view.finish(summary())
+    view.handle(TrainingStarted(FORECAST))
+    view.handle(finished())
     view.close()
     assert not console._buffer
 
@@ -284,13 +300,8 @@ def test_a_log_file_is_no_terminal_whatever_the_environment_says(monkeypatch):
 
 
 class Broken(View):
-    def wait(self, address: str) -> None:
-        raise SystemExit(1)
-
-    def presence(self, edge: str, attached: bool) -> None:
-        raise OSError("no space left")
-
-    start = progress = round = finish = presence  # type: ignore[assignment]
+    def handle(self, event: Event) -> None:
+        raise SystemExit(1) if isinstance(event, Listening) else OSError("no space left")
 
     def close(self) -> None:
         raise KeyError("nothing to close")
@@ -299,27 +310,49 @@ class Broken(View):
 def test_a_broken_view_harms_nobody_and_is_logged_once(caplog):
     caplog.set_level(logging.WARNING)
     view = Harmless(Broken())
-    view.wait("a:1")
-    view.presence("east", True)
-    view.start(FORECAST)
-    view.progress("east", b"")
-    view.round({})
-    view.finish({})
+    view.handle(Listening("a:1"))
+    view.handle(EdgePresence("east", True))
+    view.handle(TrainingStarted(FORECAST))
+    view.handle(finished())
     view.close()
     assert [record.getMessage() for record in caplog.records] == ["the view failed: SystemExit: 1"]
 
 
-@pytest.mark.parametrize(
-    "news",
-    [b"", b"{", b"[]", b"3", b"\xff", b'{"devices": "x"}', b'{"round": 1}', b"[" * 5000,
-     b'{"round": 1, "step": NaN, "steps_per_s": 1, "voters": 1, "payload": 1}',
-     b'{"round": 1, "step": Infinity, "steps_per_s": 1, "voters": 1, "payload": 1}'],
-)  # fmt: skip
-def test_bad_news_changes_nothing(news):
+def test_progress_of_an_edge_that_does_not_exist_changes_nothing():
     console = terminal()
     view = open_view(CONFIG, FOLDER, console)
     before = drawn(view._view)
-    view.progress("east", news)
-    view.progress("nowhere", step(1, 1))
+    view.handle(step("nowhere", 1, 1))
     assert drawn(view._view) == before
     view.close()
+
+
+def test_a_view_of_ones_own_sees_a_whole_run_in_order(tmp_path):
+    class Seen(View):
+        def __init__(self) -> None:
+            self.events: list[Event] = []
+
+        def handle(self, event: Event) -> None:
+            self.events.append(event)
+
+    config = resolve(
+        load_config(
+            None,
+            ["runtime=memory", "data.dataset=digits", "model=mlp", "algorithm.rounds=2",
+             "algorithm.edge_steps=3"],
+        )
+    )  # fmt: skip
+    seen = Seen()
+    run_memory(config, tmp_path, seen)
+    assert isinstance(seen.events[0], TrainingStarted)
+    assert isinstance(seen.events[-1], RunFinished)
+    steps = [event for event in seen.events if isinstance(event, EdgeProgress)]
+    assert {event.edge for event in steps} == {"east", "west"}
+    assert max(event.progress.round for event in steps) == 2
+    rounds = [event.metrics for event in seen.events if isinstance(event, RoundEvaluated)]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert [metrics.to_json() for metrics in rounds] == lines
+    assert [*lines[0]][:7] == ["round", "steps", "wall_s", "loss", "accuracy", "train_loss", "lr"]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert seen.events[-1].summary.to_json() == summary
+    assert "wire" not in summary

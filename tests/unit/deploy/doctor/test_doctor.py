@@ -18,11 +18,12 @@ from deploy.doctor.main import findings
 from deploy.doctor.versions import versions
 from hierfl.cli import main
 from hierfl.config import Config, load_config
+from hierfl.config.digest import digest
 from hierfl.learning import sources
 from hierfl.link import link_pb2 as pb
 from hierfl.link.link_grid import LinkGrid
 from hierfl.link.probe import Verdict
-from hierfl.planning.plan import digest, resolve
+from hierfl.planning.plan import resolve
 from hierfl.tls.identity import Identity
 from tests.link.nodes import Federation
 
@@ -207,7 +208,7 @@ def test_somebody_else_in_the_parent_s_place(
 def test_what_the_parent_would_say(kinds: dict[str, Federation]) -> None:
     config = tree(kinds, "good")
     with LinkGrid(
-        "127.0.0.1:0", ["a"], credentials=kinds["good"]["cloud"], plan=digest(config)
+        "127.0.0.1:0", ["a"], credentials=kinds["good"]["cloud"], plan=digest(config).to_text()
     ) as grid:
         address = grid.open()
         at = "cloud", "cloud.address", address
@@ -349,7 +350,9 @@ def test_a_device_without_samples() -> None:
 def test_a_device_whose_edge_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = resolve(load_config(None, TINY))
-    with LinkGrid("127.0.0.1:0", config.edge("east").devices, plan=digest(config)) as grid:
+    with LinkGrid(
+        "127.0.0.1:0", config.edge("east").devices, plan=digest(config).to_text()
+    ) as grid:
         address = grid.open()
         here = resolve(load_config(None, [*TINY, f"edges.0.address='{address}'"]))
         found = grades(findings(here, "east-0"))

@@ -1,0 +1,83 @@
+"""What an edge tells the cloud while it works: typed at both ends, JSON on the link."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeAlias
+
+from hierfl.errors import PayloadError, shortened
+
+
+@dataclass(frozen=True)
+class DevicesAttached:
+    """A device has come to an edge or gone.
+
+    Attributes:
+        devices: how many are there now.
+        of: how many the edge has in the topology.
+    """
+
+    devices: int
+    of: int
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """An edge has taken a decision; not every step is told.
+
+    Attributes:
+        round: t, from 1.
+        step: s, from 1.
+        steps_per_s: the edge's pace in this round.
+        voters: how many devices took part in the step.
+        payload: bytes between the edge and its devices since the edge's process began.
+    """
+
+    round: int
+    step: int
+    steps_per_s: float
+    voters: int
+    payload: int
+
+
+Progress: TypeAlias = DevicesAttached | StepDone
+
+_KINDS: dict[frozenset[str], type[Progress]] = {
+    frozenset(spec.name for spec in fields(kind)): kind for kind in (DevicesAttached, StepDone)
+}
+
+
+def to_json(progress: Progress) -> bytes:
+    """Return what travels on the link.
+
+    >>> to_json(DevicesAttached(2, 3))
+    b'{"devices": 2, "of": 3}'
+    """
+    return json.dumps(asdict(progress)).encode()
+
+
+def from_json(data: bytes) -> Progress:
+    """Undo `to_json`.
+
+    Raises:
+        PayloadError: if the bytes are no progress; a number is negative or not finite.
+    """
+    try:
+        values: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        raise PayloadError(f"{len(data)} bytes that are no progress") from None
+    kind = _KINDS.get(frozenset(values)) if isinstance(values, dict) else None
+    if kind is None:
+        raise PayloadError(shortened(f"no progress: {values}"))
+    for spec in fields(kind):
+        if not _fits(values[spec.name], float if spec.type == "float" else int):
+            raise PayloadError(shortened(f"{kind.__name__} with {spec.name} {values[spec.name]!r}"))
+    return kind(**values)
+
+
+def _fits(value: object, kind: type[int | float]) -> bool:
+    if kind is float and type(value) is float:
+        return math.isfinite(value) and value >= 0
+    return type(value) is int and 0 <= value < 1 << 63
