@@ -1,3 +1,95 @@
-"""hierfl: hierarchical federated learning on real machines, one bit per coordinate and step."""
+"""hierfl: hierarchical federated learning on real machines, one bit per coordinate and step.
 
-__version__ = "0.1.0"
+What programs are written against; each name is imported when it is first used, so that
+`import hierfl` costs nothing and an edge does without torch:
+
+    Algorithm        an algorithm of your own derives from it (`algorithm.name: my_app.algo:Mine`)
+    RoundOpening     beside it, where an algorithm needs an exchange at a round's start
+    LocalSteps       beside it, where a ballot is made of several gradients
+    Codec            a codec of your own has its members (`downlink.codec: my_app.codecs:Mine`)
+    RandomizedCodec  a codec of your own that draws random numbers derives from it
+    PayloadSizes     what a codec's `sizes()` returns
+    LinkGrid         Flower's Grid over hierfl's links: any Flower Strategy runs on it
+    LinkClient       any Flower ClientApp as a child of a LinkGrid
+    load_config      a topology file as a checked configuration
+    Config           what `load_config` returns
+    HierflError      the base of all errors that a user can put right
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # type checkers take it as true; typing itself is not cheap to import
+if TYPE_CHECKING:
+    from hierfl.algorithms.base import Algorithm
+    from hierfl.algorithms.local_steps import LocalSteps
+    from hierfl.algorithms.opening import RoundOpening
+    from hierfl.codecs.base import Codec, PayloadSizes, RandomizedCodec
+    from hierfl.config import Config, load_config
+    from hierfl.errors import HierflError
+    from hierfl.link.client import LinkClient
+    from hierfl.link.link_grid import LinkGrid
+
+    __version__: str
+
+__all__ = [
+    "Algorithm",
+    "Codec",
+    "Config",
+    "HierflError",
+    "LinkClient",
+    "LinkGrid",
+    "LocalSteps",
+    "PayloadSizes",
+    "RandomizedCodec",
+    "RoundOpening",
+    "__version__",
+    "load_config",
+]
+
+_HOMES = {
+    "Algorithm": "hierfl.algorithms.base",
+    "Codec": "hierfl.codecs.base",
+    "Config": "hierfl.config",
+    "HierflError": "hierfl.errors",
+    "LinkClient": "hierfl.link.client",
+    "LinkGrid": "hierfl.link.link_grid",
+    "LocalSteps": "hierfl.algorithms.local_steps",
+    "PayloadSizes": "hierfl.codecs.base",
+    "RandomizedCodec": "hierfl.codecs.base",
+    "RoundOpening": "hierfl.algorithms.opening",
+    "load_config": "hierfl.config",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        value: object = _version()
+    elif name in _HOMES:
+        from importlib import import_module
+
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    """Return the version of pyproject.toml: of the one beside the package, or of the installed one.
+
+    Flower needs it in that file, and runs the app from a folder in which nothing is installed.
+    """
+    import tomllib
+    from importlib.metadata import version
+    from pathlib import Path
+
+    file = Path(__file__).parents[1] / "pyproject.toml"
+    if file.is_file():
+        project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
+        if project.get("name") == "hierfl":
+            return str(project["version"])
+    return version("hierfl")

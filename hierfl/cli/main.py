@@ -12,7 +12,6 @@ from typing import Annotated, NoReturn
 import click
 import typer
 
-from hierfl import __version__
 from hierfl.cli import engine, experiments, federation, links, machines, results, roles, tools
 from hierfl.errors import ConfigError, HierflError, render
 from hierfl.process import parent_watchdog
@@ -39,6 +38,8 @@ app.add_typer(links.link, name="link")
 
 def _say_version(asked: bool) -> None:
     if asked:
+        from hierfl import __version__
+
         print(f"hierfl {__version__}")
         raise typer.Exit
 

@@ -11,6 +11,7 @@ from hierfl.numerics.layout import Layout
 class Float32(Codec):
     """Little-endian float32 values; `decode(encode(x))` is `x`, bit for bit.
 
+    >>> import numpy as np
     >>> codec = Float32(Layout(("w",), ((2,),)))
     >>> codec.encode(np.array([1, -2], np.float32)).hex()
     '0000803f000000c0'
