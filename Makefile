@@ -1,22 +1,34 @@
-# Needs Python 3.11 and make; everything else is installed into .venv.
+# Needs Python 3.11, 3.12 or 3.13 and make; everything else is installed into .venv.
 
-PYTHON ?= python3.11
+# The first of them that runs: pyenv has names for versions that it is not set to.
+PYTHON ?= $(shell for v in 3.11 3.12 3.13; do \
+	python$$v -c "" 2>/dev/null && echo python$$v && break; done)
 BIN := .venv/bin
 STAMP := .venv/installed
-PACKAGES := hierfl clients edge cloud deploy
+FAST := hierfl tests/unit/cli tests/unit/codecs tests/unit/config tests/unit/numerics \
+	tests/unit/planning tests/unit/protocol tests/link/test_golden.py
 # The short ones; the others (accuracy, liars, slow_links, soak) say themselves what they take.
 BENCHMARKS := step vote demo engine
 
 export FLWR_TELEMETRY_ENABLED := 0
 
-.PHONY: demo test test-slow test-containers lint bench proto clean
+.PHONY: demo test test-slow test-containers check lint coverage bench proto clean
 
 demo: $(STAMP)
 	$(BIN)/hierfl data get fashion-mnist
 	$(BIN)/hierfl run
 
+# What starts a federation of real processes runs by itself: its time limits assume a quiet machine.
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not containers"
+	$(BIN)/python -m pytest -m "not system and not slow and not containers" -n 2
+	$(BIN)/python -m pytest -m "system and not slow and not containers"
+
+# Before a commit: style, types, import contracts, and the tests that take a minute.
+check: lint
+	$(BIN)/python -m pytest -n 2 $(FAST)
+
+coverage: $(STAMP)
+	$(BIN)/python -m pytest -m "not system and not slow and not containers" -n 2 --cov
 
 # More kills, broken disks, a soak, Flower's own engine: a quarter of an hour.
 test-slow: $(STAMP)
@@ -31,7 +43,8 @@ test-containers: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/mypy $(wildcard $(PACKAGES))
+	$(BIN)/mypy
+	$(BIN)/lint-imports --quiet
 
 bench: $(STAMP)
 	@set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name; done
@@ -40,7 +53,7 @@ proto: $(STAMP)
 	cd hierfl/link && ../../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. link.proto
 
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt
