@@ -94,6 +94,7 @@ REQUEST = flower_compat.message_to_bytes(say("x", 1))
         (frames.message(b"\xff"), "not a Flower message"),
         (frames.message(REQUEST[:-1]), "not a Flower message"),
     ],
+    ids=["no frame", "no kind", "hello", "progress", "no message", "cut short"],  # no time in them
 )
 def test_a_parent_that_breaks_the_protocol(frame: bytes, message: str) -> None:
     address, error = outcome(WELCOME, frame)
