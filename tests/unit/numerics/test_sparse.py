@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from hierfl.errors import PayloadError
 from hierfl.numerics.signs import packed_size
-from hierfl.numerics.sparse import decode, encode, payload_size
+from hierfl.numerics.sparse import _shape, decode, encode, payload_size
 
 masks = hnp.arrays(np.bool_, st.integers(0, 200))
 
@@ -61,6 +63,27 @@ def test_other_bytes_are_refused_or_mean_something(meant: np.ndarray, data: byte
     again = np.zeros(d, np.bool_)
     again[positions] = True
     assert encode(again, negative) == data
+
+
+def test_for_small_d_and_k_exactly_what_encode_returns_is_read() -> None:
+    """Of all bits that a payload may hold; those of the signs all 0 or all 1."""
+    sizes = [(d, k) for d in range(9) for k in range(d + 1)]
+    for d, k in [*sizes, (16, 2), (13, 11), (24, 1), (20, 3)]:
+        rare = min(k, d - k)
+        low, bitmap = _shape(d, rare)
+        widths = [bitmap, *[rare] * low, k]
+        bits = [range(1 << width) for width in widths[:-1]] + [sorted({0, (1 << k) - 1})]
+        read = set()
+        for planes in product(*bits):
+            parts = zip(planes, widths, strict=True)
+            payload = b"".join(plane.to_bytes(packed_size(w), "little") for plane, w in parts)
+            with suppress(PayloadError):
+                positions, negative = decode(payload, d, k)
+                meant = np.zeros(d, np.bool_)
+                meant[positions] = True
+                assert encode(meant, negative) == payload
+                read.add((positions.tobytes(), negative.tobytes()))
+        assert len(read) == math.comb(d, k) * len(bits[-1]), (d, k)
 
 
 @pytest.mark.parametrize(
