@@ -1,4 +1,4 @@
-"""Where a node listens: HOST:PORT, an IPv6 address in brackets."""
+"""Addresses of nodes: HOST:PORT, with an IPv6 address in brackets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})")
 
 
 def split(address: str) -> tuple[str, int]:
-    """Return host, without brackets, and port.
+    """Return the host, without brackets, and the port.
 
     Raises:
-        ValueError: it is no address.
+        ValueError: if it is not an address.
 
     >>> split("[::1]:4700")
     ('::1', 4700)

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, one line for each key."""
+"""Turns pydantic's errors into one error that names each wrong key."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Models = list[type[BaseModel]]
 _SAYS = {
     "missing": "this key is required",
     "tuple_type": "should be a list",
-    "dict_type": "should be keys and values",
-    "model_type": "should be keys and values",
-    "string_type": "should be a text, in quotes if YAML would read it as something else",
+    "dict_type": "should be a mapping of keys to values",
+    "model_type": "should be a mapping of keys to values",
+    "string_type": "should be a string; put it in quotes if YAML reads it as something else",
     "string_too_short": "should not be empty",
     "string_pattern_mismatch": "should be a name: 1 to 63 letters, digits, '_', '.' and '-',"
-    " a letter or a digit first",
+    " beginning with a letter or a digit",
     "union_tag_not_found": "should have the key kind: iid, dirichlet, shards or disjoint",
 }
 
@@ -33,13 +33,13 @@ def explain(
     sets: Mapping[str, str],
     root: type[BaseModel],
 ) -> ConfigError:
-    """The one error that shows everything `error` holds, each key with its path.
+    """Return one error that lists all problems, each with the path of its key.
 
     Args:
-        error: what pydantic found in the configuration.
+        error: pydantic's error.
         file: the file that was read, or None.
-        sets: the keys that `--set` set, each with the option's text, to name the one to blame.
-        root: the model of the whole.
+        sets: the keys set with `--set`, each with the option's text, to name the option.
+        root: the model of the whole configuration.
     """
     problems = [_problem(detail, root) for detail in error.errors(include_url=False)]
     given = [_given(path, sets) for path, _ in problems]
@@ -54,7 +54,7 @@ def explain(
 
 
 def _given(path: str, sets: Mapping[str, str]) -> str | None:
-    """The option that set the key at `path`, something inside it or something around it."""
+    """Return the option that set the key at `path`, a part of it, or a mapping that holds it."""
     for key, text in sets.items():
         if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}."):
             return f"given with --set {text}"
@@ -62,7 +62,7 @@ def _given(path: str, sets: Mapping[str, str]) -> str | None:
 
 
 def _problem(detail: Any, root: type[BaseModel]) -> tuple[str, str]:
-    """The path of a key and what is wrong with it."""
+    """Return the path of a key and the message."""
     location, kind = detail["loc"], detail["type"]
     path = ".".join(str(step) for step in _without_tags(location, root))
     if kind == "extra_forbidden":
@@ -82,7 +82,7 @@ def _short(value: object) -> str:
 
 
 def _without_tags(location: Location, root: type[BaseModel]) -> Iterator[str]:
-    """Drops what pydantic adds to a path: the kind of partition that was tried."""
+    """Drop the tags that pydantic adds to a path, such as the kind of a partition."""
     models: Models = [root]
     for step in location:
         inner = _inside(models, step)
@@ -92,7 +92,7 @@ def _without_tags(location: Location, root: type[BaseModel]) -> Iterator[str]:
 
 
 def _unknown(location: Location, root: type[BaseModel]) -> str:
-    """The message for a key that does not exist, with the nearest that does."""
+    """Return the message for an unknown key, with the nearest known one."""
     *parents, name = (str(step) for step in location)
     models: Models = [root]
     siblings: Models = []
@@ -100,7 +100,7 @@ def _unknown(location: Location, root: type[BaseModel]) -> str:
         siblings, models = models, _inside(models, step)
     owners = [m for m in siblings if m not in models and name in m.model_fields]
     if owners and len(siblings) > 1:
-        return f"does not belong to kind: {parents[-1]}, but to kind: {_kind(owners[0])}"
+        return f"belongs to kind: {_kind(owners[0])}, not to kind: {parents[-1]}"
     known = list(dict.fromkeys(key for model in models for key in model.model_fields))
     close = [
         ".".join((*_without_tags(location[:-1], root), near))
@@ -111,7 +111,7 @@ def _unknown(location: Location, root: type[BaseModel]) -> str:
 
 
 def _inside(models: Models, step: int | str) -> Models:
-    """The models that `step`, a key, an index or a union's tag, leads to."""
+    """Return the models that `step` (a key, an index or a union's tag) leads to."""
     if isinstance(step, int) or step.isdigit():
         return models
     fields = [model.model_fields[step] for model in models if step in model.model_fields]
@@ -119,7 +119,7 @@ def _inside(models: Models, step: int | str) -> Models:
         return [model for field in fields for model in _models_in(field.annotation)]
     if any("kind" in model.model_fields for model in models):
         return [model for model in models if _kind(model) == step]
-    return models  # a name that the user gave
+    return models  # a name chosen by the user
 
 
 def _kind(model: type[BaseModel]) -> str:
@@ -133,7 +133,7 @@ def _models_in(annotation: Any) -> Models:
 
 
 def _paths(models: Models, prefix: str = "") -> list[str]:
-    """All dotted keys there are; those of an edge or a host stand under `edges.0`, `hosts.0`."""
+    """Return all dotted keys; those of an edge or a host begin with `edges.0`, `hosts.0`."""
     found: dict[str, None] = {}
     for model in models:
         for key, field in model.model_fields.items():

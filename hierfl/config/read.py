@@ -1,4 +1,4 @@
-"""From a YAML file and `--set key=value` to a `Config`."""
+"""Reads a `Config` from a YAML file and `--set key=value` options."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ edges:
 
 
 def load_config(path: Path | None, sets: Sequence[str] = ()) -> Config:
-    """The configuration of a file, or the default federation, with some keys set anew.
+    """Return the configuration of a file, or the default federation, with some keys replaced.
 
     Args:
-        path: a YAML file; None for the defaults, 2 edges of 3 devices on this machine.
-        sets: `key=value` texts: the key dotted (`data.partition.kind`, `edges.0.address` or
-            `edges.east.address`), the value in YAML.
+        path: a YAML file; None: the default federation, 2 edges with 3 devices on this machine.
+        sets: strings `key=value`. The key is dotted (`data.partition.kind`, `edges.0.address` or
+            `edges.east.address`), the value is YAML.
 
     Raises:
-        ConfigError: the file cannot be read, or a key or a value is wrong; all of them are named.
+        ConfigError: if the file cannot be read, or keys or values are wrong; it names all of them.
     """
     tree = _parse(_DEFAULT_EDGES, "the defaults") if path is None else _read(path)
     given = {_set(tree, text): text for text in sets}
@@ -41,15 +41,15 @@ def load_config(path: Path | None, sets: Sequence[str] = ()) -> Config:
 def make_config(
     tree: dict[str, Any], source: str | None = None, given: Mapping[str, str] | None = None
 ) -> Config:
-    """The configuration of a tree of plain data.
+    """Return the configuration of a tree of plain data.
 
     Args:
-        tree: as YAML has it.
-        source: what is named in errors, a file for example.
-        given: where in `tree` something was set by another source: key -> how it was set.
+        tree: mappings, lists and scalars, as YAML reads them.
+        source: the name of the source for errors, such as a file name.
+        given: keys that were set with an option -> the option's text.
 
     Raises:
-        ConfigError: a key or a value is wrong; all of them are named.
+        ConfigError: if keys or values are wrong; it names all of them.
     """
     try:
         return Config.model_validate(tree)
@@ -58,26 +58,26 @@ def make_config(
 
 
 def read_config(text: str) -> Config:
-    """The configuration that `Config.to_yaml` has written.
+    """Return the configuration that `Config.to_yaml` has written.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: if it is not a configuration.
     """
     tree = _parse(text, "the configuration")
     if not isinstance(tree, dict):
-        raise ConfigError("", f"expected keys and values, got a {type(tree).__name__}")
+        raise ConfigError("", f"expected a mapping of keys to values, got a {type(tree).__name__}")
     return make_config(tree)
 
 
 def read_mapping(path: Path, least: str) -> dict[str, Any]:
-    """The keys and values of a YAML file.
+    """Return the mapping in a YAML file.
 
     Args:
         path: the file.
-        least: what it could be, shown when it is empty.
+        least: a minimal example, shown if the file is empty.
 
     Raises:
-        ConfigError: it cannot be read, or is something else.
+        ConfigError: if it cannot be read, or is not a mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -89,9 +89,11 @@ def read_mapping(path: Path, least: str) -> dict[str, Any]:
         raise ConfigError(str(path), f"cannot be read: {error.strerror}") from None
     tree = _parse(text, str(path))
     if tree is None:
-        raise ConfigError(str(path), "the file is empty", f"The least it needs is:{least}")
+        raise ConfigError(str(path), "the file is empty", f"It needs at least:{least}")
     if not isinstance(tree, dict):
-        raise ConfigError(str(path), f"expected keys and values, got a {type(tree).__name__}")
+        raise ConfigError(
+            str(path), f"expected a mapping of keys to values, got a {type(tree).__name__}"
+        )
     return tree
 
 
@@ -103,9 +105,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _set(tree: dict[str, Any], text: str) -> str:
-    """Carries out one `key=value` on the raw tree; returns the key, edges by their index.
+    """Set one `key=value` in the raw tree; return the key, with edges by index.
 
-    Whether there is such a key is found out with the whole tree.
+    Unknown keys are found later, when the whole tree is validated.
     """
     key, equals, value = text.partition("=")
     steps = key.split(".")
@@ -126,17 +128,17 @@ def _value(value: str, text: str) -> Any:
     try:
         return _parse(value, "")
     except ConfigError as error:
-        hint = "The value is read as YAML; quotes around it may help."
+        hint = "The value is read as YAML. Putting it in quotes may help."
         raise ConfigError(f"--set {text}", f"{value!r}: {error.message}", hint) from None
 
 
 def _slot(place: Any, step: str, path: list[str], text: str) -> Any:
-    """Where `step` leads in `place`: a key of a mapping, an index of a list."""
+    """Return the key of a mapping or the index of a list that `step` names."""
     here = ".".join(path)
     if isinstance(place, dict):
         return step
     if not isinstance(place, list):
-        raise ConfigError(f"--set {text}", f"{here} is {place!r} and holds no keys")
+        raise ConfigError(f"--set {text}", f"{here} is {place!r} and has no keys")
     if step.isdecimal() and int(step) < len(place):
         return int(step)
     names = [item.get("name") if isinstance(item, dict) else None for item in place]
@@ -158,6 +160,6 @@ def _parse(text: str, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigError(f"{source}{where}", error.problem or "is not YAML") from None
+        raise ConfigError(f"{source}{where}", error.problem or "is not valid YAML") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(source, f"is not YAML: {error}") from None
+        raise ConfigError(source, f"is not valid YAML: {error}") from None

@@ -1,4 +1,4 @@
-"""What a configuration is as a whole: its sections, and what must hold between them."""
+"""The configuration as a whole: its sections, and the constraints between them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ Role = Literal["cloud", "edge", "device"]
 
 
 class Config(Part):
-    """A whole federation. Names of nodes are unique; each device has one edge.
+    """A whole federation. Names of nodes are unique, and each device belongs to one edge.
 
-    The first base is that of the file `start_from`, a run's model.safetensors for one; without it,
-    the seed's. `reach` names the edges to which a device could belong; a device that is not there
-    reaches all.
+    `start_from` is a file with the first base, such as a run's model.safetensors; without it, the
+    first base is drawn from the seed. `reach` maps a device to the edges to which `hierfl assign`
+    may move it; a device without an entry may be moved to any edge.
     """
 
     name: Name = "demo"
@@ -90,7 +90,7 @@ class Config(Part):
             known = [device for edge in self.edges for device in edge.devices]
             refuse_strangers("device", placed, known)
             if missing := set(known) - {name for _, name in placed}:
-                raise wrong(f"data.homes: {min(missing)} has no home")
+                raise wrong(f"data.homes: {min(missing)} is missing")
         return self
 
     @model_validator(mode="after")
@@ -105,7 +105,7 @@ class Config(Part):
             places = [(f"reach.{device}.{i}", name) for i, name in enumerate(reached)]
             refuse_strangers("edge", places, edges)
             if parents[device] not in reached:
-                raise wrong(f"reach.{device}: should name {parents[device]}, where it is")
+                raise wrong(f"reach.{device}: should include its own edge, {parents[device]}")
         return self
 
     @model_validator(mode="after")
@@ -124,30 +124,30 @@ class Config(Part):
                 yield f"edges.{i}.devices.{k}", device
 
     def to_yaml(self) -> str:
-        """The whole configuration, every key written out; `load_config` reads it back equal."""
+        """Return the configuration as YAML with every key; `load_config` reads it back equal."""
         tree = self.model_dump(mode="json")
         return yaml.dump(tree, Dumper=Dumper, sort_keys=False, default_flow_style=None, width=100)
 
     def tree(self) -> dict[str, tuple[str, ...]]:
-        """Edge name -> the names of its devices, in the file's order."""
+        """Return edge -> its devices, in the file's order."""
         return {edge.name: edge.devices for edge in self.edges}
 
     def addresses(self) -> dict[str, str]:
-        """The keys of the addresses at which nodes listen, the cloud's first -> the addresses."""
+        """Return the keys of all listening addresses -> the addresses, the cloud's first."""
         edges = {f"edges.{i}.address": edge.address for i, edge in enumerate(self.edges)}
         return {"cloud.address": self.cloud.address, **edges}
 
     def roles(self) -> dict[str, Role]:
-        """Node -> its role: the cloud, then all edges, then all devices."""
+        """Return node -> its role: the cloud, then all edges, then all devices."""
         edges: dict[str, Role] = {edge.name: "edge" for edge in self.edges}
         devices: dict[str, Role] = {name: "device" for edge in self.edges for name in edge.devices}
         return {CLOUD: "cloud", **edges, **devices}
 
     def edge(self, name: str) -> Edge:
-        """The edge of this name.
+        """Return the edge of this name.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: if there is none.
         """
         found = next((edge for edge in self.edges if edge.name == name), None)
         if found is None:
@@ -155,10 +155,10 @@ class Config(Part):
         return found
 
     def parent_of(self, name: str) -> str:
-        """The name of the node that `name` dials: a device's edge, an edge's cloud.
+        """Return the node that `name` connects to: a device's edge, or the cloud for an edge.
 
         Raises:
-            ConfigError: no device and no edge has this name.
+            ConfigError: if no device and no edge has this name.
         """
         parents = {edge.name: CLOUD for edge in self.edges}
         parents |= {device: edge.name for edge in self.edges for device in edge.devices}

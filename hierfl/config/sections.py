@@ -26,15 +26,16 @@ from hierfl.config.validators import wrong
 
 
 class Iid(Part):
-    """Every device draws from the same distribution."""
+    """All devices get samples of the same distribution."""
 
     kind: Literal["iid"] = "iid"
 
 
 class Dirichlet(Part):
-    """Each class is shared out by a Dirichlet(alpha) draw: among all devices, or inside edges.
+    """Each class is divided among all devices in shares drawn from Dirichlet(alpha).
 
-    `within: edge` first gives every edge an iid share of the samples.
+    With `within: edge`, every edge first gets an iid share of the samples, which is then divided
+    among its devices.
     """
 
     kind: Literal["dirichlet"] = "dirichlet"
@@ -43,14 +44,14 @@ class Dirichlet(Part):
 
 
 class Shards(Part):
-    """Each edge holds `classes` classes only, some of which others may hold too."""
+    """Each edge holds only `classes` classes; other edges may hold some of them too."""
 
     kind: Literal["shards"] = "shards"
     classes: Annotated[Int, Field(ge=1)] = 2
 
 
 class Disjoint(Part):
-    """Each edge holds classes that no other holds, as many as the others, give or take one."""
+    """Each edge holds classes that no other edge holds; their numbers differ by one at most."""
 
     kind: Literal["disjoint"] = "disjoint"
 
@@ -59,11 +60,12 @@ Partition = Annotated[Iid | Dirichlet | Shards | Disjoint, Field(discriminator="
 
 
 class Data(Part):
-    """What is learnt from.
+    """The data set and its partition.
 
-    The share `validation` of the training set is held out, and the cloud judges models by it
-    instead of by the test set. `homes` is the tree by which the data is shared out, where that is
-    not the federation's own: devices that have moved to another edge keep their data.
+    `validation` is the share of the training set that is held out; the cloud then evaluates on it
+    instead of on the test set. `homes` (edge -> devices) is the tree by which the data is
+    partitioned, if it is not the federation's tree: a device that moves to another edge keeps its
+    data.
     """
 
     dataset: Text = "fashion-mnist"
@@ -90,9 +92,9 @@ _OWNERS = {"bits": ("qsgd", "rounding"), "fraction": ("topk", "topk-sign", "rand
 
 
 class Hop(Part):
-    """How one hop codes what it carries; `codec: null` is the algorithm's default.
+    """The codec of one hop; `codec: null` is the algorithm's default.
 
-    A codec of the user's own, `module:attribute`, says itself which of the parameters it has.
+    A user's own codec, `module:attribute`, defines itself which of the parameters it has.
     """
 
     codec: Text | None = None
@@ -106,7 +108,7 @@ class Hop(Part):
         own = codec is None or ":" in codec
         if value is not None and not own and codec not in owners:
             named = " or ".join(owners)
-            raise wrong(f"should not be here: it belongs to codec: {named}, not to {codec}")
+            raise wrong(f"should not be set: it belongs to codec: {named}, not to codec: {codec}")
         return value
 
 
@@ -123,12 +125,12 @@ _KINDS = {"snr_db": _ANALOG, "cutoff": _ANALOG, "bits": _DIGITAL, "digital": _DI
 
 
 class Channel(Part):
-    """The air between the devices and their edge, emulated in the memory runtime.
+    """A radio channel between the devices and their edge, emulated in the memory runtime.
 
-    `analog`: all devices' signals add up there; `digital`: each sends `bits` a coordinate by
-    itself; `analog-digital`: of each cluster the `digital` devices that would make most noise send
-    bits, the others add up. Who has a gain below `cutoff` does not add up. Unless set: 10 dB, 0.1,
-    4 bits, 1 device.
+    With `analog`, the signals of all devices add up in the air. With `digital`, each device sends
+    `bits` bits per coordinate. With `analog-digital`, the `digital` devices of each cluster that
+    would cause the most noise send bits, and the others send analog signals. A device whose gain is
+    below `cutoff` sends no analog signal. Defaults: snr_db 10 (dB), cutoff 0.1, bits 4, digital 1.
     """
 
     kind: Literal["analog-digital", "analog", "digital"]
@@ -142,16 +144,18 @@ class Channel(Part):
     def _belongs(cls, value: float | None, info: ValidationInfo) -> float | None:
         kinds, kind = _KINDS[str(info.field_name)], info.data.get("kind")
         if value is not None and kind is not None and kind not in kinds:
-            raise wrong(f"should not be here: it belongs to kind: {' or '.join(kinds)}, not {kind}")
+            raise wrong(
+                f"should not be set: it belongs to kind: {' or '.join(kinds)}, not to {kind}"
+            )
         return value
 
 
 class Quorum(Part):
-    """The share of children whose answer closes a step or a round, and how long to wait.
+    """The share of children whose answer closes a step or a round, and how long to wait for it.
 
-    A child that misses the end of `max_missed` steps or rounds running is away: beyond the quorum
-    nobody waits for it until it is heard of again. A peer that has vanished without closing its
-    connection is given up within `heartbeat` seconds.
+    A child that misses `max_missed` steps or rounds in a row is marked away: beyond the quorum its
+    parent does not wait for it until it hears from it again. A peer that has vanished without
+    closing its connection is detected within `heartbeat` seconds. Timeouts are in seconds.
     """
 
     devices: Share = 1.0
@@ -168,10 +172,10 @@ class Security(Part):
 
 
 class Faults(Part):
-    """Devices that lie, for tests of what a federation survives.
+    """Dishonest devices, for tests.
 
-    Those in `sign_flip` vote for the opposite of what they found, those in `random_vote` for noise,
-    those in `shout` for the opposite, ten times as loud as it was.
+    Devices in `sign_flip` negate their gradients, those in `random_vote` replace them by noise,
+    those in `shout` negate them and multiply them by ten.
     """
 
     sign_flip: tuple[Name, ...] = ()
@@ -180,10 +184,10 @@ class Faults(Part):
 
 
 class Link(Part):
-    """What lies between a node and its parent on a testbed; null is no limit.
+    """The link between a node and its parent on a testbed; null means no limit.
 
-    `up` is what the node can send, `down` what it can receive. `delay` and `loss`, a share of the
-    packets, are those of each direction.
+    `up` is the rate at which the node sends, `down` the rate at which it receives. `delay` and
+    `loss` (a share of the packets) hold in each direction.
     """
 
     up: Rate | None = None
@@ -193,14 +197,14 @@ class Link(Part):
 
 
 class Links(Part):
-    """The links of a testbed: of every device, of every edge, and what differs at single nodes."""
+    """The links of a testbed: of all devices, of all edges, and what differs at single nodes."""
 
     device: Link = Link()
     edge: Link = Link()
     nodes: dict[Name, Link] = Field(default_factory=dict)
 
     def of(self, role: Literal["device", "edge"], name: str) -> Link:
-        """Return a node's own link: what `nodes` does not say of it, its role does."""
+        """Return a node's link: the keys of `nodes`, and those of its role for the rest."""
         common: Link = getattr(self, role)
         own = self.nodes.get(name, Link()).model_dump(exclude_none=True)
         return common.model_copy(update=own)
@@ -211,9 +215,9 @@ class Cloud(Part):
 
 
 class Edge(Part):
-    """An edge and its devices; a number of devices names them NAME-0, NAME-1, ...
+    """An edge and its devices. If `devices` is a number, they are named NAME-0, NAME-1, ...
 
-    `capacity` is how many it could have; null: as many as it has.
+    `capacity` is the most devices that `hierfl assign` may give it; null: as many as it has.
     """
 
     name: Name
@@ -227,5 +231,5 @@ class Edge(Part):
         if isinstance(devices, (list, tuple)):
             return devices
         if not isinstance(devices, int) or isinstance(devices, bool) or not 1 <= devices <= 9999:
-            raise wrong("should be a list of names, or a number of devices from 1 to 9999")
+            raise wrong("should be a list of names, or a number from 1 to 9999")
         return tuple(f"{info.data.get('name', 'device')}-{i}" for i in range(devices))

@@ -1,6 +1,6 @@
-"""The kinds of values that a configuration has.
+"""The types of a configuration's values.
 
-YAML's numbers and booleans are taken as they are, never converted from one to the other.
+YAML's numbers and booleans are not converted into each other.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def not_empty(items: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _scalar(value: Any) -> Any:
     if not isinstance(value, str | int | float):
-        raise wrong("should be a text, a number, true or false")
+        raise wrong("should be a string, a number, true or false")
     return value
 
 
 def _readable(read: Callable[[str], object]) -> Callable[[str], str]:
-    """Return a validator that keeps a text as it is, if it can be read."""
+    """Return a validator that keeps a string unchanged if `read` accepts it."""
 
     def check(text: str) -> str:
         try:
@@ -66,6 +66,6 @@ Option = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
 
 
 class Part(BaseModel):
-    """A mapping of the configuration; unknown keys are refused."""
+    """A mapping in the configuration; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

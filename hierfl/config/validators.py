@@ -1,4 +1,4 @@
-"""Names of nodes: none twice where it may be there once, none that nobody has."""
+"""Checks of names and addresses: no duplicates, no unknown names."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hierfl.errors import ConfigError
 
 
 def wrong(message: str) -> PydanticCustomError:
-    """A validation error that reads exactly `message`."""
+    """Return a validation error whose text is exactly `message`."""
     return PydanticCustomError("hierfl", "{message}", {"message": message})
 
 
 def refuse_twins(what: str, placed: Iterable[tuple[str, str]]) -> None:
-    """Refuse (key, value) pairs of which two have the same value."""
+    """Raise an error if two of the (key, value) pairs have the same value."""
     seen: dict[str, str] = {}
     for place, value in placed:
         if value in seen:
@@ -25,7 +25,7 @@ def refuse_twins(what: str, placed: Iterable[tuple[str, str]]) -> None:
 
 
 def refuse_strangers(what: str, placed: Iterable[tuple[str, str]], known: list[str]) -> None:
-    """Refuse (key, name) pairs of which one has a name that is not known."""
+    """Raise an error if a name of the (key, name) pairs is not known."""
     there = set(known)
     for place, name in placed:
         if name not in there:
@@ -38,8 +38,8 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def no_such(what: str, name: str, known: list[str]) -> ConfigError:
-    """The error for a name that was asked for and that nobody has."""
+    """Return the error for a name that no node has."""
     close = difflib.get_close_matches(name, known, n=1)
     listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-    hint = f"Did you mean {close[0]}?" if close else f"There are: {listed}"
+    hint = f"Did you mean {close[0]}?" if close else f"Known: {listed}"
     return ConfigError("", f"the configuration has no {what} named {name!r}", hint)

@@ -1,6 +1,6 @@
-"""The YAML that topologies are in: YAML 1.1 with two faults mended.
+"""The YAML dialect of topologies: YAML 1.1 with two corrections.
 
-`1e-3` is a number, read and written alike, and a key given twice is refused.
+`1e-3` is a number, when read and when written, and a duplicate key is an error.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$")
 
 
 class Loader(yaml.SafeLoader):
-    """Reads it."""
+    """Reads the dialect."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a key that is given twice."""
+        """Raise an error for a duplicate key."""
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value != "<<":
@@ -29,7 +29,7 @@ class Loader(yaml.SafeLoader):
 
 
 class Dumper(yaml.SafeDumper):
-    """Writes it: a text that would be read as a number gets quotes."""
+    """Writes the dialect: a string that would be read as a number is quoted."""
 
 
 for _dialect in (Loader, Dumper):

@@ -42,8 +42,8 @@ def test_hosts_that_are_alike_share_their_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "the file is empty\n  The least it needs is:"),
-        ("- hub", "expected keys and values, got a list"),
+        ("", "the file is empty\n  It needs at least:"),
+        ("- hub", "expected a mapping of keys to values, got a list"),
         ("hosts: []", "hosts: should name at least one"),
         ("hosts: [{nodes: [cloud]}]", "hosts.0.name: this key is required"),
         ("hosts: [{name: a, nodes: [cloud], adress: x}]", "hosts.0.adress: there is no such key;"),
