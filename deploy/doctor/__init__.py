@@ -1,4 +1,4 @@
-"""What would keep a federation's nodes from running here, found before they try: `hierfl doctor`.
+"""`hierfl doctor`: checks whether nodes can run on this machine, before they are started.
 
-Each check is a small function that looks at one thing and returns a finding.
+Each check is a small function that examines one thing and returns a finding.
 """

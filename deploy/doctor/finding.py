@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Grade = Literal["ok", "warning", "failure"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        grade: a failure keeps a node from running; a warning may, or will later.
-        what: the thing.
-        text: how it is.
-        remedy: what to do about it; "" if it is as it should be.
+        grade: a failure prevents a node from running; a warning may do so, now or later.
+        what: what was checked.
+        text: its state.
+        remedy: what to do about it; "" if it is ok.
     """
 
     grade: Grade
@@ -25,7 +25,7 @@ class Finding:
     remedy: str = ""
 
     def line(self) -> str:
-        """Return the finding for people.
+        """Return the finding as one line of text.
 
         >>> Finding("failure", "port", "7 is taken.", "Take 8.").line()
         'failure  port                   7 is taken. Take 8.'

@@ -1,4 +1,4 @@
-"""`hierfl doctor`: which checks there are for whom."""
+"""`hierfl doctor`: which checks are made for which nodes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from hierfl.units import plural
 
 
 def doctor(config: Config, node: str | None) -> int:
-    """Print what is found from where this machine stands; return the exit code.
+    """Run all checks on this machine and print them; return the exit code.
 
     Args:
-        config: resolved.
-        node: which node is to run here; None: whichever can.
+        config: the resolved configuration.
+        node: the node that will run here; None: all that can.
 
     Raises:
-        ConfigError: there is no such node, or no such model.
+        ConfigError: if there is no such node or no such model.
     """
     if node not in (None, CLOUD):
         config.parent_of(str(node))
@@ -34,13 +34,13 @@ def doctor(config: Config, node: str | None) -> int:
 
 
 def findings(config: Config, node: str | None) -> Iterator[Finding]:
-    """Look at one thing after the other."""
+    """Yield the findings one by one."""
     yield from versions()
     model = ""
     try:
         from deploy.doctor import workload
     except (ImportError, OSError) as error:
-        yield failure("torch", f"cannot be imported: {error}.", "Install it anew; see the README.")
+        yield failure("torch", f"cannot be imported: {error}.", "Install it again; see the README.")
     else:
         nodes = _who_can_be_here(config) if node is None else [node]
         model = yield from workload.of(config, nodes)
@@ -51,7 +51,7 @@ def findings(config: Config, node: str | None) -> Iterator[Finding]:
 
 
 def _node(config: Config, node: str, model: str) -> Iterator[Finding]:
-    """Look at what one node needs of the network, and of its parent."""
+    """Check the network, the certificate and the parent of one node."""
     places = _places(config)
     parent = None if node == CLOUD else config.parent_of(node)
     for place in (node, parent):
@@ -72,7 +72,7 @@ def _node(config: Config, node: str, model: str) -> Iterator[Finding]:
 
 
 def _tree(config: Config) -> Iterator[Finding]:
-    """Look at all addresses, and at the certificates that are here."""
+    """Check all addresses, and the certificates that are on this machine."""
     seen = set()
     for place, (key, address) in _places(config).items():
         host, number = split(address)
@@ -96,12 +96,12 @@ def _tree(config: Config) -> Iterator[Finding]:
 
 
 def _places(config: Config) -> dict[str, tuple[str, str]]:
-    """Return the nodes that listen: the keys of their addresses, and the addresses."""
+    """Return node -> (key of its address, address), for all nodes that listen."""
     return dict(zip((CLOUD, *config.tree()), config.addresses().items(), strict=True))
 
 
 def _who_can_be_here(config: Config) -> list[str]:
-    """Return all nodes if all listen at addresses of this machine, else those that do."""
+    """Return all nodes if all listen at addresses of this machine, else only those that do."""
     places = _places(config)
     here = [node for node, (_, address) in places.items() if network.is_here(split(address)[0])]
     return list(config.roles()) if len(here) == len(places) else here

@@ -1,4 +1,4 @@
-"""Names, ports, and whether there is a way to a parent."""
+"""Checks of host names, ports and the connection to a parent."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from deploy.doctor.finding import Finding, failure, ok, warning
 from hierfl.config.addresses import split
 
 REACH_S = 5.0
-"""Seconds within which a connection must be there."""
+"""Seconds within which a connection must be established."""
 
 
 def name(host: str, listens: bool) -> Finding | None:
-    """See what address a host's name has; None for what is an address already.
+    """Check that a host name resolves; return None if it is an address already.
 
     Args:
-        host: a name or an address.
-        listens: whether a node on this machine listens there for others.
+        host: a host name or an address.
+        listens: whether a node on this machine listens there for other machines.
     """
     if _is_address(host):
         return None
@@ -36,9 +36,9 @@ def name(host: str, listens: bool) -> Finding | None:
     if listens and host.lower() != "localhost" and ip_address(addresses[0]).is_loopback:
         return warning(
             what,
-            f"{text} on this machine: who listens there is not heard by any other.",
-            "Take the name out of its line in /etc/hosts (Debian puts it at 127.0.1.1), or use "
-            "this machine's address.",
+            f"{text} on this machine: other machines cannot reach a node that listens there.",
+            "Remove the name from /etc/hosts (Debian maps it to 127.0.1.1), or use this machine's "
+            "address.",
         )
     return ok(what, text)
 
@@ -49,11 +49,11 @@ def is_here(host: str) -> bool:
 
 
 def port(node: str, key: str, address: str) -> Finding:
-    """See whether a node can listen at its address.
+    """Check that a node can listen at its address.
 
     Args:
         node: its name.
-        key: of its address in the topology.
+        key: the key of its address in the topology.
         address: "host:port".
     """
     host, number = split(address)
@@ -61,8 +61,8 @@ def port(node: str, key: str, address: str) -> Finding:
     if number == 0:
         return failure(
             what,
-            f"the kernel would choose where {node} listens, and no child on another machine could "
-            "know.",
+            f"the kernel would choose the port of {node}, and children on other machines could not "
+            "know it.",
             f"Give {key} a port.",
         )
     result = _bind(host, number)
@@ -72,47 +72,49 @@ def port(node: str, key: str, address: str) -> Finding:
         case errno.EADDRINUSE:
             text = f"is in use at {host}."
             remedy = (
-                f"Perhaps {node} runs already; `ss -ltnp sport = :{number}` names the process. "
-                f"End it, or change {key} everywhere."
+                f"{node} may be running already; `ss -ltnp sport = :{number}` shows the process. "
+                f"Stop it, or change {key} in the topology of all nodes."
             )
         case errno.EADDRNOTAVAIL:
-            text = f"{host} is no address of this machine, where {node} should listen."
-            remedy = f"Run {node} where it is, or correct {key}."
+            text = f"{node} should listen at {host}, which is not an address of this machine."
+            remedy = f"Run {node} on the machine with this address, or correct {key}."
         case errno.EACCES:
-            text = f"{number} is for root alone."
+            text = f"only root may listen at port {number}."
             remedy = f"Give {key} a port above 1023."
         case _:
-            text = f"{address} cannot be had: {result.strerror}."
+            text = f"{node} cannot listen at {address}: {result.strerror}."
             remedy = f"Correct {key}."
     return failure(what, text, remedy)
 
 
 def way(parent: str, key: str, address: str) -> Finding:
-    """See whether there is a way to a parent, and somebody at its end.
+    """Check that a parent accepts connections at its address.
 
     Args:
         parent: its name.
-        key: of its address in the topology.
+        key: the key of its address in the topology.
         address: "host:port".
     """
     what = f"to {parent}"
     if split(address)[1] == 0:
-        return failure(what, f"{address} names no port.", f"Give {key} one.")
+        return failure(what, f"{address} has no port.", f"Give {key} a port.")
     try:
         socket.create_connection(split(address), REACH_S).close()
     except ConnectionRefusedError:
-        text = f"nobody listens at {address}."
+        text = f"no process listens at {address}."
         remedy = f"Start {parent}: " + (
-            "it listens at once." if parent == "cloud" else "it listens once its cloud is there."
+            "it listens immediately." if parent == "cloud" else "it listens once the cloud is up."
         )
     except TimeoutError:
         text = f"{address} does not answer within {REACH_S:g} s."
-        remedy = "Is the address right, the machine on, its firewall open for this port?"
+        remedy = (
+            "Check the address, that the machine is on, and that its firewall allows this port."
+        )
     except OSError as error:
         text = f"{address} cannot be reached: {error.strerror}."
-        remedy = "Are both machines on the same network, and is the address right?"
+        remedy = "Check the address, and that both machines are on the same network."
     else:
-        return ok(what, f"somebody listens at {address}")
+        return ok(what, f"a process listens at {address}")
     return failure(what, text, remedy)
 
 
@@ -125,7 +127,7 @@ def _is_address(host: str) -> bool:
 
 
 def _bind(host: str, number: int) -> int | OSError:
-    """Bind as a node's server would; return the port, or why not."""
+    """Bind as a node's server would; return the port or the error."""
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
             host, number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -1,4 +1,4 @@
-"""Certificates, clocks, and whether a parent would let a node in."""
+"""Checks of certificates, clocks, and whether a parent would admit a node."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from hierfl.tls.policy import identity
 from hierfl.tls.x509 import EARLY
 
 SOON = timedelta(days=30)
-"""A certificate that ends within this time is warned of."""
+"""A certificate that expires within this time gets a warning."""
 
 ASTRAY_S = 10.0
-"""Clocks that differ by more are warned of: the nodes' logs cannot be laid side by side."""
+"""Clocks that differ by more get a warning: the nodes' logs cannot be compared."""
 
 
 def certificate(config: Config, node: str) -> Finding:
-    """See whether a node's certificate can serve."""
+    """Check a node's certificate."""
     what = f"TLS of {node}"
     try:
         mine = identity(config, node)
     except ConfigError as error:
         return failure(what, f"{error.message}.", error.hint or "")
     if mine is None:
-        return ok(what, "none: the topology says plain text")
+        return ok(what, "none: the topology allows plain text")
     ends = load_pem_x509_certificate(mine.certificate).not_valid_after_utc
     if ends - datetime.now(UTC) < SOON:
         return warning(
             what,
-            f"the certificate ends on {ends:%Y-%m-%d}.",
-            "Renew it in time: `hierfl certs TOPOLOGY --out DIR --renew`, then copy it here.",
+            f"the certificate expires on {ends:%Y-%m-%d}.",
+            "Renew it with `hierfl certs TOPOLOGY --out DIR --renew` and copy it here.",
         )
     return ok(what, f"the certificate is valid until {ends:%Y-%m-%d}")
 
@@ -51,18 +51,18 @@ def certificate(config: Config, node: str) -> Finding:
 def welcome(
     config: Config, node: str, parent: str, key: str, address: str, model: str = ""
 ) -> Iterator[Finding]:
-    """See whether a parent is there, what it would say to a node, and whether the clocks agree.
+    """Check that a parent is up, that it would admit a node, and that the clocks agree.
 
-    A parent that answers is asked over one connection, which it does not count as a fault; only
-    where it does not is it looked at more closely.
+    A parent that answers is asked over one connection, which it does not count as a fault. Further
+    checks are made only if it does not answer.
 
     Args:
-        config: with security.certs that can serve the node, if it has them.
+        config: the configuration; its security.certs, if set, must be valid for the node.
         node: its name.
         parent: the parent's name.
-        key: of the parent's address in the topology.
-        address: the parent's.
-        model: the fingerprint of the node's model, "" if it holds none.
+        key: the key of the parent's address in the topology.
+        address: the parent's address.
+        model: the fingerprint of the node's model, "" if it has none.
     """
     mine = identity(config, node)
     hello = frames.hello(node, run="", model=model, plan=digest(config).to_text())
@@ -72,7 +72,7 @@ def welcome(
         reached = way(parent, key, address)
         yield reached
         if reached.grade == "ok":
-            yield failure(f"{parent}'s word", f"{error}.", _stranger(mine, address))
+            yield failure(f"admission by {parent}", f"{error}.", _stranger(mine, address))
         yield alone(config, node)
         return
     yield ok(f"to {parent}", f"{address} answers")
@@ -81,55 +81,55 @@ def welcome(
 
 
 def _word(node: str, parent: str, verdict: Verdict) -> Finding:
-    what = f"{parent}'s word"
+    what = f"admission by {parent}"
     match verdict.code:
         case pb.Goodbye.UNSPECIFIED:
-            return ok(what, f"{node} is welcome")
+            return ok(what, f"{node} would be admitted")
         case pb.Goodbye.BUSY:
-            return ok(what, f"{verdict.reason}: it runs")
+            return ok(what, f"{verdict.reason}, so it is running")
     return failure(
         what,
         f"{node} would be refused: {verdict.reason}.",
-        "Give both machines the same topology file, hierfl and code.",
+        "Use the same topology file, hierfl version and user code on both machines.",
     )
 
 
 def clocks(parent: str, verdict: Verdict, certified: bool) -> Finding:
-    """Judge the difference between this machine's clock and the parent's."""
+    """Check the difference between this machine's clock and the parent's."""
     ahead, unsure = verdict.ahead, verdict.unsure
     text = f"is {abs(ahead):.1f} s {'behind' if ahead > 0 else 'ahead of'} that of {parent}"
     if abs(ahead) - unsure <= ASTRAY_S:
-        return ok("clock", f"{text} (give or take {unsure:.1f} s)")
-    remedy = "Switch network time on, on both (`timedatectl set-ntp true`)."
+        return ok("clock", f"{text} (within {unsure:.1f} s)")
+    remedy = "Enable network time on both machines (`timedatectl set-ntp true`)."
     if certified and abs(ahead) - unsure > EARLY.total_seconds():
         allowed = f"{EARLY.total_seconds() / 60:.0f} minutes"
-        return failure("clock", f"{text}: certificates allow for {allowed}.", remedy)
-    return warning("clock", f"{text}: logs cannot be compared.", remedy)
+        return failure("clock", f"{text}; certificates allow a difference of {allowed}.", remedy)
+    return warning("clock", f"{text}; logs cannot be compared.", remedy)
 
 
 def alone(config: Config, node: str) -> Finding:
-    """Say what a node's clock says where there is nobody to compare it with.
+    """Report a node's clock where there is no parent to compare it with.
 
-    A node whose clock is behind its certificate's first day has a certificate that cannot serve.
+    A clock that is before the start of the certificate's validity is found with the certificate.
     """
     now, mine = datetime.now(UTC), identity(config, node)
-    text = f"says {now:%Y-%m-%d %H:%M:%S} UTC, compared with no other"
+    text = f"says {now:%Y-%m-%d %H:%M:%S} UTC; not compared with another clock"
     if mine is not None:
         made = load_pem_x509_certificate(mine.certificate).not_valid_before_utc + EARLY
-        text += f", {(now - made).days} days after the certificate was made"
+        text += f", {(now - made).days} days after the certificate was created"
     return ok("clock", text)
 
 
-# -- who answers, if it is not the parent ----------------------------------------------------------
+# -- the node that answers in place of the parent --------------------------------------------------
 
 
 def _stranger(mine: Identity | None, address: str) -> str:
-    """Return what to do about a parent that does not answer as it should."""
+    """Return what to do if the node at an address does not answer like the parent."""
     if mine is None:
-        return "Is it a hierfl node, of this version, and security.certs set at both or neither?"
+        return "Run the same version of hierfl at both, and set security.certs at both or at neither."
     shown = _shown(mine, address)
     if shown is None:
-        return "Set security.certs at both, and see that it is a hierfl node of this version."
+        return "Set security.certs at both, and check that it is a hierfl node of this version."
     authority = load_pem_x509_certificate(mine.ca)
     of = "of this CA" if shown.issuer == authority.subject and _signed(shown, authority) else (
         "of another CA"
@@ -137,8 +137,8 @@ def _stranger(mine: Identity | None, address: str) -> str:
     starts, ends = shown.not_valid_before_utc, shown.not_valid_after_utc
     return (
         f"It shows the certificate of {common_name(shown)!r}, {of}, valid from {starts:%Y-%m-%d} "
-        f"to {ends:%Y-%m-%d}. Correct the address, or make and copy certificates anew: all from "
-        "one `hierfl certs TOPOLOGY --out DIR`."
+        f"to {ends:%Y-%m-%d}. Correct the address, or copy all certificates from the same DIR of "
+        "`hierfl certs TOPOLOGY --out DIR`."
     )
 
 
@@ -153,7 +153,7 @@ def _signed(shown: Certificate, authority: Certificate) -> bool:
 
 
 def _shown(mine: Identity, address: str) -> Certificate | None:
-    """Return the certificate that whoever listens at an address shows; None if it shows none."""
+    """Return the certificate that the server at an address shows; None if it shows none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])

@@ -1,4 +1,4 @@
-"""Python and the packages that hierfl says it needs."""
+"""Checks of Python and of the packages that hierfl requires."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from packaging.specifiers import SpecifierSet
 from deploy.doctor.finding import Finding, failure, ok, warning
 
 NAMED = ("hierfl", "flwr", "grpcio", "torch", "numpy")
-"""The packages whose versions are told even if all is well."""
+"""The packages whose versions are always shown."""
 
 
 def versions() -> Iterator[Finding]:
-    """Compare what is installed with what hierfl's own metadata ask for."""
+    """Compare the installed packages with the requirements in hierfl's metadata."""
     try:
         own = distribution("hierfl")
     except PackageNotFoundError:
         yield warning(
             "versions",
-            f"{_told()}; hierfl runs from its source, so nothing says which versions will do.",
-            "pip install it.",
+            f"{_told()}; hierfl is not installed, so its requirements are not known.",
+            "Install it with pip.",
         )
         return
     needed = [Requirement(line) for line in own.requires or ()]
@@ -51,7 +51,9 @@ def _python(wanted: str) -> Finding | None:
     here = platform.python_version()
     if SpecifierSet(wanted).contains(here, prereleases=True):
         return None
-    return failure("python", f"is {here}, and hierfl needs {wanted}.", "Take another for its venv.")
+    return failure(
+        "python", f"is {here}, and hierfl needs {wanted}.", "Create its venv with another one."
+    )
 
 
 def _package(need: Requirement) -> Finding | None:

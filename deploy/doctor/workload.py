@@ -1,4 +1,4 @@
-"""What nodes work with: their data, and how much room a configuration takes."""
+"""Checks of the nodes' data, and of the disk space and memory that a configuration needs."""
 
 from __future__ import annotations
 
@@ -23,30 +23,33 @@ from hierfl.units import plural
 MB = 1 << 20
 
 PROCESS = {"cloud": 280 * MB, "edge": 100 * MB, "device": 280 * MB}
-"""What a node's process takes by itself, PyTorch included: measured on Linux, x86-64."""
+"""Bytes of a node's process without its model and data, PyTorch included; Linux, x86-64."""
 
 FORKED = {"cloud": 280 * MB, "edge": 45 * MB, "device": 120 * MB}
-"""The same where `hierfl run` starts all nodes, which share what they can."""
+"""The same for nodes started by one `hierfl run`, which share memory."""
 
 VECTORS = 12
-"""Vectors of the model's size that a node holds at most: weights, gradients, states, frames."""
+"""The most vectors of the model's size that a node holds: weights, gradients, states, frames."""
 
 KEPT = 3
-"""Checkpoints that lie beside one another while one is being written."""
+"""Checkpoints that exist at the same time while one is being written."""
 
 ASIDE = 16 * MB
-"""Of disk, for logs and results."""
+"""Bytes of disk space for logs and results."""
 
 
 def of(config: Config, nodes: Sequence[str]) -> Generator[Finding, None, str]:
-    """Look at what nodes work with; return their model's fingerprint, "" if they hold none.
+    """Check the nodes' data, disk space and memory; return the fingerprint of their model.
 
     Args:
         config: the configuration.
-        nodes: one, or those that `hierfl run` starts here.
+        nodes: one node, or those that `hierfl run` starts here.
+
+    Returns:
+        The fingerprint; "" if the nodes have no model.
 
     Raises:
-        ConfigError: there is no such model, or it does not fit the data or the first base's file.
+        ConfigError: if there is no such model, or it does not fit the data or `start_from`.
     """
     one_thread()
     known = config.roles()
@@ -68,11 +71,11 @@ def of(config: Config, nodes: Sequence[str]) -> Generator[Finding, None, str]:
 
 
 def data(config: Config, nodes: Collection[str]) -> tuple[Finding, Data | None]:
-    """See whether the data set is here, and whether devices have some of it.
+    """Check that the data set is on this machine and that each device has samples.
 
     Args:
         config: the configuration.
-        nodes: devices, and the cloud, which needs the data set to judge by.
+        nodes: devices, and the cloud, which needs the data set for evaluation.
     """
     what = f"data {config.data.dataset}"
     try:
@@ -81,7 +84,7 @@ def data(config: Config, nodes: Collection[str]) -> tuple[Finding, Data | None]:
     except (DataError, ConfigError) as error:
         return failure(what, f"{error.message}.", error.hint or ""), None
     sizes = [len(shares[node]) for node in nodes if node in shares]
-    text = f"{plural(len(held.train), 'sample')} to train, {len(held.test):,} to judge by"
+    text = f"{plural(len(held.train), 'sample')} for training, {len(held.test):,} for evaluation"
     if len(sizes) == 1:
         text += f"; {sizes[0]:,} for {next(node for node in nodes if node in shares)}"
     elif sizes:
@@ -90,10 +93,10 @@ def data(config: Config, nodes: Collection[str]) -> tuple[Finding, Data | None]:
 
 
 def model(config: Config, held: Data | None) -> FlatModel | None:
-    """Return the configuration's model; None if it is not known without the data.
+    """Return the configuration's model; None if it cannot be built without the data.
 
     Raises:
-        ConfigError: there is no such model, or it does not fit the data.
+        ConfigError: if there is no such model, or it does not fit the data.
     """
     if held is not None:
         return make_model(config, held)
@@ -101,7 +104,7 @@ def model(config: Config, held: Data | None) -> FlatModel | None:
 
 
 def memory_needed(config: Config, nodes: Sequence[str], model: FlatModel, held: Data | None) -> int:
-    """Return the bytes of memory that one node's process will take, or several forked ones."""
+    """Return the bytes of memory of one node's process, or of several forked ones."""
     process, roles = PROCESS if len(nodes) == 1 else FORKED, config.roles()
     return sum(process[roles[node]] + _beside(config, roles[node], model, held) for node in nodes)
 
@@ -117,7 +120,7 @@ def _beside(config: Config, role: str, model: FlatModel, held: Data | None) -> i
 
 
 def disk_needed(config: Config, nodes: Iterable[str], model: FlatModel) -> int:
-    """Return the bytes that the nodes' checkpoints, logs and results will take."""
+    """Return the bytes of the nodes' checkpoints, logs and results."""
     plan = make_plan(config, model.layout, model.buffer_layout.d)
     algorithm, roles = plan.algorithm, config.roles()
     base = 4 * (model.layout.d + model.buffer_layout.d)

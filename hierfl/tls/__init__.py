@@ -1,5 +1,5 @@
-"""Mutual TLS: a federation's own CA, one certificate per node, and who must show one.
+"""Mutual TLS: a federation's own CA, one certificate per node, and where they are required.
 
-A certificate says who a node is (its name in the topology) and what it may be: the cloud only a
-parent, a device only a child, an edge both.
+A certificate holds the node's name in the topology and its roles: the cloud is a parent, a device a
+child, an edge both.
 """

@@ -1,4 +1,4 @@
-"""From a topology to a folder of certificates: what is missing is made, the rest stays."""
+"""Creates the certificates of a topology in a folder; existing files are kept."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from hierfl.tls.identity import CA
 from hierfl.tls.x509 import CHILD, PARENT, issue, issue_ca
 
 DAYS = 365
-"""How long a node's certificate is valid unless something else is said."""
+"""Days for which a node's certificate is valid by default."""
 
 CA_DAYS = 3650
-"""How long a CA is."""
+"""Days for which a CA's certificate is valid."""
 
 _LIKE_AN_ADDRESS = re.compile(r"[0-9]*\.[0-9.]*")
 
@@ -40,9 +40,9 @@ class Certified:
     """One certificate in the folder.
 
     Attributes:
-        name: whose.
-        until: the end of its life.
-        new: whether it has just been made.
+        name: the name of its node, or "ca".
+        until: the end of its validity.
+        new: whether it has just been created.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Certified:
 
 @dataclass(frozen=True)
 class _Node:
-    """What a certificate says of a node; a device has no host."""
+    """The content of a node's certificate; a device has no hosts."""
 
     name: str
     hosts: tuple[str, ...]
@@ -67,26 +67,26 @@ def make_certificates(
     renew: bool = False,
     now: datetime | None = None,
 ) -> list[Certified]:
-    """Make the CA and the nodes' certificates, as far as they are not there.
+    """Create the CA and the nodes' certificates, unless they exist.
 
-    Files: ca.crt, ca.key, and for each node NAME.crt and NAME.key; for edges and devices the same
-    key in OpenSSH's format as well, which Flower's SuperNodes take: NAME.ssh and NAME.pub. What is
-    private can be read by its owner alone. A renewed certificate is for the key that the old one
-    was for, which need not be here.
+    Files: ca.crt, ca.key, and NAME.crt and NAME.key for each node. For edges and devices the key is
+    also written in OpenSSH's format, which Flower's SuperNodes require: NAME.ssh and NAME.pub.
+    Private keys are readable only by their owner. A renewed certificate is for the same key as the
+    old one; the key file need not be in the folder.
 
     Args:
-        config: names and addresses.
-        folder: where the files are put.
-        days: how long the nodes' certificates are valid from now on.
-        renew: whether the nodes' certificates that are there are replaced; the CA never is.
-        now: the time of making; None: this machine's.
+        config: the configuration, for names and addresses.
+        folder: the folder of the files.
+        days: days for which the nodes' certificates are valid from now on.
+        renew: whether existing certificates of nodes are replaced; the CA never is.
+        now: the time of creation; None: this machine's.
 
     Returns:
         The CA, then the nodes in the topology's order.
 
     Raises:
-        ConfigError: if a name cannot stand in a certificate, a file cannot be read or written, or
-            the CA does not live long enough.
+        ConfigError: if a name cannot be used in a certificate, a file cannot be read or written, or
+            the CA expires before the new certificates.
     """
     nodes = list(_nodes(config))
     _refuse_names(nodes)
@@ -101,30 +101,30 @@ def make_certificates(
 
 
 def report(made: list[Certified], folder: Path) -> list[str]:
-    """Return what to tell a person about the certificates in a folder, in lines."""
+    """Return lines that describe the certificates in a folder."""
     now, width = datetime.now(UTC), max(len(one.name) for one in made)
     lines = []
     for one in made:
         life = "valid until" if one.until > now else "expired on"
         lines.append(
-            f"{one.name:{width}}  {'made' if one.new else 'kept'}, {life} {one.until:%Y-%m-%d}"
+            f"{one.name:{width}}  {'created' if one.new else 'kept'}, {life} {one.until:%Y-%m-%d}"
         )
     if any(one.until <= now for one in made[1:]):
-        lines.append("To make anew what has expired, add --renew; keys stay, so that only")
-        lines.append("the NAME.crt must be copied again.")
+        lines.append("To replace expired certificates, add --renew. Keys are kept, so only the")
+        lines.append("NAME.crt files must be copied again.")
     lines += [
-        f"Each node needs ca.crt, NAME.crt and NAME.key of {folder}, where its security.certs is;",
-        "on Flower's engine NAME.ssh as well, and its parent the NAME.pub.",
-        "A key is secret: copy it over ssh, say. ca.key stays here: who has it can be any node.",
+        f"Each node needs ca.crt, NAME.crt and NAME.key of {folder} in its folder security.certs.",
+        "On Flower's engine it also needs NAME.ssh, and its parent needs NAME.pub.",
+        "Keys are secret: copy them over ssh. Keep ca.key here: whoever has it can be any node.",
     ]
     return lines
 
 
 class _Maker:
-    """Makes what is missing in a folder.
+    """Creates what is missing in a folder.
 
     Attributes:
-        authority: the CA, made if there was none.
+        authority: the CA, created if there was none.
     """
 
     def __init__(self, folder: Path, federation: str, start: datetime, end: datetime) -> None:
@@ -139,7 +139,7 @@ class _Maker:
         self.authority = Certified(CA, self._ca.not_valid_after_utc, new)
 
     def certify(self, node: _Node, renew: bool) -> Certified:
-        """Make a node's certificate if there is none, or if it is to be renewed."""
+        """Create a node's certificate if there is none or if `renew` is set."""
         file = self._folder / f"{node.name}.crt"
         if file.exists() and not renew:
             old = _certificate(file)
@@ -148,9 +148,9 @@ class _Maker:
         if self._end > self._ca.not_valid_after_utc:
             raise ConfigError(
                 "--days",
-                f"the certificate of {node.name} would outlive {self._ca_file}, which is valid "
-                f"until {self._ca.not_valid_after_utc:%Y-%m-%d}",
-                "Give fewer --days, or make a new CA in an empty --out.",
+                f"the certificate of {node.name} would be valid longer than {self._ca_file}, which "
+                f"expires on {self._ca.not_valid_after_utc:%Y-%m-%d}",
+                "Give fewer --days, or create a new CA in an empty --out.",
             )
         ca_key = self._ca_key()
         kept = file.with_suffix(".key")
@@ -166,11 +166,11 @@ class _Maker:
     def _ca_key(self) -> ec.EllipticCurvePrivateKey:
         file = self._ca_file.with_suffix(".key")
         if not file.exists():
-            hint = "Run this where the CA was made."
-            raise ConfigError("--out", f"{file} is not there, and nothing else can sign", hint)
+            hint = "Run this where the CA was created."
+            raise ConfigError("--out", f"{file} is missing; it is needed to sign", hint)
         key = _key(file)
         if key.public_key() != self._ca.public_key():
-            raise ConfigError("--out", f"{file} is not the key of {self._ca_file}")
+            raise ConfigError("--out", f"{file} does not belong to {self._ca_file}")
         return key
 
     def _refuse_foreign(self, file: Path, certificate: x509.Certificate) -> None:
@@ -179,7 +179,7 @@ class _Maker:
         except (ValueError, TypeError, InvalidSignature):
             hint = "Use --renew to replace it, or an empty --out."
             raise ConfigError(
-                "--out", f"{file} is not of the CA in {self._ca_file}", hint
+                "--out", f"{file} was not issued by the CA in {self._ca_file}", hint
             ) from None
 
 
@@ -196,17 +196,17 @@ def _host(address: str) -> str:
 
 
 def _refuse_names(nodes: list[_Node]) -> None:
-    """Refuse names that would pass for another's or for an address, or that the CA's files have.
+    """Refuse names that TLS would take for another name or an address, and the CA's file name.
 
-    TLS compares names without regard to case and to a last dot.
+    TLS ignores case and a trailing dot when it compares names.
     """
     seen = {CA: CA}
     for name in (node.name for node in nodes):
         plain = name.lower().rstrip(".")
         other = "an address" if _LIKE_AN_ADDRESS.fullmatch(name) else seen.get(plain)
         if other is not None:
-            problem = f"the node {name!r} would pass for {other!r} in certificates"
-            raise ConfigError("edges", problem, "Give it another name.")
+            problem = f"in certificates, the name {name!r} cannot be distinguished from {other!r}"
+            raise ConfigError("edges", problem, "Give the node another name.")
         seen[plain] = name
 
 
@@ -214,7 +214,7 @@ def _refuse_names(nodes: list[_Node]) -> None:
 
 
 def _key(file: Path) -> ec.EllipticCurvePrivateKey:
-    """Return the key in a file, which is made if it is not there."""
+    """Return the key in a file; create the file if it does not exist."""
     if not file.exists():
         new = ec.generate_private_key(ec.SECP256R1())
         _write(file, new.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
@@ -223,12 +223,12 @@ def _key(file: Path) -> ec.EllipticCurvePrivateKey:
     except (ValueError, TypeError) as error:
         raise ConfigError("--out", f"{file} holds no private key: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ConfigError("--out", f"{file} holds no elliptic key")
+        raise ConfigError("--out", f"{file} holds no elliptic-curve key")
     return key
 
 
 def _put_ssh(file: Path) -> None:
-    """Write the key of a file in OpenSSH's format, the private and the public one, beside it."""
+    """Write the key of a file beside it in OpenSSH's format, private and public."""
     key = _key(file)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
@@ -248,7 +248,7 @@ def _put(file: Path, certificate: x509.Certificate) -> None:
 
 
 def _write(file: Path, data: bytes, mode: int) -> None:
-    """Write a file as a whole or not at all; a key is never open to others, even for a moment."""
+    """Write a file atomically; a key is never readable by others, not even for a moment."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
         stream.write(data)

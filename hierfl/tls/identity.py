@@ -1,4 +1,4 @@
-"""Who a node is: its certificate and key, and the certificate of the CA that all nodes trust."""
+"""A node's identity: its certificate and key, and the certificate of the CA."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 CA = "ca"
-"""What the CA's files are called; no node can have this name."""
+"""The base name of the CA's files; no node can have this name."""
 
 KEY = "security.certs"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What one node shows its peers, and by what it knows them.
+    """What a node shows its peers and what it verifies them with.
 
     Attributes:
-        name: the node's name, as its certificate states it.
+        name: the node's name, as in its certificate.
         ca: the CA's certificate, PEM.
         certificate: the node's certificate, PEM.
         key: the node's private key, PEM.
@@ -40,15 +40,15 @@ class Identity:
 
     @classmethod
     def read(cls, folder: Path, name: str, now: datetime | None = None) -> Identity:
-        """Read ca.crt, NAME.crt and NAME.key, and see that they can serve.
+        """Read and check ca.crt, NAME.crt and NAME.key.
 
         Args:
-            folder: where they are.
+            folder: their folder.
             name: the node.
             now: the time at which they must be valid; None: this machine's.
 
         Raises:
-            ConfigError: if one is absent or unreadable, they do not belong together, or one is
+            ConfigError: if one is missing or unreadable, they do not belong together, or one is
                 not valid now.
         """
         mine = cls(
@@ -61,11 +61,11 @@ class Identity:
         return mine
 
     def towards(self, parent: str) -> Towards:
-        """Return what this node needs to dial its parent of that name."""
+        """Return the credentials with which this node connects to its parent of that name."""
         return Towards(self, parent)
 
     def to_children(self, on_handshake: Callable[[], None]) -> grpc.ServerCredentials:
-        """Return what a server needs that admits nobody without a certificate of the same CA.
+        """Return credentials for a server that requires certificates of the same CA.
 
         Args:
             on_handshake: called at the start of each connection's handshake, in gRPC's thread.
@@ -73,17 +73,17 @@ class Identity:
         pair = (self.key, self.certificate)
         return grpc.dynamic_ssl_server_credentials(
             grpc.ssl_server_certificate_configuration([pair], root_certificates=self.ca),
-            on_handshake,  # it returns None: the certificate stays
+            on_handshake,  # returns None: the certificate is not replaced
             require_client_authentication=True,
         )
 
 
 @dataclass(frozen=True)
 class Towards:
-    """A child's identity on its way to one parent.
+    """A child's identity for connections to one parent.
 
-    The parent must show a certificate for its own name, whatever the address at which it is
-    found: addresses change, and whoever holds one need not be who is wanted.
+    The parent must show a certificate for its own name, at whatever address: addresses change, and
+    another machine may have taken one over.
     """
 
     identity: Identity
@@ -97,10 +97,10 @@ class Towards:
         return grpc.secure_channel(address, credentials, [*options, named])
 
     def mistrust(self, details: str) -> str | None:
-        """Return what is wrong with who answered, None if that is not what broke the stream.
+        """Return what is wrong with the peer's certificate, or None for any other error.
 
         Args:
-            details: of the error with which gRPC gave up.
+            details: the details of gRPC's error.
         """
         for sign, meaning in _MISTRUST.items():
             if sign in details:
@@ -116,19 +116,21 @@ def dial(address: str, options: list[tuple[str, Any]], towards: Towards | None) 
 
 
 _MISTRUST = {
-    "Hostname Verification Check failed": "who answers there is not {parent}",
+    "Hostname Verification Check failed": "the node at this address is not {parent}",
     "certificate has expired": "the certificate of {parent} has expired",
     "certificate is not yet valid": "the certificate of {parent} is not valid yet: "
-    "is the clock right on both machines?",
-    "unsupported certificate purpose": "who answers there has no certificate of a parent",
-    "CERTIFICATE_VERIFY_FAILED": "who answers there has no certificate of this federation's CA",
-    "WRONG_VERSION_NUMBER": "who answers there speaks no TLS: is security.certs set at {parent}?",
+    "check the clocks of both machines",
+    "unsupported certificate purpose": "the node at this address has no certificate of a parent",
+    "CERTIFICATE_VERIFY_FAILED": "the node at this address has no certificate of this "
+    "federation's CA",
+    "WRONG_VERSION_NUMBER": "the node at this address does not use TLS: is security.certs set at "
+    "{parent}?",
 }
-"""BoringSSL's and gRPC's words, the more general ones last; a test holds each against gRPC."""
+"""Messages of BoringSSL and gRPC, the more general ones last; a test checks each with gRPC."""
 
 
 def certified_name(auth: Mapping[str, Any]) -> str | None:
-    """Return the name in a peer's certificate, given a gRPC context's `auth_context()`."""
+    """Return the name in a peer's certificate, from a gRPC context's `auth_context()`."""
     names = auth.get("x509_common_name", ())
     return names[0].decode(errors="replace") if len(names) == 1 else None
 
@@ -137,8 +139,8 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except FileNotFoundError:
-        hint = "Make it with `hierfl certs TOPOLOGY --out DIR`, and copy it to this machine."
-        raise ConfigError(KEY, f"there is no {file}", hint) from None
+        hint = "Create it with `hierfl certs TOPOLOGY --out DIR` and copy it to this machine."
+        raise ConfigError(KEY, f"{file} does not exist", hint) from None
     except OSError as error:
         raise ConfigError(KEY, f"{file} cannot be read: {error.strerror}") from None
 
@@ -154,13 +156,13 @@ def _check(mine: Identity, folder: Path, now: datetime) -> None:
     except (ValueError, TypeError) as error:
         raise _wrong(f"{own.with_suffix('.key')} holds no private key: {error}") from None
     if key.public_key() != certificate.public_key():
-        raise _wrong(f"{own.with_suffix('.key')} is not the key of {own}")
+        raise _wrong(f"{own.with_suffix('.key')} does not belong to {own}")
     if (stated := common_name(certificate)) != mine.name:
         raise _wrong(f"{own} is the certificate of {stated!r}")
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature):
-        raise _wrong(f"{own} is not of the CA in {ca}") from None
+        raise _wrong(f"{own} was not issued by the CA in {ca}") from None
     for file, one in ((own, certificate), (ca, issuer)):
         _check_time(file, one, now)
 
@@ -169,10 +171,10 @@ def _check_time(file: Path, certificate: Certificate, now: datetime) -> None:
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now > end:
         again = "--renew" if file.stem != CA else "and an empty --out"
-        hint = f"Make a new one with `hierfl certs TOPOLOGY --out DIR` {again}."
-        raise ConfigError(KEY, f"{file} has expired on {end:%Y-%m-%d}", hint)
+        hint = f"Create a new one with `hierfl certs TOPOLOGY --out DIR` {again}."
+        raise ConfigError(KEY, f"{file} expired on {end:%Y-%m-%d}", hint)
     if now < start:
-        hint = f"Is this machine's clock right? It says {now:%Y-%m-%d %H:%M} UTC."
+        hint = f"Check this machine's clock. It says {now:%Y-%m-%d %H:%M} UTC."
         raise ConfigError(KEY, f"{file} is not valid before {start:%Y-%m-%d %H:%M} UTC", hint)
 
 
@@ -186,7 +188,7 @@ def _parse(data: bytes, file: Path) -> Certificate:
 
 
 def common_name(certificate: Certificate) -> str:
-    """Return the name that a certificate states; "" if it states none, or several."""
+    """Return the name in a certificate; "" if it has none or several."""
     from cryptography.x509 import NameOID
 
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
@@ -194,5 +196,5 @@ def common_name(certificate: Certificate) -> str:
 
 
 def _wrong(message: str) -> ConfigError:
-    return ConfigError(KEY, message, "Copy ca.crt, NAME.crt and NAME.key from one and the same DIR"
-                       " of `hierfl certs TOPOLOGY --out DIR`.")  # fmt: skip
+    return ConfigError(KEY, message, "Copy ca.crt, NAME.crt and NAME.key from the same DIR of"
+                       " `hierfl certs TOPOLOGY --out DIR`.")  # fmt: skip

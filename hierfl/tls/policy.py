@@ -1,4 +1,4 @@
-"""What a configuration says of who may talk to whom: certificates, or plain text at home."""
+"""When certificates are required: for every address that is not a loopback address."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hierfl.tls.identity import Identity
 
 
 def refuse_exposure(config: Config) -> None:
-    """Refuse a federation that would talk in plain text beyond this machine.
+    """Refuse a federation that would send plain text to other machines.
 
     Raises:
-        ConfigError: if a parent listens elsewhere than at a loopback address, there are no
-            certificates, and the configuration does not say that this is meant.
+        ConfigError: if a parent listens at an address that is not a loopback address, there are no
+            certificates, and the configuration does not set `security.insecure`.
     """
     if config.security.certs is not None or config.security.insecure:
         return
@@ -23,20 +23,20 @@ def refuse_exposure(config: Config) -> None:
         if not is_loopback(address):
             raise ConfigError(
                 "security",
-                f"{key} is {address}, beyond this machine, and there are no certificates: anybody "
-                "who can reach it could join, listen and change the model",
-                "Make certificates with `hierfl certs TOPOLOGY --out certs`, and set\n"
-                "`security: {certs: certs}`; or say that you trust everyone on the network with\n"
+                f"{key} is {address}, which others can reach, and there are no certificates: "
+                "anyone on the network could join, read the traffic and change the model",
+                "Create certificates with `hierfl certs TOPOLOGY --out certs` and set\n"
+                "`security: {certs: certs}`. If you trust everyone on the network, set\n"
                 "`security: {insecure: true}`.",
             )
 
 
 def identity(config: Config, name: str) -> Identity | None:
-    """Return what a node shows its peers; None where they talk in plain text.
+    """Return a node's identity; None where links are plain text.
 
     Raises:
-        ConfigError: if plain text would go beyond this machine, or the node's certificate cannot
-            serve.
+        ConfigError: if plain text would leave this machine, or the node's certificate cannot be
+            used.
     """
     refuse_exposure(config)
     certs = config.security.certs
@@ -44,7 +44,7 @@ def identity(config: Config, name: str) -> Identity | None:
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether nothing but this machine can reach what listens at an address."""
+    """Return whether only this machine can reach an address."""
     host, _ = split(address)
     try:
         return ip_address(host).is_loopback

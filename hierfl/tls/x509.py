@@ -1,4 +1,4 @@
-"""X.509: a CA's certificate, and those that it issues to nodes. Keys are elliptic (P-256)."""
+"""X.509 certificates of a CA and of nodes. Keys are elliptic (P-256)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 EARLY = timedelta(minutes=5)
-"""How long before they are made certificates are valid: a small machine's clock may be slow."""
+"""Certificates are valid from so long before their creation: a node's clock may be behind."""
 
 PARENT, CHILD = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
-"""What a node may be: one that listens, one that dials."""
+"""Roles of a node: one that listens, one that connects."""
 
 
 def issue_ca(
     federation: str, key: EllipticCurvePrivateKey, now: datetime, end: datetime
 ) -> x509.Certificate:
-    """Return the certificate of a federation's CA, which may sign nodes' certificates only."""
+    """Return the certificate of a federation's CA, which may sign only nodes' certificates."""
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, federation),
@@ -55,11 +55,11 @@ def issue(
         ca: the CA's certificate.
         ca_key: its key.
         name: the node's name in the topology.
-        hosts: where the node can be found, names or addresses.
+        hosts: the node's host names or addresses.
         roles: PARENT, CHILD or both.
         key: the node's public key.
-        now: the time of making.
-        end: the end of its life.
+        now: the time of creation.
+        end: the end of its validity.
     """
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     names = [x509.DNSName(name), *(_general(host) for host in hosts if host != name)]

@@ -263,12 +263,16 @@ def test_what_was_recorded_is_refused(cloud: Cloud, home: Federation) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "says"),
     [
-        ("foreign", "cloud", "who answers there has no certificate of this federation's CA"),
+        ("foreign", "cloud", "the node at this address has no certificate of this federation's CA"),
         ("expired", "cloud", "the certificate of cloud has expired"),
-        ("early", "cloud", "the certificate of cloud is not valid yet: is the clock right"),
-        ("good", "b", "who answers there is not cloud"),
-        ("good", "b-0", "who answers there has no certificate of a parent"),
-        ("plain", "cloud", "who answers there speaks no TLS: is security.certs set at cloud?"),
+        ("early", "cloud", "the certificate of cloud is not valid yet: check the clocks"),
+        ("good", "b", "the node at this address is not cloud"),
+        ("good", "b-0", "the node at this address has no certificate of a parent"),
+        (
+            "plain",
+            "cloud",
+            "the node at this address does not use TLS: is security.certs set at cloud?",
+        ),
     ],
 )
 def test_a_child_serves_its_own_parent_alone(

@@ -143,6 +143,6 @@ def test_certificates_that_cannot_serve_start_nothing(topology: Path, tmp_path: 
     done = hierfl("run", str(topology), *DIGITS, "--set", f"security.certs={folder}",
                   "--out", str(out))  # fmt: skip
     assert done.returncode == 2
-    assert f"there is no {folder / 'west-2.key'}" in done.stderr
+    assert f"{folder / 'west-2.key'} does not exist" in done.stderr
     assert "hierfl certs" in done.stderr and "Traceback" not in done.stderr
     assert not out.exists()

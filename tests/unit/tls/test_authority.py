@@ -156,7 +156,7 @@ def test_renewed_certificates_are_for_the_same_keys(folder: Path) -> None:
 
 def test_a_certificate_does_not_outlive_its_ca(folder: Path) -> None:
     before, late = contents(folder), NOW + timedelta(days=CA_DAYS - DAYS + 1)
-    with pytest.raises(ConfigError, match=r"--days: .* would outlive .*ca\.crt"):
+    with pytest.raises(ConfigError, match=r"--days: .* would be valid longer than .*ca\.crt"):
         make_certificates(CONFIG, folder, renew=True, now=late)
     assert contents(folder) == before
     make_certificates(CONFIG, folder, renew=True, days=DAYS - 1, now=late)
@@ -165,12 +165,12 @@ def test_a_certificate_does_not_outlive_its_ca(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("ca", "'ca' would pass for 'ca'"),
-        ("CA.", "'CA.' would pass for 'ca'"),
-        ("East", "'East' would pass for 'east'"),
-        ("east.", "'east.' would pass for 'east'"),
-        ("Cloud", "'Cloud' would pass for 'cloud'"),
-        ("10.0.0.1", "'10.0.0.1' would pass for 'an address'"),
+        ("ca", "the name 'ca' cannot be distinguished from 'ca'"),
+        ("CA.", "the name 'CA.' cannot be distinguished from 'ca'"),
+        ("East", "the name 'East' cannot be distinguished from 'east'"),
+        ("east.", "the name 'east.' cannot be distinguished from 'east'"),
+        ("Cloud", "the name 'Cloud' cannot be distinguished from 'cloud'"),
+        ("10.0.0.1", "the name '10.0.0.1' cannot be distinguished from 'an address'"),
     ],
 )
 def test_a_name_that_would_pass_for_another(tmp_path: Path, name: str, says: str) -> None:
@@ -190,12 +190,15 @@ def test_numbers_are_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda f: (f / "ca.key").unlink(), "ca.key is not there"),
-        (lambda f: shutil.copy(f / "east.key", f / "ca.key"), "ca.key is not the key of"),
+        (lambda f: (f / "ca.key").unlink(), "ca.key is missing"),
+        (lambda f: shutil.copy(f / "east.key", f / "ca.key"), "ca.key does not belong to"),
         (lambda f: (f / "ca.key").write_text("?"), "ca.key holds no private key"),
         (lambda f: (f / "ca.crt").write_text("?"), "ca.crt holds no certificate"),
         (lambda f: (f / "east.crt").write_text("?"), "east.crt holds no certificate"),
-        (lambda f: [(f / n).unlink() for n in ("ca.crt", "ca.key")], "cloud.crt is not of the CA"),
+        (
+            lambda f: [(f / n).unlink() for n in ("ca.crt", "ca.key")],
+            "cloud.crt was not issued by the CA",
+        ),
     ],
 )
 def test_a_spoilt_folder(folder: Path, spoil, says: str) -> None:  # type: ignore[no-untyped-def]
@@ -228,24 +231,24 @@ DAY = timedelta(days=1)
 @pytest.mark.parametrize(
     ("spoil", "when", "says", "hint"),
     [
-        (lambda f: (f / "ca.crt").unlink(), NOW, "there is no {}/ca.crt", "hierfl certs"),
-        (lambda f: (f / "east.crt").unlink(), NOW, "there is no {}/east.crt", "hierfl certs"),
-        (lambda f: (f / "east.key").unlink(), NOW, "there is no {}/east.key", "hierfl certs"),
-        (lambda f: shutil.rmtree(f), NOW, "there is no {}/ca.crt", "hierfl certs"),
-        (lambda f: (f / "ca.crt").write_text(""), NOW, "{}/ca.crt holds no cert", "one and the"),
-        (lambda f: (f / "east.crt").write_text("x"), NOW, "{}/east.crt holds no", "one and the"),
-        (lambda f: (f / "east.key").write_text("x"), NOW, "{}/east.key holds no", "one and the"),
+        (lambda f: (f / "ca.crt").unlink(), NOW, "{}/ca.crt does not exist", "hierfl certs"),
+        (lambda f: (f / "east.crt").unlink(), NOW, "{}/east.crt does not exist", "hierfl certs"),
+        (lambda f: (f / "east.key").unlink(), NOW, "{}/east.key does not exist", "hierfl certs"),
+        (lambda f: shutil.rmtree(f), NOW, "{}/ca.crt does not exist", "hierfl certs"),
+        (lambda f: (f / "ca.crt").write_text(""), NOW, "{}/ca.crt holds no cert", "same DIR"),
+        (lambda f: (f / "east.crt").write_text("x"), NOW, "{}/east.crt holds no", "same DIR"),
+        (lambda f: (f / "east.key").write_text("x"), NOW, "{}/east.key holds no", "same DIR"),
         (lambda f: shutil.copy(f / "west.key", f / "east.key"), NOW,
-         "{}/east.key is not the key of {}/east.crt", "one and the same DIR"),
+         "{}/east.key does not belong to {}/east.crt", "same DIR"),
         (lambda f: [shutil.copy(f / f"west.{k}", f / f"east.{k}") for k in ("crt", "key")], NOW,
-         "{}/east.crt is the certificate of 'west'", "one and the same DIR"),
+         "{}/east.crt is the certificate of 'west'", "same DIR"),
         (lambda f: make_certificates(CONFIG, f.parent / "b", now=NOW)
          and shutil.copy(f.parent / "b" / "ca.crt", f), NOW,
-         "{}/east.crt is not of the CA in {}/ca.crt", "one and the same DIR"),
-        (lambda f: None, NOW + (DAYS + 1) * DAY, "{}/east.crt has expired on 2031-05-17",
+         "{}/east.crt was not issued by the CA in {}/ca.crt", "same DIR"),
+        (lambda f: None, NOW + (DAYS + 1) * DAY, "{}/east.crt expired on 2031-05-17",
          "hierfl certs TOPOLOGY --out DIR` --renew"),
         (lambda f: None, NOW - DAY, "{}/east.crt is not valid before 2030-05-17 11:55 UTC",
-         "clock right? It says 2030-05-16 12:00 UTC"),
+         "clock. It says 2030-05-16 12:00 UTC"),
     ],
 )  # fmt: skip
 def test_files_that_cannot_serve(folder: Path, spoil, when, says, hint) -> None:  # type: ignore[no-untyped-def]
@@ -272,12 +275,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     code, said, errors = run(capsys, "certs", topology, "--out", out, "--days", 30)
     until = (datetime.now(UTC) + timedelta(days=30)).strftime("%Y-%m-%d")
     assert (code, errors) == (0, "")
-    assert f"east    made, valid until {until}" in said.splitlines()
+    assert f"east    created, valid until {until}" in said.splitlines()
     assert "ca.crt, NAME.crt and NAME.key" in said
     code, said, _ = run(capsys, "certs", topology, "--out", out)
     assert f"east-0  kept, valid until {until}" in said.splitlines()
     code, said, _ = run(capsys, "certs", topology, "--out", out, "--renew", "--days", 1)
-    assert "ca      kept, " in said and "east-0  made, " in said
+    assert "ca      kept, " in said and "east-0  created, " in said
     assert run(capsys, "certs", topology, "--out", out, "--days", 0)[0] == 2
     assert run(capsys, "certs", topology)[0] == 2
 
