@@ -1,1 +1,1 @@
-"""How a federation gets onto its machines."""
+"""Deployment: processes, machines, containers, testbeds and Flower's engine."""

@@ -1,1 +1,1 @@
-"""A federation in containers."""
+"""Federations in containers."""

@@ -1,7 +1,7 @@
-"""A topology as a compose file: a container for each node, a network for each parent.
+"""A topology as a compose file: one container per node, one network per parent.
 
-A parent listens at every address of its container and is found under its name. A network joins it
-with its children and leads nowhere else, so that a device has no way to the cloud.
+A parent listens at every address of its container, and its children reach it by its name. Its
+network connects it with its children only, so a device cannot reach the cloud.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from hierfl.planning.plan import resolve
 
 PORT = 9400
 RESTARTS = 10
-"""How often a container is started again: a node that is wrongly configured fails each time."""
+"""How often a container is restarted; a node with a wrong configuration fails each time."""
 
 DATA_VOLUME = "hierfl-data"
 
 HEADER = """\
 # {topology} in containers, made by: hierfl compose {arguments}
-# Paths are relative to this file. What it needs and how it is used: docs/containers.md
+# Paths are relative to this file. See docs/containers.md.
 """
 
 
@@ -37,8 +37,8 @@ class Node:
 
     Attributes:
         role: the command that it runs: cloud, edge or device.
-        name: the node's name, which others find it under.
-        networks: whom it meets, by the parent's name.
+        name: the node's name, which is its host name.
+        networks: its networks, by the parent's name.
         sets: addresses, as keys of the topology.
         data: whether it reads the data set.
     """
@@ -54,14 +54,16 @@ def compose(topology: Path, sets: Sequence[str]) -> str:
     """Return the compose file of a topology.
 
     Args:
-        topology: its file; relative to the folder in which the compose file will be.
-        sets: `key=value` texts for all nodes.
+        topology: its file, relative to the folder of the compose file.
+        sets: `key=value` strings for all nodes.
 
     Raises:
-        ConfigError: the topology is wrong.
+        ConfigError: if the topology is wrong.
     """
     config = load_config(topology, sets)
-    resolve(config.model_copy(update={"security": Security(insecure=True)}))  # of that, see below
+    resolve(
+        config.model_copy(update={"security": Security(insecure=True)})
+    )  # certificates are mounted below
     everybody = list(nodes(config))
     tree = {
         "name": re.sub("[^a-z0-9_-]", "-", config.name.lower()),
@@ -107,7 +109,7 @@ def _service(node: Node, config: Config, topology: Path, sets: Sequence[str]) ->
     place = ["--out", f"/state/{config.name}"] if node.role == "cloud" else ["--state", "/state"]
     command = [node.role, "/topology.yaml", "--name", node.name, *place]
     for text in (*sets, *(f"{key}={value}" for key, value in own.items())):
-        command += ["--set", text.replace("$", "$$")]  # compose would put a variable there
+        command += ["--set", text.replace("$", "$$")]  # compose would replace $NAME
     return {
         "image": "${HIERFL_IMAGE:-hierfl}",
         "command": _Line(command),
@@ -120,17 +122,17 @@ def _service(node: Node, config: Config, topology: Path, sets: Sequence[str]) ->
 
 
 def _source(path: Path) -> str:
-    """Return a path as compose wants it: what does not begin so would be a volume's name."""
+    """Return a path for compose, which takes a name without / or . in front for a volume."""
     text = str(path).replace("$", "$$")
     return text if path.is_absolute() or text.startswith("..") else os.path.join(".", text)
 
 
 class _Line(list[str]):
-    """What is written in one line, or as few as it takes."""
+    """A list that is written in flow style."""
 
 
 class _Dumper(Dumper):
-    """Writes it."""
+    """Writes lists of the type `_Line` in flow style."""
 
 
 _Dumper.add_representer(

@@ -1,7 +1,7 @@
 """The health check of a container: `python -m deploy.containers.healthcheck`.
 
-A node that can do its work listens for its children or holds a connection to its parent; one that
-is starting, dials in vain or has given up does neither. Ends with 0 or 1.
+A healthy node listens for its children or has a connection to its parent. A node that is starting,
+cannot reach its parent or has given up does neither. The exit code is 0 or 1.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 
 def linked(table: str) -> bool:
-    """Whether a table of the kernel's has a socket that is linked to another machine, or may be.
+    """Return whether a socket listens or is connected at an address that is not loopback.
 
     Args:
-        table: the text of /proc/net/tcp or /proc/net/tcp6.
+        table: the content of /proc/net/tcp or /proc/net/tcp6.
     """
     rows = (line.split() for line in table.splitlines()[1:])
     return any(row[3] in (ESTABLISHED, LISTENING) and not _loopback(row[1]) for row in rows)
 
 
 def _loopback(place: str) -> bool:
-    """Whether a socket's own address, in the kernel's words, is 127.x.x.x or ::1."""
+    """Return whether a local address, as in that table, is 127.x.x.x or ::1."""
     address = place.partition(":")[0]
     if len(address) == 8 or address.startswith("0000000000000000FFFF0000"):
         return address.endswith("7F")

@@ -126,7 +126,7 @@ def alone(config: Config, node: str) -> Finding:
 def _stranger(mine: Identity | None, address: str) -> str:
     """Return what to do if the node at an address does not answer like the parent."""
     if mine is None:
-        return "Run the same version of hierfl at both, and set security.certs at both or at neither."
+        return "Run the same hierfl at both, and set security.certs at both or at neither."
     shown = _shown(mine, address)
     if shown is None:
         return "Set security.certs at both, and check that it is a hierfl node of this version."

@@ -1,1 +1,1 @@
-"""Machines of one's own: what each one needs, brought there by ssh and run by systemd."""
+"""`hierfl deploy`: installs nodes on machines over ssh, to be run by systemd."""

@@ -1,7 +1,8 @@
-"""Bringing one host to what it needs: what differs is changed and told, the rest is left alone.
+"""Brings one host to its desired state: what differs is changed and reported, the rest is kept.
 
-Nothing is remembered here of what a host has. Each unit's file in `started`, written once it has
-started, says with what; so a deployment that was cut off is simply made again.
+No state of the hosts is kept on this machine. On the host, a file per unit in `started`, written
+after its start, holds the fingerprint of what it was started with. An interrupted deployment is
+repeated.
 """
 
 from __future__ import annotations
@@ -21,23 +22,23 @@ Say = Callable[[str], None]
 
 
 def apply(remote: Remote, needs: Needs, package: Package | None, say: Say) -> None:
-    """Change on a host what differs, and start again the units that it concerns.
+    """Change what differs on a host, and restart the units that are affected.
 
     Args:
         remote: the host.
-        needs: what it needs.
-        package: what its venv is to have; None: it has an interpreter with hierfl.
-        say: is told of each change.
+        needs: its desired state.
+        package: the package for its venv; None: it has an interpreter with hierfl.
+        say: called with a line for each change.
 
     Raises:
-        RunFailed: it cannot be reached, or something on it fails.
+        RunFailed: if it cannot be reached, or a command on it fails.
     """
     found = survey(remote, needs)
     _check(needs, found, say)
     _make_user(remote, needs, found, say)
     changed = package is not None and found.package != package.fingerprint()
     if changed and package is not None:
-        say(f"{package.name} is being installed into {needs.host.paths.venv}")
+        say(f"installing {package.name} into {needs.host.paths.venv}")
         remote.root(_install(needs, package), packed(_files(needs, package)))
     files = _put(remote, needs, found, say)
     started = _restart(remote, needs, package, found, say)
@@ -49,11 +50,11 @@ def _check(needs: Needs, found: Found, say: Say) -> None:
     absent = [path for path in needs.elsewhere if path not in found.certs]
     if absent:
         raise RunFailed(
-            f"{', '.join(absent)} is neither there nor here",
-            "`hierfl certs TOPOLOGY --out DIR` makes keys; those of before are lost.",
+            f"{', '.join(absent)} is missing both on the host and on this machine",
+            "Create a new key with `hierfl certs TOPOLOGY --out DIR`.",
         )
     if found.python not in (None, __version__):
-        say(f"{needs.python} has hierfl {found.python}; here it is {__version__}")
+        say(f"{needs.python} has hierfl {found.python}; this machine has {__version__}")
 
 
 def _make_user(remote: Remote, needs: Needs, found: Found, say: Say) -> None:
@@ -62,7 +63,7 @@ def _make_user(remote: Remote, needs: Needs, found: Found, say: Say) -> None:
         remote.root(
             f"useradd --system --no-create-home --home-dir {state} --shell /usr/sbin/nologin {user}"
         )
-        say(f"user {user} made")
+        say(f"user {user} created")
 
 
 # -- the package ----------------------------------------------------------------------------------
@@ -78,7 +79,7 @@ def _files(needs: Needs, package: Package) -> list[Entry]:
 
 
 def _install(needs: Needs, package: Package) -> str:
-    """First what hierfl needs, then itself, also where its version is as before."""
+    """Install the dependencies, then hierfl itself, even if its version has not changed."""
     venv, folder = needs.host.paths.venv, _package_folder(needs)
     pip = f"{venv}/bin/python -m pip install --quiet --disable-pip-version-check"
     return f"""
@@ -100,7 +101,7 @@ def _package_folder(needs: Needs) -> str:
 
 
 def _put(remote: Remote, needs: Needs, found: Found, say: Say) -> bool:
-    """Write the files that differ and remove those of nodes that have gone; say whether any."""
+    """Write files that differ, remove those of other hosts' nodes; return whether any changed."""
     differ = [entry for entry in needs.entries if found.entries.get(entry.path) != entry.state()]
     kept = {entry.path for entry in needs.entries} | set(needs.elsewhere)
     extra = [path for path in found.certs if path not in kept] + found.strays
@@ -113,9 +114,9 @@ def _put(remote: Remote, needs: Needs, found: Found, say: Say) -> bool:
     if script:
         remote.root("\n".join(script), packed(differ))
     for entry in differ:
-        say(f"{entry.path} {'changed' if entry.path in found.entries else 'made'}")
+        say(f"{entry.path} {'changed' if entry.path in found.entries else 'created'}")
     for unit in gone:
-        say(f"{unit} stopped: it is not this host's any more")
+        say(f"{unit} stopped: it no longer belongs to this host")
     for path in extra:
         say(f"{path} removed")
     return bool(script)
@@ -127,7 +128,7 @@ def _put(remote: Remote, needs: Needs, found: Found, say: Say) -> bool:
 def _restart(
     remote: Remote, needs: Needs, package: Package | None, found: Found, say: Say
 ) -> list[Unit]:
-    """Start anew the units that run with something else than they should; return them."""
+    """Restart the units that were started with something else; return them."""
     fingerprints = {unit: needs.fingerprint(unit, package) for unit in needs.units}
     due = [unit for unit in needs.units if found.started.get(unit.name) != fingerprints[unit]]
     for unit in due:
@@ -138,6 +139,6 @@ def _restart(
             f"echo {fingerprints[unit]} > {needs.started}/{unit.name}\n"
             f"systemctl show --value --property=ConditionResult {unit.service}"
         )
-        again = "started again" if unit.name in found.started else "started"
+        again = "restarted" if unit.name in found.started else "started"
         say(f"{unit.name} {again if 'yes' in condition else 'not started: its run is done'}")
     return due

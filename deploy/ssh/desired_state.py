@@ -1,4 +1,4 @@
-"""What one host needs, all of it, as it follows from the topology and HOSTS.yaml."""
+"""The desired state of one host, computed from the topology and hosts.yaml."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from hierfl.tls.policy import identity
 
 @dataclass(frozen=True)
 class Needs:
-    """What a host is to have.
+    """The desired state of a host.
 
     Attributes:
-        host: which one.
-        units: its nodes.
-        entries: files and folders, parents first.
-        elsewhere: keys that are on the host only, and must be there.
+        host: the host.
+        units: the units of its nodes.
+        entries: its files and folders, parents first.
+        elsewhere: paths of keys that are not on this machine and must be on the host.
         python: the interpreter that runs the nodes.
     """
 
@@ -36,7 +36,7 @@ class Needs:
 
     @property
     def installs(self) -> bool:
-        """Whether a package goes into a venv there."""
+        """Whether a package is installed into a venv on the host."""
         return bool(self.units) and self.host.python is None
 
     @property
@@ -46,16 +46,16 @@ class Needs:
 
     @property
     def started(self) -> str:
-        """The folder that says of each unit what it was started with."""
+        """The folder that holds the fingerprint with which each unit was started."""
         return f"{self.host.paths.config}/started"
 
     def strays(self) -> list[str]:
-        """Return the units' files that the host should not have."""
+        """Return the paths of unit files that the host should not have."""
         own = {entry.path for entry in self.entries}
         return [file for file in map(unit_file, ROLES) if file not in own]
 
     def fingerprint(self, unit: Unit, package: Package | None) -> str:
-        """Return what a unit is started with: where it differs, the unit is to start again."""
+        """Return a hash of what a unit depends on; if it changes, the unit is restarted."""
         paths = self.host.paths
         of_unit = {
             unit_file(unit.role), f"{paths.config}/topology.yaml", f"{self.certs}/{CA}.crt",
@@ -67,15 +67,15 @@ class Needs:
 
 
 def certs_folder(host: Host) -> str:
-    """Return where a host's certificates are."""
+    """Return the folder of a host's certificates."""
     return f"{host.paths.config}/certs"
 
 
 def needs(config: Config, host: Host) -> Needs:
-    """Return what a host needs for its nodes of a resolved configuration.
+    """Return the desired state of a host for its nodes of a resolved configuration.
 
     Raises:
-        ConfigError: a node has no certificate that can serve.
+        ConfigError: if a node has no valid certificate.
     """
     units, python = units_of(config, host), host.python or f"{host.paths.venv}/bin/python"
     texts = {unit.role: unit_text(unit.role, config, host, python) for unit in units}
@@ -103,7 +103,7 @@ def needs(config: Config, host: Host) -> Needs:
 
 
 def _topology(config: Config, host: Host) -> bytes:
-    """Return the configuration as the host's nodes read it."""
+    """Return the topology file for a host."""
     if config.security.certs is not None:
         security = config.security.model_copy(update={"certs": Path(certs_folder(host))})
         config = config.model_copy(update={"security": security})
@@ -111,7 +111,7 @@ def _topology(config: Config, host: Host) -> bytes:
 
 
 def _certificates(config: Config, folder: Path, units: list[Unit]) -> Iterator[Path]:
-    """Yield the files that units need; a key may be absent, as it need not be here any more."""
+    """Yield the certificate files of units; a key may be missing on this machine."""
     yield folder / f"{CA}.crt"
     for unit in units:
         certificate = folder / f"{unit.node}.crt"

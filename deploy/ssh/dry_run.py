@@ -1,4 +1,4 @@
-"""What would be done, for a person to read: nothing is asked of any host."""
+"""Shows what would be done, without contacting a host."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from deploy.ssh.units import UNITS
 
 
 def shown(remote: Remote, needs: Needs, package: str) -> Iterator[str]:
-    """Yield the lines that say what a host needs.
+    """Yield lines that describe the desired state of a host.
 
     Args:
-        remote: how it is reached.
-        needs: what it needs.
-        package: the wheel in words.
+        remote: the connection to it.
+        needs: its desired state.
+        package: a description of the wheel.
     """
     host = needs.host
     yield f"{host.name}: {remote}"
     if needs.installs:
-        yield f"  python3 -m venv {host.paths.venv}, and in it {package}"
+        yield f"  python3 -m venv {host.paths.venv}; install {package}"
     elif host.python is not None:
-        yield f"  {host.python} has hierfl"
+        yield f"  {host.python}, which has hierfl"
     yield f"  user {host.user}"
     for entry in needs.entries:
         size = "folder" if entry.content is None else f"{len(entry.content)} bytes"
         yield f"  {entry.path}  {entry.mode:o} {entry.owner}, {size}"
     for path in needs.elsewhere:
-        yield f"  {path}  must be there: it is not here"
+        yield f"  {path}  must exist on the host: it is not on this machine"
     for unit in needs.units:
         yield f"  systemctl enable --now {unit.service}"
 
 
 def shown_units(all_needs: list[Needs]) -> Iterator[str]:
-    """Yield the units' files: once where they are the same on several hosts."""
+    """Yield the unit files, each once if it is the same on several hosts."""
     hosts: dict[tuple[str, str], list[str]] = {}
     for needs in all_needs:
         for entry in needs.entries:

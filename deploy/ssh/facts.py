@@ -1,4 +1,4 @@
-"""What is on a host already."""
+"""The current state of a host."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from hierfl.errors import RunFailed
 
 @dataclass
 class Found:
-    """What a host has.
+    """The state of a host.
 
     Attributes:
-        user: whether there is the nodes' user.
-        python: what the host's own interpreter says of hierfl: its version; None: not asked.
-        package: the fingerprint of what was installed into the venv.
-        entries: path -> content's hash, mode and owner, of those that are needed.
+        user: whether the nodes' user exists.
+        python: the version of hierfl in the host's own interpreter; None: not asked.
+        package: the fingerprint of the package that is installed in the venv.
+        entries: path -> hash of the content, mode and owner, for the desired entries.
         certs: the files in the folder of certificates.
-        strays: the units' files that should not be there.
-        started: unit -> what it was started with.
+        strays: unit files that should not exist.
+        started: unit -> the fingerprint with which it was started.
     """
 
     user: bool = False
@@ -35,10 +35,10 @@ class Found:
 
 
 def survey(remote: Remote, needs: Needs) -> Found:
-    """Look at a host; nothing is changed.
+    """Return the state of a host, without changing it.
 
     Raises:
-        RunFailed: it cannot be reached, or has no interpreter where HOSTS.yaml says so.
+        RunFailed: if it cannot be reached, or `python` of hosts.yaml has no hierfl.
     """
     found = Found()
     for line in remote.root(_script(needs)).splitlines():
@@ -62,14 +62,14 @@ def survey(remote: Remote, needs: Needs) -> Found:
     if needs.host.python is not None and found.python is None:
         raise RunFailed(
             f"{needs.host.python} has no hierfl",
-            f"It is this host's `python` in HOSTS.yaml; without that key a venv is made in "
+            f"It is this host's `python` in hosts.yaml. Without that key, a venv is created in "
             f"{needs.host.paths.venv}.",
         )
     return found
 
 
 def stamp(needs: Needs) -> str:
-    """Return the file that says what was installed into the venv."""
+    """Return the file with the fingerprint of the installed package."""
     return f"{needs.host.paths.venv}/installed"
 
 

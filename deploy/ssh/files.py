@@ -1,4 +1,4 @@
-"""Files and folders as they are to be on a host, and how they get there: as a tar stream."""
+"""The desired files and folders of a host, and the tar stream that carries them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 FOLDER = "-"
-"""What stands for a folder's content."""
+"""Stands for the content's hash of a folder."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Entry:
     """A file or a folder.
 
     Attributes:
-        path: absolute.
+        path: its absolute path.
         mode: its permissions.
         owner: the user's name.
         content: None for a folder.
@@ -29,7 +29,7 @@ class Entry:
     content: bytes | None
 
     def state(self) -> str:
-        """Return what a survey finds where it is as it should be."""
+        """Return the state that `survey` finds if the entry is as desired."""
         held = FOLDER if self.content is None else hashlib.sha256(self.content).hexdigest()
         return f"{held} {self.mode:o} {self.owner}"
 
@@ -37,7 +37,7 @@ class Entry:
 def packed(entries: Iterable[Entry]) -> bytes:
     """Return a tar archive, relative to the root folder.
 
-    tar makes a file with the mode that it will have, or a narrower one: a key is never open.
+    tar creates a file with its final mode or a narrower one, so a key is never readable by others.
     """
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:

@@ -1,4 +1,4 @@
-"""All hosts at once: one that fails does not hold up the others."""
+"""Works on all hosts at once; one that fails does not delay the others."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Fleet:
 
     Args:
         config: the resolved configuration.
-        file: HOSTS.yaml.
+        file: hosts.yaml.
 
     Raises:
-        ConfigError: something is wrong in HOSTS.yaml, or a certificate is absent or no good.
+        ConfigError: if hosts.yaml is wrong, or a certificate is missing or not valid.
     """
 
     def __init__(self, config: Config, file: Path) -> None:
@@ -47,21 +47,21 @@ class Fleet:
         self._installs = any(one.installs for one in self._needs)
 
     def show(self, wheel: Path | None) -> None:
-        """Print what each host needs, and ask none of them anything."""
+        """Print the desired state of each host, without contacting any."""
         if self._installs and wheel is None:
             refuse_no_sources()
-        what = str(wheel) if wheel else "a wheel of the sources that run here"
+        what = str(wheel) if wheel else "a wheel of the local sources"
         for remote, one in zip(self._remotes, self._needs, strict=True):
             print("\n".join(shown(remote, one, what)), end="\n\n")
         print("\n".join(shown_units(self._needs)), end="\n\n")
         self._tell_homeless()
-        print("Nothing was done. --apply does it.")
+        print("Nothing was changed. Add --apply to carry it out.")
 
     def apply(self, wheel: Path | None, constraints: Path | None) -> None:
-        """Bring each host to what it needs.
+        """Bring each host to its desired state.
 
         Raises:
-            RunFailed: some host is not as it should be.
+            RunFailed: if it failed on some hosts.
         """
         built = package(wheel, constraints) if self._installs else None
 
@@ -72,11 +72,11 @@ class Fleet:
         self._each(bring)
 
     def do(self, verb: str) -> None:
-        """Start, stop, status or logs.
+        """Run a verb on all hosts: start, stop, status or logs.
 
         Raises:
-            ConfigError: there is no such verb.
-            RunFailed: it did not succeed on some host.
+            ConfigError: if there is no such verb.
+            RunFailed: if it failed on some hosts.
         """
         if verb not in VERBS:
             raise ConfigError("--do", f"expected {', '.join(VERBS)}, got {verb!r}")
@@ -106,7 +106,7 @@ class Fleet:
         if failed:
             raise RunFailed(
                 f"{len(failed)} of {len(self._needs)} hosts failed: {', '.join(failed)}",
-                "What was done on the others stays. The same command again does what is left.",
+                "The others are done. Repeat the command to do the rest.",
             )
 
     def _tell_homeless(self) -> None:
@@ -123,13 +123,13 @@ def deploy(
     wheel: Path | None,
     constraints: Path | None,
 ) -> None:
-    """Show what machines need, bring it there, or start, stop and watch what is there.
+    """Show the desired state of machines, apply it, or run a verb on them.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for any expected error.
     """
     if carry_out and verb is not None:
-        raise ConfigError("--do", "cannot go with --apply", "Give one after the other.")
+        raise ConfigError("--do", "cannot be combined with --apply", "Run two commands.")
     fleet = Fleet(config, file)
     if verb is not None:
         fleet.do(verb)
@@ -142,5 +142,5 @@ def deploy(
 def _refuse_free_ports(config: Config) -> None:
     for key, address in config.addresses().items():
         if not split(address)[1]:
-            hint = "A node on another machine has to know the port."
-            raise ConfigError(key, f"{address} is any free port", hint)
+            hint = "Choose a port: nodes on other machines must know it."
+            raise ConfigError(key, f"port 0 of {address} means any free port", hint)

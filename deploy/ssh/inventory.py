@@ -1,4 +1,4 @@
-"""HOSTS.yaml: which machines there are, how ssh reaches them, which nodes run on each."""
+"""hosts.yaml: the machines, how ssh reaches them, and which nodes run on each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEAST = "\nhosts:\n  - {name: hub, ssh: root@10.0.0.1, nodes: [cloud]}"
 
 
 def _like(pattern: str, words: str) -> Callable[[str], str]:
-    """A validator of texts; `words` say what they should be."""
+    """Return a validator of strings; `words` describe what is expected."""
 
     def check(text: str) -> str:
         if re.fullmatch(pattern, text) is None:
@@ -34,23 +34,23 @@ There = Annotated[
     AfterValidator(
         _like(
             r"(/(?!\.\.?(/|$))[A-Za-z0-9._+-]+)+",
-            "an absolute path on the host, of letters, digits and ._+- alone",
+            "an absolute path on the host, of letters, digits and ._+- only",
         )
     ),
 ]
-"""A path on a host: such that neither a shell nor systemd reads anything else into it."""
+"""A path on a host, without characters that a shell or systemd would interpret."""
 
 Target = Annotated[
-    str, AfterValidator(_like(r"[A-Za-z0-9_\[][^\s]*", "what ssh takes: HOST or USER@HOST"))
+    str, AfterValidator(_like(r"[A-Za-z0-9_\[][^\s]*", "a destination for ssh: HOST or USER@HOST"))
 ]
-User = Annotated[str, AfterValidator(_like(r"[a-z_][a-z0-9_-]{0,30}", "the name of a user"))]
+User = Annotated[str, AfterValidator(_like(r"[a-z_][a-z0-9_-]{0,30}", "a user name"))]
 Memory = Annotated[
     str, AfterValidator(_like(r"[0-9]+[KMGT]|infinity", "a size, for example 512M or 2G"))
 ]
 
 
 class Paths(Part):
-    """Where things are put on a host."""
+    """The folders on a host."""
 
     venv: There = "/opt/hierfl"
     config: There = "/etc/hierfl"
@@ -60,11 +60,11 @@ class Paths(Part):
 class Host(Part):
     """A machine.
 
-    `ssh` is what ssh is told to go to (null: the host's name), `port` and `identity` are given to
-    it where its own configuration does not say them. A host with no `nodes` is cleared of those
-    that it had. They run as `user`, which is made where it is absent. `python` is an interpreter
-    that has hierfl already; null: a venv is made. `memory` is what each node may have. `data` is
-    where the data sets are; null: `data` in `paths.state`.
+    `ssh` is the destination for ssh (null: the host's name); `port` and `identity` are passed to
+    ssh if they are set. If `nodes` is empty, the nodes that ran there are removed. Nodes run as
+    `user`, which is created if missing. `python` is an interpreter that has hierfl already; null: a
+    venv is created. `memory` is systemd's MemoryMax for each node. `data` is the folder of the data
+    sets; null: `data` in `paths.state`.
     """
 
     name: Name
@@ -80,7 +80,7 @@ class Host(Part):
 
 
 class Hosts(Part):
-    """All machines. `ssh_config` is a file for ssh instead of the user's own."""
+    """All machines. `ssh_config` is a configuration file for ssh instead of the user's own."""
 
     ssh_config: Place | None = None
     hosts: Annotated[tuple[Host, ...], AfterValidator(not_empty)]
@@ -106,7 +106,7 @@ def read_hosts(path: Path, config: Config) -> Hosts:
         config: the federation whose nodes they run.
 
     Raises:
-        ConfigError: the file cannot be read, or a key or a value is wrong; all of them are named.
+        ConfigError: if the file cannot be read, or keys or values are wrong; it names all of them.
     """
     tree = read_mapping(path, _LEAST)
     try:

@@ -1,4 +1,4 @@
-"""hierfl as a wheel, for hosts that do not have it."""
+"""hierfl as a wheel, for hosts without it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SOURCE = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Package:
-    """What pip is given on a host.
+    """What pip installs on a host.
 
     Attributes:
         name: the wheel's file name.
         wheel: its bytes.
-        constraints: the exact versions of what it needs; empty: pip chooses.
+        constraints: a constraints file for its dependencies; empty: pip chooses.
     """
 
     name: str
@@ -29,20 +29,20 @@ class Package:
     constraints: bytes
 
     def fingerprint(self) -> str:
-        """Return what tells one from another."""
+        """Return a hash of the wheel and the constraints."""
         return hashlib.sha256(
             hashlib.sha256(self.wheel).digest() + hashlib.sha256(self.constraints).digest()
         ).hexdigest()
 
 
 def package(wheel: Path | None, constraints: Path | None) -> Package:
-    """Return the given wheel, or one of the sources that run here, which have constraints too.
+    """Return the given wheel, or one built from the running sources with their constraints.
 
     The same sources give the same wheel.
 
     Raises:
-        ConfigError: a file cannot be read, or no wheel is given and there are no sources.
-        RunFailed: the wheel cannot be built.
+        ConfigError: if a file cannot be read, or no wheel is given and there are no sources.
+        RunFailed: if the wheel cannot be built.
     """
     if wheel is not None:
         return Package(wheel.name, _read("--wheel", wheel), _read_constraints(constraints))
@@ -51,7 +51,7 @@ def package(wheel: Path | None, constraints: Path | None) -> Package:
         build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, str(SOURCE)]
         done = subprocess.run([sys.executable, *build], capture_output=True, text=True)
         if done.returncode:
-            raise RunFailed(f"no wheel could be built of {SOURCE}:\n{done.stderr[-1000:].strip()}")
+            raise RunFailed(f"building a wheel of {SOURCE} failed:\n{done.stderr[-1000:].strip()}")
         (built,) = Path(folder).glob("*.whl")
         own = SOURCE / "constraints.txt"
         if constraints is None and own.exists():
@@ -60,12 +60,12 @@ def package(wheel: Path | None, constraints: Path | None) -> Package:
 
 
 def refuse_no_sources() -> None:
-    """Refuse to build a wheel where there are no sources to build it of."""
+    """Raise an error if the sources for a wheel are missing."""
     if not (SOURCE / "pyproject.toml").exists():
         raise ConfigError(
             "--wheel",
-            "hierfl is installed here without its sources, so that no wheel can be built",
-            "Give --wheel FILE, or name for each host in HOSTS.yaml the `python` that has hierfl.",
+            "hierfl is installed without its sources, so no wheel can be built",
+            "Give --wheel FILE, or set `python` for each host in hosts.yaml.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Commands on a host, through the system's own ssh: its configuration, agents and jump hosts."""
+"""Commands on a host through the system's ssh, with its configuration, agents and jump hosts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPTIONS = (
     "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4",
 )  # fmt: skip
 BROKEN = 255
-"""What ssh exits with when it, not the command, has failed."""
+"""The exit code of ssh if ssh itself fails, not the command."""
 
 LAST_LINES = 12
 
@@ -23,7 +23,7 @@ class Remote:
     """A host's shell.
 
     Args:
-        host: which one.
+        host: the host.
         ssh_config: ssh's configuration; None: the user's own.
     """
 
@@ -42,17 +42,17 @@ class Remote:
         return shlex.join(part for part in self._command if part not in OPTIONS)
 
     def root(self, script: str, data: bytes = b"") -> str:
-        """Run a shell script as root, by sudo where the login is another's.
+        """Run a shell script as root, with sudo if the login user is not root.
 
         Args:
-            script: for `sh`.
+            script: the script, for `sh`.
             data: its standard input.
 
         Returns:
             Its standard output.
 
         Raises:
-            RunFailed: the host cannot be reached, or the script has failed.
+            RunFailed: if the host cannot be reached, or the script fails.
         """
         quoted = shlex.quote(f"set -e\n{script}")
         become = f'if [ "$(id -u)" = 0 ]; then exec sh -c {quoted}; fi; exec sudo -n sh -c {quoted}'
@@ -61,11 +61,15 @@ class Remote:
                 [*self._command, f"sh -c {shlex.quote(become)}"], input=data, capture_output=True
             )
         except FileNotFoundError:
-            raise RunFailed("this machine has no ssh", "Install OpenSSH's client.") from None
+            raise RunFailed(
+                "ssh is not installed on this machine", "Install the OpenSSH client."
+            ) from None
         if done.returncode == 0:
             return done.stdout.decode(errors="replace")
         said = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace").splitlines()
         words = "\n".join(said[-LAST_LINES:]) or f"exit code {done.returncode}"
         if done.returncode == BROKEN:
-            raise RunFailed(f"cannot be reached: {words}", f"Does `ssh {self._target}` work?")
+            raise RunFailed(
+                f"cannot be reached: {words}", f"Check that `ssh {self._target}` works."
+            )
         raise RunFailed(words)

@@ -1,4 +1,4 @@
-"""start, stop, status and logs of the units on one host."""
+"""The verbs start, stop, status and logs, for the units on one host."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from deploy.ssh.desired_state import Needs
 from deploy.ssh.ssh import Remote
 
 LINES = 20
-"""Of each node's log."""
+"""Lines shown of each node's log."""
 
 
 def start(remote: Remote, needs: Needs, say: Say) -> None:
-    """Start those that do not run."""
+    """Start the units that are not running."""
     _systemctl("start", remote, needs)
     status(remote, needs, say)
 
 
 def stop(remote: Remote, needs: Needs, say: Say) -> None:
-    """Stop those that run; they start again with the machine."""
+    """Stop the units; they start again at the next boot."""
     _systemctl("stop", remote, needs)
     status(remote, needs, say)
 
 
 def status(remote: Remote, needs: Needs, say: Say) -> None:
-    """Tell how each unit is."""
+    """Report the state of each unit."""
     properties = "--property=ActiveState --property=SubState --property=Result"
     script = [
         f"echo {unit.name} $(systemctl show {properties} --value {unit.service})"

@@ -1,4 +1,4 @@
-"""The systemd units: one for the cloud, a template each for edges and devices."""
+"""The systemd units: one for the cloud, and a template each for edges and devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROLES = ("cloud", "edge", "device")
 
 @dataclass(frozen=True)
 class Unit:
-    """A node as systemd knows it.
+    """The systemd unit of a node.
 
     Attributes:
         role: cloud, edge or device.
@@ -26,12 +26,12 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """Its name for people."""
+        """The unit's name without a suffix."""
         return "hierfl-cloud" if self.role == "cloud" else f"hierfl-{self.role}@{self.node}"
 
     @property
     def service(self) -> str:
-        """What systemctl is told: a node may be called pi.mount."""
+        """The unit's full name; the suffix is needed for a node that is called pi.mount."""
         return f"{self.name}.service"
 
 
@@ -48,16 +48,17 @@ def unit_file(role: str) -> str:
 
 
 def run_folder(config: Config, host: Host) -> str:
-    """Return where the cloud's run is: another configuration has another folder."""
+    """Return the cloud's run folder; each configuration has its own."""
     return f"{host.paths.state}/runs/{config.name}-{digest(config).hex[:8]}"
 
 
 def unit_text(role: str, config: Config, host: Host, python: str) -> str:
-    """Return a role's unit on a host.
+    """Return the unit file of a role on a host.
 
-    A cloud whose run is done is not started again. Exit code 2 is for what a person has to put
-    right, 130 for a node that was stopped. Memory that is both written and executed stays allowed,
-    as torch compiles kernels, and so does all of /proc, where it looks the processor up.
+    A cloud whose run is done is not started again. A node with exit code 2 (wrong configuration) is
+    not restarted, and exit code 130 means that it was stopped. Writable and executable memory is
+    allowed because PyTorch compiles kernels, and all of /proc because it reads the processor's
+    features there.
     """
     paths = host.paths
     topology, out = f"{paths.config}/topology.yaml", run_folder(config, host)
@@ -68,7 +69,7 @@ def unit_text(role: str, config: Config, host: Host, python: str) -> str:
         what, place = f"{role} %i", f"--name %i --state {paths.state}/nodes"
         condition = ""
     return f"""\
-# Written by `hierfl deploy`, which will overwrite changes.
+# Written by `hierfl deploy`, which overwrites changes.
 [Unit]
 Description=hierfl {what}
 Wants=network-online.target

@@ -159,8 +159,16 @@ def test_an_archive_has_modes_and_owners() -> None:
     ("topology", "options", "says"),
     [
         ("edges: [{name: a, address: '10.0.0.2:1', devices: 1}]", [], "hierfl certs TOPOLOGY"),
-        ("edges: [{name: a, devices: 1}]", [], "cloud.address: 127.0.0.1:0 is any free port"),
-        ("edges: [{name: a, devices: 1}]", ["--apply", "--do", "stop"], "cannot go with --apply"),
+        (
+            "edges: [{name: a, devices: 1}]",
+            [],
+            "cloud.address: port 0 of 127.0.0.1:0 means any free port",
+        ),
+        (
+            "edges: [{name: a, devices: 1}]",
+            ["--apply", "--do", "stop"],
+            "cannot be combined with --apply",
+        ),
     ],
 )
 def test_errors_fit_on_a_screen(

@@ -59,8 +59,11 @@ def test_hosts_that_are_alike_share_their_keys(tmp_path: Path) -> None:
             "hosts.1.name and hosts.0.name have the same name 'a'",
         ),
         ("hosts: [{name: a, nodes: [cloud], port: 0}]", "hosts.0.port: "),
-        ("hosts: [{name: a, nodes: [cloud], ssh: -oProxyCommand=x}]", "should be what ssh takes"),
-        ("hosts: [{name: a, nodes: [cloud], user: 'a; b'}]", "should be the name of a user"),
+        (
+            "hosts: [{name: a, nodes: [cloud], ssh: -oProxyCommand=x}]",
+            "should be a destination for ssh",
+        ),
+        ("hosts: [{name: a, nodes: [cloud], user: 'a; b'}]", "should be a user name"),
         ("hosts: [{name: a, nodes: [cloud], memory: 1 GB}]", "should be a size"),
         ("hosts: [{name: a, nodes: [cloud], python: bin/python}]", "should be an absolute path"),
         ("hosts: [{name: a, nodes: [cloud], data: /a/../b}]", "should be an absolute path"),
