@@ -1,4 +1,4 @@
-"""A topology whose devices are moved to the edges where their data helps most."""
+"""`hierfl assign`: moves a topology's devices to other edges."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from hierfl.units import plural
 
 
 def assign(topology: Path, sets: Sequence[str], out: Path | None) -> None:
-    """Move devices, write the new topology, and print what it brings.
+    """Move devices, write the new topology, and print a report.
 
     Args:
         topology: the topology.
         sets: keys to set in it.
-        out: the new file; None: it goes to standard output, and the words to standard error.
+        out: the new file; None: standard output, with the report on standard error.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for any expected error.
     """
     if out is not None and out.exists():
-        raise ConfigError("--out", f"{out} is there already", "Give another file.")
+        raise ConfigError("--out", f"{out} exists already", "Give another file.")
     config = load_config(topology, sets)
     devices, before = survey(config)
     after = match(devices, before)
@@ -46,10 +46,10 @@ def assign(topology: Path, sets: Sequence[str], out: Path | None) -> None:
 
 
 def survey(config: Config) -> tuple[Devices, Places]:
-    """Return what is known of a configuration's devices, in its order, and where they are.
+    """Return what is known of a configuration's devices, in its order, and their edges.
 
     Raises:
-        HierflError: the data set is not there, or cannot be shared out.
+        HierflError: if the data set is missing or cannot be partitioned.
     """
     data = load_data(config)
     labels = data.train.labels.numpy()
@@ -66,7 +66,7 @@ def survey(config: Config) -> tuple[Devices, Places]:
 
 
 def moved(config: Config, places: Places) -> str:
-    """Return the configuration's file with its devices at other places; each keeps its data."""
+    """Return the YAML of a configuration with devices moved; each keeps its data."""
     names = [name for edge in config.edges for name in edge.devices]
     edges = tuple(
         edge.model_copy(update={"devices": tuple(names[k] for k in np.flatnonzero(places == i))})
@@ -82,7 +82,7 @@ def moved(config: Config, places: Places) -> str:
 
 
 def report(config: Config, devices: Devices, before: Places, after: Places) -> Iterator[str]:
-    """Yield the lines that say what the move brings."""
+    """Yield the lines of the report."""
     held = [devices.held(places) for places in (before, after)]
     each = [divergence(counts) for counts in held]
     width = max(len("all"), *(len(edge.name) for edge in config.edges))
@@ -95,7 +95,7 @@ def report(config: Config, devices: Devices, before: Places, after: Places) -> I
     lost = [outvoted(devices, places) for places in (before, after)]
     yield f"samples of a class that most devices of their edge lack: {lost[0]:.0%} -> {lost[1]:.0%}"
     if lost[1] > lost[0]:
-        yield "  (one-bit votes may learn such classes less well: compare runs of both topologies)"
+        yield "  (one-bit votes may learn such classes worse; compare runs of both topologies)"
     yield f"{plural(int((before != after).sum()), 'device')} moved"
 
 

@@ -1,8 +1,8 @@
-"""Which device belongs to which edge, so that every edge sees all classes as they are in all.
+"""Assigns devices to edges so that each edge's class distribution is close to the global one.
 
-The edges' class distributions should be as close to the global one as capacities and reach allow:
-models of edges that see alike data can be averaged without harm (user assignment in hierarchical
-federated learning, arXiv 2107.06548). Only label histograms are needed for it.
+Models of edges with similar data can be averaged with less loss (user assignment in hierarchical
+federated learning, arXiv 2107.06548). Only label histograms are used. Capacities and reach limit
+the moves.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class Devices:
     """What is known of the devices and the edges.
 
     Attributes:
-        histograms: int64 [devices, classes], how many samples of each class a device holds; every
-            class is held by somebody.
-        reach: bool [devices, edges], whether a device could belong to an edge.
-        capacity: int64 [edges], how many devices an edge could have.
+        histograms: int64 [devices, classes], the number of samples of each class that a device
+            holds; each class is held by at least one device.
+        reach: bool [devices, edges], whether a device may belong to an edge.
+        capacity: int64 [edges], the most devices of an edge.
     """
 
     histograms: Counts
@@ -32,7 +32,7 @@ class Devices:
     capacity: Counts
 
     def held(self, places: Places) -> Counts:
-        """Return what the edges hold, int64 [edges, classes].
+        """Return the samples that the edges hold, int64 [edges, classes].
 
         Args:
             places: int64 [devices], the index of each device's edge.
@@ -60,7 +60,7 @@ def divergence(held: Counts) -> npt.NDArray[np.float64]:
 def outvoted(devices: Devices, places: Places) -> float:
     """Return the share of samples whose class most devices of their edge do not hold at all.
 
-    A majority of signs tends to unlearn such a class: whoever lacks it pushes its output down.
+    A majority of signs tends to unlearn such a class: devices without it push its output down.
     """
     edges, classes = devices.capacity.size, devices.histograms.shape[1]
     holders = np.zeros((edges, classes), np.int64)
@@ -77,28 +77,28 @@ def _excess(held: Counts, everywhere: npt.NDArray[np.float64]) -> npt.NDArray[np
 
 
 def match(devices: Devices, places: Places) -> Places:
-    """Return better places for the devices: no exchange of two would make them better still.
+    """Return places for the devices that no single exchange can improve.
 
-    Devices change places, with another or with nobody where an edge has room, as long as the
-    weighted mean of the divergences shrinks. Each in turn takes the exchange that gains most.
+    Two devices are exchanged, or one moves to an edge with free capacity, as long as the weighted
+    mean of the divergences decreases. Each device in turn makes the exchange with the largest gain.
 
     Args:
-        devices: what is known; each device reaches its edge, and no edge has more than it can.
-        places: int64 [devices], where they are; each edge has a device.
+        devices: the devices; each may be at its edge, and no edge exceeds its capacity.
+        places: int64 [devices], the index of each device's edge; each edge has a device.
 
     Returns:
-        int64 [devices], of which the same is true.
+        int64 [devices], with the same properties.
     """
     n, edges = devices.reach.shape
     room = np.minimum(devices.capacity, n) - np.bincount(places, minlength=edges)
-    # An empty seat is a device without samples that reaches every edge.
+    # Free capacity is treated as devices without samples that may be at any edge.
     seats = np.repeat(np.arange(edges), room)
     everyone = np.concatenate([places, seats])
     samples = np.pad(devices.histograms, ((0, seats.size), (0, 0)))
     reach = np.pad(devices.reach, ((0, seats.size), (0, 0)), constant_values=True)
     held = devices.held(places)
     everywhere = held.sum(axis=0) / held.sum()
-    least = 1e-9 * held.sum()  # what is less may be rounding
+    least = 1e-9 * held.sum()  # less may be a rounding error
     improved = True
     while improved:
         improved = False
@@ -106,7 +106,7 @@ def match(devices: Devices, places: Places) -> Places:
             here = everyone[one]
             may = reach[one, everyone] & reach[:, here] & (everyone != here)
             if (everyone[:n] == here).sum() == 1:
-                may[n:] = False  # an edge keeps a device
+                may[n:] = False  # an edge keeps at least one device
             others = np.flatnonzero(may)
             there = everyone[others]
             change = samples[others] - samples[one]

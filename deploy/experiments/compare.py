@@ -1,4 +1,4 @@
-"""Algorithms side by side: every one on every split of the data with every seed."""
+"""`hierfl compare`: every algorithm on every split of the data with every seed."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ SPLITS = ("iid", "dir", "inter")
 
 
 def compare(comparison: Comparison, out: Path, jobs: int) -> None:
-    """Run what is not done yet, write `table.md`, `table.json` and `accuracy.png`, and print it.
+    """Do the missing runs, write `table.md`, `table.json` and `accuracy.png`, and print the table.
 
     Args:
-        comparison: what is run.
+        comparison: the comparison.
         out: the folder of the table.
-        jobs: how many run at once.
+        jobs: the number of runs at a time.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for any expected error.
     """
     named = {trial.folder: key for key, trial in comparison.trials.items()}
     for number, trial in enumerate(perform(list(comparison.trials.values()), jobs), 1):
@@ -43,7 +43,7 @@ def compare(comparison: Comparison, out: Path, jobs: int) -> None:
     (out / "table.md").write_text(text, encoding="utf-8")
     print(f"\n{text}")
     print(draw(comparison, out / "accuracy.png"))
-    print(f"all of it is in {out}")
+    print(f"results: {out}")
 
 
 def plan(
@@ -65,8 +65,8 @@ def plan(
         out: the folder of the runs.
 
     Raises:
-        ConfigError: one of them cannot be.
-        DataError: the data set is not there.
+        ConfigError: if a combination is not possible.
+        DataError: if the data set is missing.
     """
     shared = partitions(load_config(topology, sets), splits)
     trials = {
@@ -84,14 +84,16 @@ def plan(
 
 
 def partitions(config: Config, splits: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return what the splits are for a topology.
+    """Return the key `data.partition` of each split for a topology.
 
-    `inter`: each edge has classes of its own, as long as there are 2 for each; else 3 for each,
-    which some have in common.
+    `inter` gives each edge its own classes if there are at least 2 for each edge, and otherwise 3
+    classes, some of which edges share.
     """
     for split in splits:
         if split not in SPLITS:
-            raise ConfigError("--splits", f"no split {split!r}", f"There are {', '.join(SPLITS)}.")
+            raise ConfigError(
+                "--splits", f"there is no split {split!r}", f"Known splits: {', '.join(SPLITS)}."
+            )
     known = load_data(config).classes
     edges = len(config.data.homes or config.edges)
     enough = 2 * edges <= known
@@ -106,8 +108,8 @@ def partitions(config: Config, splits: Sequence[str]) -> dict[str, dict[str, Any
 def table(comparison: Comparison) -> dict[str, Any]:
     """Return the figures of a comparison that is done.
 
-    Accuracies are shares (0 to 1) at the runs' ends. `std` is the sample standard deviation over
-    seeds; null where there is one seed. For `bits_up` see the function of this name.
+    Accuracies are final accuracies from 0 to 1. `std` is the sample standard deviation over seeds,
+    or null for one seed. For `bits_up` see the function of this name.
     """
     config = comparison.config
     first = next(iter(comparison.trials.values())).summary()
@@ -136,15 +138,14 @@ def _row(comparison: Comparison, algorithm: str) -> dict[str, Any]:
 def bits_up(summary: Mapping[str, Any]) -> float:
     """Return the payload bits that a device has sent to its edge, per coordinate and step.
 
-    They are those that were counted on the links, whatever they were for, divided by
-    devices * steps * d.
+    All payload bits that were counted on the links, divided by devices * steps * d.
     """
     sent = 8 * summary["bytes"]["device_up"]
     return float(sent / (summary["devices"] * summary["steps"] * summary["parameters"]))
 
 
 def markdown(numbers: Mapping[str, Any]) -> str:
-    """Return the table for people."""
+    """Return the table in Markdown."""
     seeds, judge = numbers["seeds"], "validation" if numbers["validation"] else "test"
     over = f"seed {seeds[0]}"
     if len(seeds) > 1:
@@ -167,7 +168,7 @@ def markdown(numbers: Mapping[str, Any]) -> str:
             f"{plural(numbers['rounds'], 'round')} of {plural(numbers['edge_steps'], 'step')}.",
             f"Final accuracy in % on the {judge} set, {over}.",
             f"Splits: {splits}.",
-            "Bits up: payload from a device to its edge, as counted, per coordinate and step.",
+            "Bits up: payload from a device to its edge, per coordinate and step.",
             "",
             grid(header, rows),
             "",

@@ -1,4 +1,4 @@
-"""What a comparison is made of: the trials of all combinations."""
+"""The trials of a comparison, one for each combination."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Comparison:
     """The trials, by algorithm, split and seed.
 
     Attributes:
-        trials: (algorithm, split, seed) -> its trial, in the order in which they were asked for.
+        trials: (algorithm, split, seed) -> its trial, in the requested order.
         partitions: split -> the key `data.partition`.
     """
 
@@ -24,7 +24,7 @@ class Comparison:
 
     @property
     def config(self) -> Config:
-        """A configuration that stands for all, but for algorithm, split and seed."""
+        """The configuration of the first trial; others differ in algorithm, split and seed."""
         return next(iter(self.trials.values())).config
 
     def of(self, algorithm: str, split: str) -> list[Trial]:

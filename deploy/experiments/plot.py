@@ -1,4 +1,4 @@
-"""The picture of a comparison: accuracy against rounds, and against what a device has sent."""
+"""The picture of a comparison: accuracy against rounds and against a device's payload bytes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ if TYPE_CHECKING:
     from deploy.experiments.comparison import Comparison
     from deploy.experiments.trials import Trial
 
-INCHES = 4.0  # the width of one split's pictures
+INCHES = 4.0  # the width of one split
 
 
 def draw(comparison: Comparison, file: Path) -> str:
-    """Draw the picture where matplotlib is installed; return where it is, or how to get it.
+    """Draw the picture if matplotlib is installed; return a line of text that says where it is.
 
-    A line is the mean over seeds, its band one standard deviation to either side.
+    A line is the mean over seeds, a band one standard deviation to either side.
     """
     try:
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
     except ImportError:
-        return "no picture: pip install 'hierfl[plots]', then the same command again"
+        return (
+            "no picture: install matplotlib with pip install 'hierfl[plots]' and repeat the command"
+        )
     algorithms, splits = comparison.asked(0), comparison.asked(1)
     figure = Figure(figsize=(INCHES * len(splits), 1.6 * INCHES), layout="constrained")
     axes = figure.subplots(2, len(splits), sharey=True, squeeze=False)

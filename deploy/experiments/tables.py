@@ -1,4 +1,4 @@
-"""What a table for people is made of."""
+"""The parts of a table in Markdown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deploy.experiments.trials import Trial
 
 
 def spread(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Return mean and sample standard deviation (None of one) of the accuracies at the ends."""
+    """Return mean and sample standard deviation (None for one run) of the final accuracies."""
     values = [trial.summary()["accuracy"] for trial in trials]
     deviation = stdev(values) if len(values) > 1 else None
     return {"mean": fmean(values), "std": deviation, "of_seeds": values}

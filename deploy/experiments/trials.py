@@ -1,4 +1,4 @@
-"""The runs of an experiment: each in a folder of its own, and none twice."""
+"""The runs of an experiment, each in its own folder; runs that are done are not repeated."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Trial:
 
     @property
     def done(self) -> bool:
-        """Whether the run is over: its summary is the last thing that it writes."""
+        """Whether the run is done: the summary is the last file that it writes."""
         return (self.folder / "summary.json").exists()
 
     def summary(self) -> dict[str, Any]:
@@ -48,27 +48,27 @@ class Trial:
         return data
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of a run that is done, one a round."""
+        """Return the metrics of a run that is done, one entry per round."""
         return [json.loads(line) for line in (self.folder / "metrics.jsonl").open()]
 
 
 def make_trial(topology: Path | None, sets: Sequence[str], folder: Path) -> Trial:
-    """Return a trial of a topology with some keys set; in memory, unless they say otherwise.
+    """Return a trial of a topology with some keys set; in memory unless they set `runtime`.
 
     Raises:
-        ConfigError: a key is wrong, or the folder holds a run of another configuration.
+        ConfigError: if a key is wrong, or the folder holds a run of another configuration.
     """
     config = configuration(topology, ["runtime=memory", *sets])
     kept = folder / "config.yaml"
     if kept.exists() and kept.read_text(encoding="utf-8") != config.to_yaml():
         raise ConfigError(
-            "--out", f"{kept} is another configuration than this run's", "Give another folder."
+            "--out", f"{kept} differs from this run's configuration", "Give another folder."
         )
     return Trial(config, folder)
 
 
 def folder_name(*words: object) -> str:
-    """Return a name for a folder that says what is in it.
+    """Return a folder name made of several words.
 
     >>> folder_name("my_package.algo:Own", "algorithm.lr=0.1", 3)
     'my_package.algo_Own-algorithm.lr=0.1-3'
@@ -77,14 +77,14 @@ def folder_name(*words: object) -> str:
 
 
 def perform(trials: Sequence[Trial], jobs: int) -> Iterator[Trial]:
-    """Run those trials that are not done, and yield each trial when it is, the done ones first.
+    """Run the trials that are not done; yield each trial when it is done, the done ones first.
 
     Args:
         trials: the trials.
-        jobs: how many run at once, each in a process of its own; 1: one by one, in this process.
+        jobs: the number of runs at a time, each in its own process; 1: one by one in this process.
 
     Raises:
-        HierflError: the first that any of them has raised; those that are done stay so.
+        HierflError: the first error of a trial; trials that are done stay done.
     """
     yield from (trial for trial in trials if trial.done)
     left = [trial for trial in trials if not trial.done]
@@ -97,7 +97,7 @@ def perform(trials: Sequence[Trial], jobs: int) -> Iterator[Trial]:
 
 
 def _run(trial: Trial) -> None:
-    """Run a trial to its end; one of processes that was cut off goes on, any other begins anew."""
+    """Run a trial; an unfinished run with checkpoints continues, any other starts again."""
     one_thread()
     quiet_flower()
     config, folder = trial.config, trial.folder
@@ -113,13 +113,13 @@ def _run(trial: Trial) -> None:
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code:
-        raise RunFailed(f"the run in {folder} has failed", "What it says above is why.")
+        raise RunFailed(f"the run in {folder} failed", "See its messages above.")
 
 
 def _in_processes(trials: Sequence[Trial], jobs: int) -> Iterator[Trial]:
     context = multiprocessing.get_context("forkserver")  # torch is imported once for all
     context.set_forkserver_preload([__name__])
-    # One run a process: the C library does not give back what a run has held.
+    # One run per process: the C library does not return a run's memory.
     pool = ProcessPoolExecutor(jobs, context, _begin_process, max_tasks_per_child=1)
     with pool, _children_end_early():
         running = {pool.submit(_run_apart, trial): trial for trial in trials}
@@ -128,12 +128,14 @@ def _in_processes(trials: Sequence[Trial], jobs: int) -> Iterator[Trial]:
                 future.result()
                 yield running[future]
         except BrokenProcessPool:
-            raise RunFailed("the process of a run has died", "Is there memory enough?") from None
+            raise RunFailed(
+                "the process of a run died", "Check that there is enough memory."
+            ) from None
 
 
 @contextmanager
 def _children_end_early() -> Iterator[None]:
-    """Where the block fails or is interrupted, nobody waits for the runs that are under way."""
+    """Stop the running processes if the block fails or is interrupted."""
     try:
         yield
     except BaseException:
@@ -143,7 +145,7 @@ def _children_end_early() -> Iterator[None]:
 
 
 def _begin_process() -> None:
-    """A signal, or the end of the process that waits for the result, ends this one at once."""
+    """End this process on SIGINT, and when its parent process ends."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -157,7 +159,7 @@ def _end_with_parent() -> None:
 def _run_apart(trial: Trial) -> None:
     try:
         _run(trial)
-    except HierflError as error:  # of a kind that can be sent to another process
+    except HierflError as error:  # subclasses may not be picklable
         told = HierflError(error.message, error.hint)
         told.exit_code = error.exit_code
         raise told from None

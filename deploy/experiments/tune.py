@@ -1,8 +1,8 @@
-"""A grid of settings, halved again and again on a validation set.
+"""`hierfl tune`: successive halving of a grid of settings on a validation set.
 
-Successive halving (arXiv 1502.07943): all settings get short runs, the better half of them runs of
-twice as many rounds, and so on; the last two get as many as the topology says. Every run starts
-anew, because the learning rate's schedule goes by the number of rounds.
+Successive halving (arXiv 1502.07943): all settings get short runs, the better half gets runs with
+twice as many rounds, and so on; the last two get the topology's number of rounds. Every run starts
+from the beginning, because the learning rate's schedule depends on the number of rounds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hierfl.errors import ConfigError
 from hierfl.units import plural
 
 VALIDATION = 0.1
-"""The share of the training set that is held out where the topology does not say."""
+"""The share of the training set that is held out by default."""
 
 Setting = tuple[str, ...]
 """The `key=value` texts of one point of the grid."""
@@ -33,28 +33,31 @@ def tune(
     out: Path,
     jobs: int,
 ) -> None:
-    """Find the best setting, write `tune.json`, and print how it went.
+    """Find the best setting, write `tune.json`, and print the rankings.
 
     Args:
         topology: the topology; None: the default one.
         sets: keys to set in it.
         algorithm: the value of `algorithm.name`.
-        grid: texts `key=value,value,...`.
-        out: the folder of the result and, below it, of the runs.
-        jobs: how many run at once.
+        grid: strings `key=value,value,...`.
+        out: the folder of the result and the runs.
+        jobs: the number of runs at a time.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for any expected error.
     """
     fixed = [f"data.validation={VALIDATION}", *sets, f"algorithm.name={algorithm}"]
     settings = points(grid)
     config = load_config(topology, fixed)
     share = config.data.validation
     if not share:
-        raise ConfigError("data.validation", "is 0: there is nothing to choose by")
+        raise ConfigError(
+            "data.validation", "is 0, so there are no samples to compare settings with"
+        )
     print(
-        f"{plural(len(settings), 'setting')} of {algorithm}, judged by {share:.0%} of the training "
-        f"set of {config.data.dataset}, held out with seed {config.seed}; the test set is not used"
+        f"{plural(len(settings), 'setting')} of {algorithm}, compared on {share:.0%} of the "
+        f"training set of {config.data.dataset}, held out with seed {config.seed}; "
+        "the test set is not used"
     )
     rungs: list[dict[str, Any]] = []
     for rounds in ladder(len(settings), config.algorithm.rounds):
@@ -80,7 +83,7 @@ def tune(
     }  # fmt: skip
     (out / "tune.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"best: {' '.join(f'--set {text}' for text in best)}")
-    print(f"all of it is in {out}")
+    print(f"results: {out}")
 
 
 def points(grid: Sequence[str]) -> list[Setting]:
@@ -90,7 +93,7 @@ def points(grid: Sequence[str]) -> list[Setting]:
     [('algorithm.lr=0.1', 'algorithm.momentum=0.9'), ('algorithm.lr=0.2', 'algorithm.momentum=0.9')]
 
     Raises:
-        ConfigError: a text is no `key=value,...`, or a key stands in two.
+        ConfigError: if a string is not `key=value,...`, or a key occurs twice.
     """
     axes: dict[str, list[str]] = {}
     for text in grid:
@@ -105,7 +108,7 @@ def points(grid: Sequence[str]) -> list[Setting]:
 
 
 def ladder(settings: int, rounds: int) -> list[int]:
-    """Return how many rounds the runs of each halving have.
+    """Return the number of rounds of each stage's runs.
 
     >>> ladder(8, 40), ladder(3, 40), ladder(1, 40), ladder(16, 3)
     ([10, 20, 40], [20, 40], [40], [1, 1, 2, 3])
@@ -115,7 +118,7 @@ def ladder(settings: int, rounds: int) -> list[int]:
 
 
 Score = tuple[float, float]
-"""What a run is ranked by: its accuracy, negated, and its loss; the smaller the better."""
+"""Ranks runs: (-accuracy, loss), smaller is better."""
 
 
 def _scores(trials: Mapping[Setting, Trial], jobs: int) -> dict[Setting, Score]:

@@ -1,6 +1,6 @@
-"""A network of one's own on one machine: every node in a namespace, every link shaped.
+"""Testbeds: every node in its own network namespace on one machine, with shaped links.
 
-A testbed is a tree of network namespaces: one for each node, and one, the *switch*, that holds a
-bridge for each cluster and one, the core, between the edges and the cloud. A veth pair joins a
-node's interface to its port at a bridge. Nothing of it is in the machine's own namespace.
+A testbed has one network namespace per node and one more, the *switch*, with a bridge for each
+cluster and one, the core, between the edges and the cloud. A veth pair connects a node's interface
+to its port at a bridge. Nothing is added to the machine's own namespace.
 """

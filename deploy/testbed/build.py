@@ -1,4 +1,4 @@
-"""Building a testbed, and running a federation on it."""
+"""Builds a testbed and runs a federation on it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ IPV6 = Path("/proc/net/if_inet6")
 
 
 def run_testbed(config: Config, out: Path) -> int:
-    """Run every node of `config` in a network namespace of its own; see `run_local`.
+    """Run every node of `config` in its own network namespace; see `run_local`.
 
     Raises:
-        ConfigError: this machine cannot build the testbed.
-        HierflError: it failed to.
+        ConfigError: if this machine cannot build a testbed.
+        HierflError: if building it fails.
     """
     with testbed(config, out) as wiring:
         sets = [part for key, at in wiring.listens.items() for part in ("--set", f"{key}={at}")]
-        if config.security.certs is None:  # it stays within this machine
+        if config.security.certs is None:  # the traffic stays on this machine
             sets += ["--set", "security.insecure=true"]
         place = Place(sets, wiring.namespaces, {interface_counters.VARIABLE: wiring.switch})
         return run_at(place, config, out=out)
@@ -36,15 +36,15 @@ def run_testbed(config: Config, out: Path) -> int:
 
 @contextmanager
 def testbed(config: Config, out: Path) -> Iterator[Wiring]:
-    """While inside, the testbed of a federation exists, and its links are shaped.
+    """Build the testbed of a federation, with shaped links; remove it on exit.
 
     Args:
         config: the federation; its addresses are replaced.
-        out: the run folder, by which `hierfl link` finds it.
+        out: the run folder, by which `hierfl link` finds the testbed.
 
     Raises:
-        ConfigError: this machine cannot build it.
-        HierflError: it failed to.
+        ConfigError: if this machine cannot build a testbed.
+        HierflError: if building it fails.
     """
     require()
     sweep()
@@ -73,7 +73,7 @@ def _at_switch(wiring: Wiring) -> Iterator[str]:
 
 
 def _up(interface: str) -> Iterator[str]:
-    """Let an interface say nothing of its own accord, and count each packet as it would be sent."""
+    """Bring an interface up without own traffic; count packets as they would be on a wire."""
     if IPV6.exists():
         yield f"link set {interface} addrgenmode none"
     yield f"link set {interface} gso_max_segs 1"
@@ -89,7 +89,7 @@ def _at_node(wiring: Wiring, node: str) -> Iterator[str]:
 
 
 def _forward_nothing(namespace: str) -> None:
-    """Let no packet through an edge; a new namespace takes the machine's own setting over."""
+    """Disable forwarding at an edge; a new namespace inherits the machine's setting."""
     command = "echo 0 > /proc/sys/net/ipv4/ip_forward"
     subprocess.run(
         ["ip", "netns", "exec", namespace, "sh", "-c", command], check=True, start_new_session=True

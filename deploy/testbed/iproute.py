@@ -1,4 +1,4 @@
-"""The programs that make networks, and what must be there for them."""
+"""Runs the programs `ip` and `tc`, and checks that they can be used."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from hierfl.errors import ConfigError, RunFailed
 
 
 def require() -> None:
-    """See that networks can be made here.
+    """Check that networks can be created.
 
     Raises:
-        ConfigError: not on this machine, or not by this user.
+        ConfigError: if they cannot, on this machine or by this user.
     """
     if sys.platform != "linux":
-        raise ConfigError("--testbed", f"network namespaces need Linux, this is {sys.platform}")
+        raise ConfigError("--testbed", f"network namespaces require Linux; this is {sys.platform}")
     for program in ("ip", "tc"):
         if shutil.which(program) is None:
-            hint = "It belongs to iproute2: `apt install iproute2`, or your system's like."
-            raise ConfigError("--testbed", f"there is no program {program} here", hint)
+            hint = "Install iproute2 (Debian: `apt install iproute2`)."
+            raise ConfigError("--testbed", f"the program {program} is not installed", hint)
     if os.geteuid() != 0:
-        raise ConfigError("--testbed", "only root may make networks", "Try it with sudo.")
+        raise ConfigError("--testbed", "only root may create networks", "Use sudo.")
 
 
 class Refused(RunFailed):
-    """`ip` or `tc` has refused a command.
+    """A command of `ip` or `tc` failed.
 
     Attributes:
-        command: which.
-        reason: its words.
+        command: the command.
+        reason: the program's message.
     """
 
     def __init__(self, program: str, command: str, reason: str) -> None:
         super().__init__(
             f"`{program} {command}` failed: {reason}",
-            "Does this machine let root make network namespaces? In a container that takes the "
-            "right CAP_SYS_ADMIN.",
+            "Check that root may create network namespaces; in a container this requires "
+            "CAP_SYS_ADMIN.",
         )
         self.command = command
         self.reason = reason
 
 
 def batch(program: Literal["ip", "tc"], commands: Sequence[str], namespace: str = "") -> None:
-    """Let `ip` or `tc` carry out commands, in a namespace or outside all.
+    """Run commands of `ip` or `tc`, in a namespace or, without one, in the current one.
 
     Raises:
-        Refused: the first that it does not.
+        Refused: for the first command that fails.
     """
     inside = ["-n", namespace] if namespace else []
     done = subprocess.run(
@@ -59,7 +59,7 @@ def batch(program: Literal["ip", "tc"], commands: Sequence[str], namespace: str 
         input="\n".join(commands) + "\n",
         capture_output=True,
         text=True,
-        start_new_session=True,  # Ctrl-C is for the launcher
+        start_new_session=True,  # Ctrl-C must reach only the launcher
     )
     if done.returncode != 0:
         line = re.search(r"Command failed -:(\d+)", done.stderr)

@@ -1,4 +1,4 @@
-"""Cutting a link of a running testbed, and restoring it."""
+"""Cuts and restores links of a running testbed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from hierfl.errors import ConfigError
 
 
 def turn(way: Literal["down", "up"], node: str, run: Path | None) -> None:
-    """Cut the link between a node and its parent, or restore it; the cloud's is to all edges.
+    """Cut or restore the link between a node and its parent; for the cloud, the links to all edges.
 
-    The cable is pulled at the switch: nothing passes in either direction, nobody is told.
+    The port at the switch is set down or up: nothing passes in either direction, and neither end is
+    notified.
 
     Args:
-        way: "down" cuts.
+        way: "down" cuts, "up" restores.
         node: the node's name.
-        run: the run folder; None where only one testbed runs.
+        run: the run folder; None if only one testbed runs.
 
     Raises:
-        ConfigError: there is no such testbed, or no such node on it.
+        ConfigError: if there is no such testbed, or no such node in it.
     """
     require()
     record = _chosen(run)
@@ -40,8 +41,14 @@ def _chosen(run: Path | None) -> Record:
     if len(there) == 1:
         return there[0]
     if run is not None:
-        hint = f"There are:\n{listed}" if listed else "Start one with `hierfl run --testbed netns`."
-        raise ConfigError("--run", f"no testbed runs in {run}", hint)
+        hint = (
+            f"Running testbeds:\n{listed}"
+            if listed
+            else "Start one with `hierfl run --testbed netns`."
+        )
+        raise ConfigError("--run", f"no testbed is running in {run}", hint)
     if there:
-        raise ConfigError("--run", "several testbeds run: which?", listed)
-    raise ConfigError("", "no testbed runs here", "Start one with `hierfl run --testbed netns`.")
+        raise ConfigError("--run", "several testbeds are running; name one", listed)
+    raise ConfigError(
+        "", "no testbed is running on this machine", "Start one with `hierfl run --testbed netns`."
+    )

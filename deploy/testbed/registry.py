@@ -1,7 +1,7 @@
-"""Which testbeds there are: a file for each, by which the next start finds what was left behind.
+"""The register of testbeds: one file each, so that the next start can remove what was left behind.
 
-The launcher holds a lock on its file for as long as it lives. The kernel takes it away however the
-launcher ends, so a file that nobody has locked is that of a dead one.
+A launcher holds a lock on its file while it runs. The kernel releases the lock when the launcher
+ends, for whatever reason, so a file without a lock belongs to a launcher that is dead.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ FOLDER = Path("/run/hierfl/testbeds")
 
 @dataclass(frozen=True)
 class Record:
-    """What is written down of a testbed, before any of it exists.
+    """The record of a testbed, written before any part of it is created.
 
     Attributes:
         run: the run folder.
         switch: the namespace of the bridges.
-        namespaces: of all its nodes.
-        cuts: node -> the port at the switch that joins it to its parent.
+        namespaces: the namespaces of all nodes.
+        cuts: node -> the port at the switch that connects it to its parent.
     """
 
     run: str
@@ -39,7 +39,7 @@ class Record:
     cuts: dict[str, str]
 
     def remove(self) -> None:
-        """Kill what is left in the namespaces, and remove them."""
+        """Kill all processes in the namespaces, and remove the namespaces."""
         names = [name for name in (*self.namespaces, self.switch) if (NAMESPACES / name).exists()]
         for pid in _inside(names):
             with suppress(ProcessLookupError):
@@ -51,7 +51,7 @@ class Record:
 
 
 def _inside(namespaces: list[str]) -> Iterator[int]:
-    """Yield the processes that are in some of these namespaces."""
+    """Yield the processes in these namespaces."""
     inodes = {f"net:[{(NAMESPACES / name).stat().st_ino}]" for name in namespaces}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -62,10 +62,10 @@ def _inside(namespaces: list[str]) -> Iterator[int]:
 
 @contextmanager
 def kept(record: Record) -> Iterator[None]:
-    """While inside, the testbed is on record; at the end it is removed.
+    """Keep a record of a testbed; on exit, remove the testbed and the record.
 
     Raises:
-        HierflError: the file cannot be written.
+        HierflError: if the file cannot be written.
     """
     file = FOLDER / f"{os.getpid()}.json"
     beside = file.with_suffix(".part")
@@ -85,10 +85,10 @@ def kept(record: Record) -> Iterator[None]:
 
 
 def sweep() -> None:
-    """Remove what dead launchers have left behind.
+    """Remove the testbeds of launchers that are dead.
 
     Raises:
-        HierflError: the records cannot be read or written.
+        HierflError: if the records cannot be read or written.
     """
     try:
         FOLDER.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -98,11 +98,11 @@ def sweep() -> None:
                 _read(handle).remove()
                 file.unlink()
     except OSError as error:
-        raise HierflError(f"cannot keep records in {FOLDER}: {error.strerror}") from error
+        raise HierflError(f"cannot read or write {FOLDER}: {error.strerror}") from error
 
 
 def running() -> list[Record]:
-    """Return the testbeds whose launcher lives."""
+    """Return the testbeds whose launcher is running."""
     found = []
     for file in sorted(FOLDER.glob("*.json")):
         with suppress(FileNotFoundError), _opened(file) as handle:

@@ -1,6 +1,6 @@
-"""How a link is shaped: the queueing disciplines of its two ends.
+"""Shapes links with queueing disciplines at both ends.
 
-An end shapes what it sends: a link's `up` is done at the node, its `down` at the switch's port.
+Each end limits what it sends: `up` at the node, `down` at the switch's port.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from hierfl.errors import ConfigError
 
 PACKET = 1514
 BURST_S = 0.005
-"""What may leave at once after a silence, in seconds of the rate."""
+"""The burst that may be sent at once, in seconds at the rate."""
 
 QUEUE_S, LEAST_QUEUE = 0.25, 64 * 1024
-"""What may wait, in seconds of the rate and in bytes; beyond both, packets are lost."""
+"""The queue, in seconds at the rate, and its least size in bytes; beyond it packets are lost."""
 
 NEEDED_BY = {"tbf": "up and down", "netem": "delay and loss"}
 
@@ -25,7 +25,7 @@ def shape(wiring: Wiring) -> None:
     """Shape all links.
 
     Raises:
-        ConfigError: this kernel cannot do what they ask for.
+        ConfigError: if the kernel lacks a queueing discipline.
     """
     ends = [
         (namespace, disciplines(device, rate, wire.link))
@@ -39,7 +39,7 @@ def shape(wiring: Wiring) -> None:
 
 
 def _ends(wiring: Wiring, wire: Wire) -> list[tuple[str, str, str | None]]:
-    """Return (namespace, interface, the rate at which it may send) of both ends."""
+    """Return (namespace, interface, rate at which it sends) of both ends."""
     return [
         (wiring.namespaces[wire.node], wire.interface, wire.link.up),
         (wiring.switch, wire.port, wire.link.down),
@@ -81,5 +81,5 @@ def _apply(namespace: str, commands: list[str]) -> None:
         raise ConfigError(
             "links",
             f"this machine's kernel has no {kind}, which {NEEDED_BY[kind]} need",
-            f"`modprobe sch_{kind}` may bring it; else leave {NEEDED_BY[kind]} out.",
+            f"Try `modprobe sch_{kind}`, or remove {NEEDED_BY[kind]} from `links`.",
         ) from None

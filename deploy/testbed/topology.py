@@ -1,4 +1,4 @@
-"""What a testbed consists of: its names and addresses, before any of it exists."""
+"""The plan of a testbed: its names and addresses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from hierfl.config import CLOUD, Config, Link
 from hierfl.errors import ConfigError
 
 UPLINK, CLUSTER = "uplink", "cluster"
-"""A node's interface towards its parent; an edge's, or the cloud's, towards its children."""
+"""Interfaces: a node's to its parent; an edge's or the cloud's to its children."""
 
 CORE = "core"
 MOST_EDGES = 254
 LISTENS_AT = 4700
-"""The port at which every parent listens: each has an address of its own."""
+"""The port of every parent; each has its own address."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Wire:
     """A veth pair between a node and a bridge.
 
     Attributes:
-        node: whose it is.
+        node: the node's name.
         interface: its end at the node.
-        port: its end at the switch; its first letter tells which kind of wire it is: d and e are
-            the links of devices and edges towards their parents, p those of parents to a bridge.
+        port: its end at the switch. The first letter is d or e for the link of a device or an edge
+            to its parent, p for the connection of a parent to a bridge.
         bridge: the bridge of the port.
-        address: the node's address there, IPv4.
-        link: how it is shaped.
+        address: the node's IPv4 address at this interface.
+        link: its rates, delay and loss.
     """
 
     node: str
@@ -41,12 +41,12 @@ class Wire:
 
 @dataclass(frozen=True)
 class Wiring:
-    """All of a testbed.
+    """All namespaces, wires and addresses of a testbed.
 
     Attributes:
-        prefix: what the names of its namespaces begin with.
-        wires: in the tree's order.
-        listens: configuration key -> address, for every parent.
+        prefix: the prefix of the names of its namespaces.
+        wires: the wires, in the tree's order.
+        listens: configuration key -> listening address, for every parent.
     """
 
     prefix: str
@@ -55,10 +55,10 @@ class Wiring:
 
     @classmethod
     def of(cls, config: Config, prefix: str) -> Wiring:
-        """Return a federation's.
+        """Return the wiring of a federation.
 
         Raises:
-            ConfigError: it has too many edges.
+            ConfigError: if it has too many edges.
         """
         if len(config.edges) > MOST_EDGES:
             raise ConfigError("--testbed", f"a testbed has at most {MOST_EDGES} edges")
@@ -69,7 +69,7 @@ class Wiring:
 
     @property
     def switch(self) -> str:
-        """The namespace of the bridges; no node's can have this name."""
+        """The namespace of the bridges; no node's namespace can have this name."""
         return f"{self.prefix}.switch"
 
     @property
@@ -84,7 +84,7 @@ class Wiring:
 
     @property
     def cuts(self) -> dict[str, str]:
-        """Node -> the port that joins it to its parent; for the cloud, to the edges."""
+        """Node -> the port that connects it to its parent; for the cloud, to the edges."""
         return {w.node: w.port for w in self.wires if w.interface == UPLINK or w.node == CLOUD}
 
 

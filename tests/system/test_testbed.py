@@ -277,13 +277,13 @@ def test_what_a_killed_launcher_leaves_the_next_start_removes(tmp_path: Path) ->
             for verb, done in (("cut", "cut"), ("restore", "restored")):
                 there = hierfl("link", verb, "east-0", "--run", str(one))
                 assert there.stdout == f"east-0: link {done}\n", there.stderr
-            with pytest.raises(ConfigError, match="several testbeds run: which"):
+            with pytest.raises(ConfigError, match="several testbeds are running"):
                 turn("down", "east-0", None)
             left = nodes(one)
             run.kill()
             wait_gone(list(left))
         assert len(namespaces(run.pid)) == 7
-        with pytest.raises(ConfigError, match="no testbed runs in"):
+        with pytest.raises(ConfigError, match="no testbed is running in"):
             turn("down", "east-0", one)
         subprocess.run([sys.executable, "-c", START, str(tmp_path)], env=ENVIRONMENT, check=True)
         assert not namespaces(run.pid) and not (FOLDER / f"{run.pid}.json").exists()
@@ -294,8 +294,11 @@ def test_what_a_killed_launcher_leaves_the_next_start_removes(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["link", "cut", "east-7", "--run", "elsewhere"], "no testbed runs in"),
-        (["run", *NETNS, "--set", "runtime=memory"], "--testbed: a federation in one process"),
+        (["link", "cut", "east-7", "--run", "elsewhere"], "no testbed is running in"),
+        (
+            ["run", *NETNS, "--set", "runtime=memory"],
+            "--testbed: runtime: memory runs in one process",
+        ),
     ],
 )
 def test_what_cannot_be_is_said(arguments: Sequence[str], says: str, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_the_new_topology_is_the_old_one_but_for_its_edges(hierfl: Run, inter: P
     assert "lack: 0% -> 0%" in out
     assert "compare runs" not in out
     refused = hierfl("assign", inter, "--out", "new.yaml")
-    assert (refused.code, "new.yaml is there already" in refused.err) == (2, True)
+    assert (refused.code, "new.yaml exists already" in refused.err) == (2, True)
 
 
 def test_it_is_shown_where_no_file_is_named(hierfl: Run, inter: Path, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_votes_of_edges_that_see_all_classes_learn_more(hierfl: Run, inter: Path
     for seed in (1, 2):
         seeded = [*sets, "--set", f"seed={seed}"]
         said = hierfl("assign", inter, *seeded, "--out", f"new-{seed}.yaml").out
-        assert "(one-bit votes may learn such classes less well" in said
+        assert "(one-bit votes may learn such classes worse" in said
         assert hierfl("run", inter, *seeded, "--out", f"old-{seed}").code == 0
         assert hierfl("run", f"new-{seed}.yaml", "--out", f"new-{seed}").code == 0
         before, after = (

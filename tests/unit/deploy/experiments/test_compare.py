@@ -69,7 +69,7 @@ def test_what_is_done_is_not_run_again_and_what_was_cut_off_is(
     assert hierfl(*command, "1").code == 0
     other = hierfl(*command, "1", "--set", "algorithm.lr=0.5")
     assert other.code == 2
-    assert "is another configuration than this run's" in other.err
+    assert "differs from this run's configuration" in other.err
 
 
 def test_runs_in_processes_are_the_same_and_their_errors_arrive(hierfl: Run, tree: Path) -> None:

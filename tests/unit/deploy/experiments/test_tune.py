@@ -46,7 +46,7 @@ def test_the_best_of_a_grid_is_found_without_the_test_set(
     code, out, err = hierfl(*command)
     assert (code, err) == (0, "")
     assert set(judged) == {50}  # of 500 to train; there are 100 to test
-    assert "judged by 10% of the training set" in out
+    assert "compared on 10% of the training set" in out
     result = json.loads(Path("out/tune.json").read_text())
     assert [(rung["rounds"], len(rung["ranking"])) for rung in result["rungs"]] == [
         (1, 6), (1, 3), (2, 2)

@@ -106,6 +106,6 @@ def test_who_is_not_root_is_told_so() -> None:
 def test_without_iproute2_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ConfigError, match="no program ip") as caught:
+    with pytest.raises(ConfigError, match="the program ip is not installed") as caught:
         require()
     assert "iproute2" in str(caught.value.hint)
