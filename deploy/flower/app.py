@@ -1,7 +1,7 @@
 """The Flower app: `deploy.flower.app:server` and `deploy.flower.app:client` in a pyproject.toml.
 
-Whatever may be missing on a node, or be of another version there, is imported where it is used:
-then the node can say so.
+Packages that may be missing on a node, or have another version there, are imported where they are
+used, so that the node can report it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ server = ServerApp()
 client = ClientApp()
 
 FAILED = 3
-"""Flower's code of an error that a ClientApp reports."""
+"""Flower's error code for an error that a ClientApp reports."""
 
 
 @server.main()
 def main(grid: Grid, context: Context) -> None:
-    """Be the cloud, or, where an edge has submitted the app to its own SuperLink, the edge."""
+    """Run the cloud or, if an edge has submitted the app to its own SuperLink, the edge."""
     with _said():
         from deploy.flower.settings import gathering
 
@@ -57,7 +57,7 @@ def main(grid: Grid, context: Context) -> None:
 
 @client.query("join")
 def join(message: Message, context: Context) -> Message:
-    """Be the edge, or the device, that the SuperNode's node config says, until the run is over."""
+    """Run the edge or device of the SuperNode's node config until the run is over."""
 
     def do() -> bytes:
         from deploy.flower.invitation import Invitation, Node
@@ -79,14 +79,14 @@ def join(message: Message, context: Context) -> Message:
 
 @client.query("who")
 def who(message: Message, context: Context) -> Message:
-    """Say who this node is; `link = "flower"` begins so."""
+    """Reply with this node's name and children; the first message with `link = "flower"`."""
 
     def do() -> bytes:
         from deploy.flower import edge
         from deploy.flower.invitation import Invitation, Node
         from deploy.flower.polling import run
 
-        run_id = str(message.metadata.run_id)  # there is no link: the run itself is followed
+        run_id = str(message.metadata.run_id)  # there is no link; the node follows the run itself
         invitation = replace(Invitation.from_message(message), address=run_id)
         node = Node.of(context, invitation.registered)
         said = run.who(node, invitation, lambda n, i: edge.submit(n, i, project(), "flower"))
@@ -97,7 +97,7 @@ def who(message: Message, context: Context) -> Message:
 
 @client.query("frame")
 def frame(message: Message, context: Context) -> Message:
-    """Answer one question of a run with `link = "flower"`."""
+    """Answer one request of a run with `link = "flower"`."""
 
     def do() -> bytes:
         from deploy.flower.polling import run
@@ -109,7 +109,7 @@ def frame(message: Message, context: Context) -> Message:
 
 
 def _reply(message: Message, do: Callable[[], bytes]) -> Message:
-    """Return the reply; what a person can put right is one line, here and at the parent."""
+    """Return the reply; an expected error becomes one line, here and at the parent."""
     try:
         with _said():
             from deploy.flower.polling.grid import to_content
@@ -121,7 +121,7 @@ def _reply(message: Message, do: Callable[[], bytes]) -> Message:
 
 @contextmanager
 def _said() -> Iterator[None]:
-    """Say on one screen what a person can put right, a missing package too, and raise it again."""
+    """Print expected errors and missing packages without a traceback, and raise them again."""
     _log()
     try:
         yield
@@ -132,19 +132,21 @@ def _said() -> Iterator[None]:
 
 
 def _missing(error: ImportError) -> ConfigError:
-    return ConfigError("", f"a package is missing on this node: {error}", "Install hierfl's.")
+    return ConfigError(
+        "", f"a package is missing on this node: {error}", "Install hierfl's dependencies."
+    )
 
 
 def home() -> Path:
-    """Return Flower's folder on this machine."""
+    """Return FLWR_HOME, Flower's folder on this machine."""
     return Path(os.environ.get("FLWR_HOME", Path.home() / ".flwr"))
 
 
 def project() -> Path:
-    """Return the folder of the app that runs here, which Flower puts on the path.
+    """Return the folder of the running app, which Flower adds to `sys.path`.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: if there is none.
     """
     for entry in sys.path:
         file = Path(entry) / "pyproject.toml"
@@ -156,7 +158,7 @@ def project() -> Path:
 
 
 def _log() -> None:
-    """Let hierfl's own parts speak; Flower's logs speak for themselves."""
+    """Log hierfl's packages to standard error; Flower sets up its own logs."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     for name in ("hierfl", "cloud", "edge", "clients", "deploy"):

@@ -1,4 +1,4 @@
-"""The cloud's ServerApp: it gathers the tree, and is then the cloud of a direct run."""
+"""The cloud's ServerApp: gathers the tree, then runs the cloud as in a direct run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cloud.main import run
 from cloud.views.base import Harmless
 from cloud.views.lines import Plain
 from deploy.flower.invitation import Invitation
-from deploy.flower.node_dispatcher import Usher, gather
+from deploy.flower.node_dispatcher import NodeDispatcher, gather
 from deploy.flower.settings import Gathering, Value, topology
 from hierfl.config import CLOUD, Config
 from hierfl.errors import RunFailed
@@ -30,32 +30,32 @@ def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
     """Run the federation whose edges are the nodes of this SuperLink.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for any expected error.
     """
-    topology(run_config, SOMEWHERE)  # what is wrong with the keys is said before anybody is asked
+    topology(run_config, SOMEWHERE)  # wrong keys are reported before any node is contacted
     certs = Path(own.certs).expanduser() if own.certs else None
     identity = Identity.read(certs, CLOUD) if certs else None
     edges = gather(grid, own.edges, own.wait, "edges")
-    usher = Usher(grid, Invitation(CLOUD, "", secrets.token_hex(16), own.wait))
+    dispatcher = NodeDispatcher(grid, Invitation(CLOUD, "", secrets.token_hex(16), own.wait))
     with (
-        Rendezvous(own.link_address, usher.invitation.token, edges, identity) as rendezvous,
-        usher.towards(rendezvous.address),
+        Rendezvous(own.link_address, dispatcher.invitation.token, edges, identity) as rendezvous,
+        dispatcher.towards(rendezvous.address),
     ):
-        entries = rendezvous.wait(edges, own.wait, usher.check)
+        entries = rendezvous.wait(edges, own.wait, dispatcher.check)
         if entries is None:
             raise _missing(rendezvous.names(), edges, own.wait)
         config = _config(run_config, own, certs, rendezvous.address, entries)
         folder = claim(config, Path(own.out) if own.out else None)
         rendezvous.answer(config.to_yaml())
         rendezvous.close()
-        usher.known(config.to_yaml())
+        dispatcher.known(config.to_yaml())
         one_thread()
         view = Harmless(Plain(config, folder, sys.stdout))
-        run(config, folder, view, token=usher.invitation.token, on_grid=usher.watch)
+        run(config, folder, view, token=dispatcher.invitation.token, on_grid=dispatcher.watch)
 
 
 SOMEWHERE = {"edges": [{"name": "edge", "devices": ["device"]}]}
-"""A tree to check the other keys with."""
+"""A tree with which the other keys can be checked."""
 
 
 def _config(
@@ -81,24 +81,28 @@ def _config(
 
 
 def check_devices(own: Gathering, there: Mapping[str, Sequence[str]]) -> None:
-    """See that as many devices are there as were asked for, given by edge.
+    """Check that there are as many devices as required.
+
+    Args:
+        own: the run config.
+        there: edge -> its devices.
 
     Raises:
-        RunFailed: if not.
+        RunFailed: if there are fewer.
     """
     devices = sum(map(len, there.values()))
     if devices < own.devices:
         counts = ", ".join(f"{edge} {len(names)}" for edge, names in there.items())
         raise RunFailed(
-            f"{devices} of {own.devices} devices are there: {counts}",
-            "Start the others before the run, or ask for fewer with the run config's `devices`.",
+            f"only {devices} of {own.devices} devices are attached: {counts}",
+            "Start the others before the run, or set a smaller `devices` in the run config.",
         )
 
 
 def _missing(here: Sequence[str], edges: int, wait: float) -> RunFailed:
-    named = ", ".join(here) or "nobody"
+    named = ", ".join(here) or "none"
     return RunFailed(
         f"{len(here)} of {edges} edges joined within {wait:g} s: {named}",
-        "The log of an edge's SuperNode says what it waits for: its own SuperLink, its devices, or "
-        "the cloud's link-address.",
+        "The log of an edge's SuperNode says what it is waiting for: its own SuperLink, its "
+        "devices, or the cloud's link-address.",
     )

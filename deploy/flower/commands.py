@@ -1,4 +1,4 @@
-"""What a machine needs on Flower's engine: the command lines of SuperLinks and SuperNodes."""
+"""The command lines of SuperLinks and SuperNodes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class SuperLink:
 
     Attributes:
         name: the parent, "cloud" or an edge; also the name of the connection to it.
-        address: where it listens.
+        address: its listening address.
         certs: the folder of the parent's certificates; None: plain text, and every SuperNode is
-            let in.
+            admitted.
     """
 
     name: str
@@ -30,7 +30,7 @@ class SuperLink:
     certs: Path | None
 
     def command(self, logs: Path) -> Command:
-        """Return how it is started."""
+        """Return the command that starts it."""
         host, port = split(self.address)
         arguments = ["--host", host, "--port", str(port)]
         arguments.append("--disable-runtime-dependency-installation")
@@ -61,9 +61,9 @@ class SuperNode:
         role: edge or device.
         name: the child's name.
         superlink: address of its parent's SuperLink.
-        address: where its own programs find it, on this machine.
+        address: its address for its own processes on this machine.
         certs: the folder of its certificates; None: plain text.
-        config: its node config, but for the name and the certificates.
+        config: its node config without the name and the certificates.
     """
 
     role: str
@@ -74,7 +74,7 @@ class SuperNode:
     config: Mapping[str, Value]
 
     def command(self, logs: Path) -> Command:
-        """Return how it is started."""
+        """Return the command that starts it."""
         host, port = split(self.address)
         config = {"name": self.name, **self.config}
         if self.certs is not None:
@@ -104,12 +104,12 @@ def edge_node(
 def device_node(
     name: str, superlink: str, address: str, certs: Path | None, data_root: Path | None
 ) -> SuperNode:
-    """Return a device's SuperNode; None: its data is in the usual places."""
+    """Return a device's SuperNode; without `data_root`, data is in the default folder."""
     config: dict[str, Value] = {} if data_root is None else {"data-root": str(data_root.absolute())}
     return SuperNode("device", name, superlink, address, certs, config)
 
 
 def script(name: str) -> str:
-    """Return one of Flower's programs: the one beside the Python that runs here, if there is."""
+    """Return the path of a Flower program: beside this Python if it exists there."""
     beside = Path(sys.executable).with_name(name)
     return str(beside) if beside.exists() else name

@@ -1,4 +1,4 @@
-"""The device's ClientApp: one long message, in which it votes until the run is over."""
+"""The device's ClientApp: it votes until the run is over, then replies to its one message."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from hierfl.learning.threads import one_thread
 
 
 def device(node: Node, invitation: Invitation, home: Path) -> None:
-    """Vote for the edge that has sent the invitation.
+    """Run the device of the edge that has sent the invitation.
 
     Args:
-        node: the device; its node config may name where its data is (`data-root`).
-        invitation: the edge's.
-        home: Flower's folder on this machine.
+        node: the device; its node config may name the folder of its data (`data-root`).
+        invitation: the edge's invitation.
+        home: FLWR_HOME on this machine.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for any expected error.
     """
     one_thread()
     config = node.local(invitation.config or node.join(invitation))

@@ -1,4 +1,4 @@
-"""The edge: a ClientApp towards the cloud's SuperLink, a ServerApp at its own."""
+"""The edge: a ClientApp at the cloud's SuperLink, and a ServerApp at its own SuperLink."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flwr.serverapp import Grid
 
 from deploy.flower.commands import script
 from deploy.flower.invitation import PATIENCE_S, Invitation, Node, state_folder
-from deploy.flower.node_dispatcher import Usher, gather
+from deploy.flower.node_dispatcher import NodeDispatcher, gather
 from deploy.flower.settings import Gathering
 from edge.main import run
 from hierfl.config import CLOUD
@@ -28,30 +28,30 @@ from hierfl.link.rendezvous import Rendezvous
 STARTED = re.compile(r"started run (\d+)")
 LAST_LINES = 8
 FRAME = " \n│╭╮╰╯─"
-"""What the Flower command draws around its errors."""
+"""The characters with which the flwr command frames its errors."""
 
 
 def submit(node: Node, invitation: Invitation, app: Path, link: str) -> None:
-    """Run the same app at the edge's own SuperLink: over a stream to its end.
+    """Submit the same app to the edge's own SuperLink; with `link = "stream"`, wait for its end.
 
     Args:
         node: the edge; its node config names the connection to that SuperLink (`superlink`), the
-            least number of its devices (`devices`) and where its link listens (`link-address`).
-        invitation: the cloud's.
+            number of devices to wait for (`devices`) and the address of its link (`link-address`).
+        invitation: the cloud's invitation.
         app: the folder of the app.
-        link: "stream", or "flower", where the run goes on by itself.
+        link: "stream", or "flower", where the submitted run continues by itself.
 
     Raises:
-        ConfigError: the node config does not say which SuperLink.
-        RunFailed: the run has failed, with the end of its log.
+        ConfigError: if the node config does not name the SuperLink.
+        RunFailed: if the run fails, with the end of its log.
     """
     superlink = node.config.get("superlink")
     if not superlink:
         raise ConfigError(
             "superlink",
             f"the node config of edge {node.name} does not name its own SuperLink",
-            'Start the SuperNode with --node-config \'name="..." superlink="..."\', the name of a '
-            "connection in Flower's configuration on that machine.",
+            'Start the SuperNode with --node-config \'name="..." superlink="..."\', superlink being '
+            "a connection in Flower's configuration on that machine.",
         )
     overrides: dict[str, Any] = {
         "tier": "edge",
@@ -82,9 +82,9 @@ def submit(node: Node, invitation: Invitation, app: Path, link: str) -> None:
 def _follow(
     process: subprocess.Popen[str], name: str, superlink: str
 ) -> tuple[str | None, list[str]]:
-    """Log what a run says until it is over; return its number and its last lines.
+    """Log a run's output until it is over; return its id and its last lines.
 
-    Whatever ends this process first, ends the run.
+    If this process is stopped before, the run is stopped too.
     """
     assert process.stdout is not None
     run_id, end = None, deque[str](maxlen=LAST_LINES)
@@ -106,23 +106,23 @@ def _follow(
 
 
 def _check(run_id: str, superlink: str, name: str, end: list[str]) -> None:
-    """See that a run has ended well.
+    """Check that a run has completed.
 
     Raises:
-        RunFailed: with the reason, as far as it is known.
+        RunFailed: if it has not, with the reason as far as it is known.
     """
     status = run_status(superlink, int(run_id))()
     if status is None:
-        raise RunFailed(f"edge {name}: what became of run {run_id} is not known")
+        raise RunFailed(f"edge {name}: the status of run {run_id} is not known")
     if status.sub_status != "completed":
         words = [status.details, *(line for line in end if "rror" in line)]
         ended = status.sub_status or status.status
-        raise RunFailed(f"the run of edge {name} has {ended}: {' '.join(words)}")
+        raise RunFailed(f"the run of edge {name} has ended as {ended}: {' '.join(words)}")
 
 
 @contextmanager
 def _toml(values: dict[str, Any]) -> Iterator[Path]:
-    """A file of these values that only this user can read: arguments can be seen by all."""
+    """Write values to a file that only this user can read; arguments are visible to all users."""
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.writelines(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
         file.flush()
@@ -133,39 +133,39 @@ def edge(grid: Grid, own: Gathering, home: Path) -> None:
     """Run the edge whose devices are the nodes of this SuperLink.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for any expected error.
     """
     node = Node(own.node, Path(own.certs) if own.certs else None, {})
     upstream = Invitation(CLOUD, own.upstream, own.token, own.wait)
     devices = gather(grid, own.devices, own.wait, "devices")
-    ushered = Usher(grid, Invitation(node.name, "", secrets.token_hex(16), own.wait))
+    dispatcher = NodeDispatcher(grid, Invitation(node.name, "", secrets.token_hex(16), own.wait))
     with (
         Rendezvous(
-            own.link_address, ushered.invitation.token, devices, node.identity()
+            own.link_address, dispatcher.invitation.token, devices, node.identity()
         ) as rendezvous,
-        ushered.towards(rendezvous.address),
+        dispatcher.towards(rendezvous.address),
     ):
-        entries = rendezvous.wait(devices, own.wait, ushered.check)
+        entries = rendezvous.wait(devices, own.wait, dispatcher.check)
         if entries is None:
             raise _missing(rendezvous.names(), devices, own.wait)
         text = node.join(upstream, rendezvous.address, [entry.name for entry in entries])
         rendezvous.answer(text)
         rendezvous.close()
-        ushered.known(text)
+        dispatcher.known(text)
         config = node.local(text)
         run(
             config,
             node.name,
             state_folder(home, config),
             token=own.token,
-            devices_token=ushered.invitation.token,
+            devices_token=dispatcher.invitation.token,
             patience=PATIENCE_S,
-            on_grid=ushered.watch,
+            on_grid=dispatcher.watch,
         )
 
 
 def _missing(here: list[str], devices: int, wait: float) -> RunFailed:
     return RunFailed(
-        f"{len(here)} of {devices} devices joined within {wait:g} s: {', '.join(here) or 'nobody'}",
-        "The logs of the devices' SuperNodes say what they wait for.",
+        f"{len(here)} of {devices} devices joined within {wait:g} s: {', '.join(here) or 'none'}",
+        "The logs of the devices' SuperNodes say what they are waiting for.",
     )

@@ -1,4 +1,4 @@
-"""What a parent tells its children in the one message that Flower carries, and who they are."""
+"""The one message that a parent sends a child through Flower, and the child's identity."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from hierfl.tls.identity import Identity
 TYPE = "query.join"
 
 PATIENCE_S = 15.0
-"""Seconds without its parent after which a node gives up: Flower sends for it again."""
+"""Seconds without its parent after which a node gives up; Flower starts it again."""
 
 
 @dataclass(frozen=True)
 class Invitation:
-    """ "Come to my link."
+    """Tells a child to connect to its parent's link.
 
     Attributes:
         parent: the parent's name.
-        address: of its lobby and link.
+        address: the address of its rendezvous and its link.
         token: the secret of both.
-        wait: seconds to wait in the lobby.
-        config: the federation's configuration, YAML; "" while it gathers in the lobby.
-        registered: the name under which the node is registered, "" if under none.
+        wait: seconds to wait at the rendezvous.
+        config: the federation's configuration, YAML; "" while nodes gather at the rendezvous.
+        registered: the name under which the node is registered, or "".
     """
 
     parent: str
@@ -42,7 +42,7 @@ class Invitation:
     registered: str = ""
 
     def to_message(self, node_id: int, kind: str = TYPE) -> Message:
-        """Return it as a message for a node."""
+        """Return the message for a node."""
         content = RecordDict({"invitation": ConfigRecord(dict(vars(self)))})
         return Message(content, node_id, kind)
 
@@ -57,12 +57,12 @@ class Invitation:
             values: dict[str, Any] = dict(message.content.config_records["invitation"])
             return cls(**values)
         except (KeyError, TypeError) as error:
-            raise PayloadError(f"a message that is no invitation: {error}") from None
+            raise PayloadError(f"a message that is not an invitation: {error}") from None
 
 
 @dataclass(frozen=True)
 class Node:
-    """What a SuperNode's node config says of the node that it is.
+    """A node, as described by the node config of its SuperNode.
 
     Attributes:
         name: its name in the federation.
@@ -79,7 +79,7 @@ class Node:
         """Return the node whose SuperNode runs this.
 
         Raises:
-            ConfigError: it has no name.
+            ConfigError: if it has no name.
         """
         config = context.node_config
         name = str(config.get("name", "") or registered)
@@ -93,25 +93,25 @@ class Node:
         return cls(name, Path(str(certs)).expanduser() if certs else None, config)
 
     def identity(self) -> Identity | None:
-        """Return what it shows its peers; None where they talk in plain text.
+        """Return its identity; None where links are plain text.
 
         Raises:
-            ConfigError: its certificate cannot serve.
+            ConfigError: if its certificate is not valid.
         """
         return None if self.certs is None else Identity.read(self.certs, self.name)
 
     def join(
         self, invitation: Invitation, address: str = "", devices: list[str] | None = None
     ) -> str:
-        """Return the federation's configuration, YAML, as soon as it is known.
+        """Wait at the parent's rendezvous; return the federation's configuration, YAML.
 
         Args:
-            invitation: the parent's.
-            address: where this node's own children dial it.
-            devices: their names.
+            invitation: the parent's invitation.
+            address: the address at which this node's own children connect to it.
+            devices: the names of its children.
 
         Raises:
-            LinkError: if the parent cannot be reached, or does not let it in.
+            LinkError: if the parent cannot be reached, or refuses this node.
         """
         entry = pb.Entry(name=self.name, token=invitation.token, address=address, devices=devices)
         identity = self.identity()
@@ -119,7 +119,7 @@ class Node:
         return enter(invitation.address, entry, invitation.wait, towards)
 
     def local(self, text: str) -> Config:
-        """Return the federation's configuration with what is this node's own."""
+        """Return the federation's configuration with this node's certificates and data."""
         config = read_config(text)
         root = self.config.get("data-root")
         return config.model_copy(
@@ -131,5 +131,5 @@ class Node:
 
 
 def state_folder(home: Path, config: Config) -> Path:
-    """Return where a node of a federation keeps its checkpoints on this machine."""
+    """Return the folder of a federation's checkpoints on this machine."""
     return home / "hierfl" / config.name

@@ -1,7 +1,7 @@
-"""The usher: keeps every node of a SuperLink at work on one long message.
+"""Keeps every node of a SuperLink running by sending it one message, whose reply ends the node.
 
-A node whose ClientApp has failed, or whose SuperNode was restarted, is sent a fresh message.
-Flower's own grid is used in this thread alone.
+A node whose ClientApp has failed, or whose SuperNode was restarted, gets another message. Flower's
+grid is used only in this thread.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from hierfl.link.link_grid import LinkGrid
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
-"""Seconds between two looks at the nodes and their replies."""
+"""Seconds between two polls of the nodes and their replies."""
 
 MOST_FAILURES = 3
-"""How often running a node may fail at once before the run fails."""
+"""How often a node may fail quickly before the run fails."""
 
 AT_ONCE_S = 30.0
-"""A node that worked for so long has not failed at once."""
+"""A failure after so many seconds is not a quick one."""
 
 FAREWELL_S = 30.0
-"""Seconds that the nodes get to reply once the run is over."""
+"""Seconds in which the nodes must reply after the end of the run."""
 
 
-class Usher:
-    """Sends the nodes in, and again, until the run is over.
+class NodeDispatcher:
+    """Sends messages to the nodes until the run is over.
 
     Args:
-        grid: Flower's own.
-        invitation: what the nodes are told, as far as it is known.
+        grid: Flower's grid.
+        invitation: the first invitation.
 
     Attributes:
-        invitation: what they are told now.
+        invitation: the invitation that is sent now.
     """
 
     def __init__(self, grid: Grid, invitation: Invitation) -> None:
@@ -55,36 +55,36 @@ class Usher:
         self._farewell = 0.0
         self._failed: str | None = None
         self._watched: LinkGrid | None = None
-        self._thread = threading.Thread(target=self._run, name="usher", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="node-dispatcher", daemon=True)
 
-    def towards(self, address: str) -> Usher:
-        """Send the nodes to this address."""
+    def towards(self, address: str) -> NodeDispatcher:
+        """Set the address to which nodes connect."""
         self.invitation = replace(self.invitation, address=address)
         return self
 
     def known(self, config: str) -> None:
-        """Whoever comes from now on need not wait in the lobby: the configuration is known."""
+        """Set the configuration; nodes that come later need not wait at the rendezvous."""
         self.invitation = replace(self.invitation, config=config)
 
     def watch(self, grid: LinkGrid) -> None:
-        """From now on, end a link's run when a node has failed too often, or the run is stopped."""
+        """Abort a link's run when a node has failed too often or Flower stops the run."""
         self._watched = grid
         on_engine_exit(lambda: grid.close("the run was stopped"))
 
-    def __enter__(self) -> Usher:
+    def __enter__(self) -> NodeDispatcher:
         self._thread.start()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._farewell = FAREWELL_S if kind is None else 0.0  # a run that failed ends at once
+        self._farewell = FAREWELL_S if kind is None else 0.0  # a failed run ends immediately
         self._over.set()
         self._thread.join(FAREWELL_S + EVERY_S)
 
     def check(self) -> None:
-        """See that no node has been given up.
+        """Check that no node has failed too often.
 
         Raises:
-            RunFailed: with that node's reason.
+            RunFailed: if one has, with its reason.
         """
         if self._failed is not None:
             raise RunFailed(self._failed)
@@ -98,11 +98,11 @@ class Usher:
             while self._asked and time.monotonic() < deadline:
                 self._hear(lambda node_id, reason: None)
                 time.sleep(EVERY_S)
-        except Exception as error:  # the thread must not end in silence
+        except Exception as error:  # the error must not be lost with the thread
             self._give_up(f"Flower's SuperLink: {type(error).__name__}: {error}")
 
     def _invite_all(self) -> None:
-        """Send a message to every node that has none."""
+        """Send a message to every node without one."""
         busy = {node_id for node_id, _ in self._asked.values()}
         names = nodes(self._grid)
         messages = [
@@ -117,7 +117,7 @@ class Usher:
                     self._asked[message_id] = message.metadata.dst_node_id, time.monotonic()
 
     def _hear(self, failed: Callable[[int, str], None]) -> None:
-        """Take the replies that are there."""
+        """Process the replies that have arrived."""
         if not self._asked:
             return
         for reply in self._grid.pull_messages(list(self._asked)):
@@ -141,16 +141,16 @@ class Usher:
 
 
 def nodes(grid: Grid) -> dict[int, str]:
-    """Return the nodes that are there: node id to registered name, "" where there is none."""
+    """Return the attached nodes: node id -> registered name, or ""."""
     return {node.node_id: node.name for node in grid.get_nodes()}
 
 
 def gather(
     grid: Grid, number: int, timeout: float, what: str, look: Callable[[], object] = bool
 ) -> int:
-    """Wait until so many nodes are there; return how many are.
+    """Wait until `number` nodes are attached; return how many are.
 
-    `look` is called again and again meanwhile; what it raises ends the waiting.
+    `look` is called repeatedly while waiting; an exception that it raises ends the wait.
 
     Raises:
         RunFailed: after `timeout` seconds.
@@ -161,7 +161,7 @@ def gather(
         if time.monotonic() > deadline:
             raise RunFailed(
                 f"{here} of {number} {what} are attached to this SuperLink after {timeout:g} s",
-                f"Are the SuperNodes of all {what} running, and do they name this SuperLink?",
+                f"Check that the SuperNodes of all {what} are running and use this SuperLink.",
             )
         pause.wait(EVERY_S)
     return here

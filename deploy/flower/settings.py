@@ -1,6 +1,6 @@
-"""What a Flower run config says: how the tree gathers, and every key of a topology but its nodes.
+"""The keys of a Flower run config: how the tree gathers, and a topology's keys except its nodes.
 
-A key of a topology has its dotted name (`algorithm.rounds`); "" stands for null.
+A topology's key has its dotted name (`algorithm.rounds`); "" means null.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ class Gathering:
 
     Attributes:
         tier: "cloud"; "edge" where an edge has submitted the app to its own SuperLink.
-        edges: how many edges the cloud waits for, at least.
-        devices: how many devices all edges together must have, at least; at an edge, how many it
-            waits for.
-        wait: for so many seconds.
-        link: "stream": votes travel over hierfl's own links.
-        link_address: where this tier's link listens.
+        edges: the least number of edges that the cloud waits for.
+        devices: the least number of devices of all edges together; at an edge, the number of
+            devices to wait for.
+        wait: seconds to wait.
+        link: "stream": votes travel over hierfl's own links; "flower": in Flower messages.
+        link_address: the listening address of this tier's link.
         out: the run folder at the cloud; "": runs/NAME-TIME.
         certs: the folder of this node's certificates; "": plain text.
-        upstream: where an edge finds the cloud's link, or, where there is none, the number of the
-            cloud's run; the app itself sets it, like all below.
+        upstream: the address of the cloud's link or, with `link = "flower"`, the id of the cloud's
+            run. This key and those below are set by the app itself.
         token: the secret of that link.
         node: the edge's name.
     """
@@ -50,7 +50,10 @@ class Gathering:
     node: str
 
 
-_TREES = ("algorithm.options", "data.homes")  # what Flower's config cannot hold: a text of YAML
+_TREES = (
+    "algorithm.options",
+    "data.homes",
+)  # mappings, which Flower's config cannot hold: written as YAML
 _OWN = {field.name.replace("_", "-"): field for field in fields(Gathering)}
 
 
@@ -58,14 +61,14 @@ def gathering(run_config: Mapping[str, Value]) -> Gathering:
     """Return how the tree gathers.
 
     Raises:
-        ConfigError: a key is missing or of another type.
+        ConfigError: if a key is missing or has a wrong type.
     """
     values: dict[str, Any] = {}
     for key, field in _OWN.items():
         if key not in run_config:
             raise ConfigError(
                 key, "the run config lacks this key", "Copy [tool.flwr.app.config] from hierfl's "
-                "own pyproject.toml into the app's."
+                "pyproject.toml to the app's."
             )  # fmt: skip
         value: Any = run_config[key]
         if field.type == "float" and isinstance(value, int):
@@ -86,7 +89,7 @@ def topology(run_config: Mapping[str, Value], nodes: Mapping[str, Any]) -> Confi
         nodes: the keys `cloud`, `edges` and `security`.
 
     Raises:
-        ConfigError: a key or a value is wrong.
+        ConfigError: if a key or a value is wrong.
     """
     tree: dict[str, Any] = {}
     for key, value in run_config.items():

@@ -1,4 +1,4 @@
-"""`hierfl up` and `hierfl down`: what Flower's engine needs on a machine, supervised."""
+"""`hierfl up` and `hierfl down`: start and supervise SuperLinks and SuperNodes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ IMPORTS = ("flwr.app", "flwr.clientapp", "flwr.serverapp", "grpc")
 
 LOOPBACK = "127.0.0.1:0"
 REGISTER_S = 60.0
-"""Seconds within which a SuperLink must take a registration."""
+"""Seconds within which a SuperLink must accept a registration."""
 
 DOWN_S = 90.0
 
 
 def up_local(config: Config, home: Path) -> int:
-    """Run SuperLinks and SuperNodes for a whole topology here, until interrupted.
+    """Run the SuperLinks and SuperNodes of a whole topology on this machine until interrupted.
 
     Returns:
         The exit code.
@@ -58,7 +58,7 @@ def up_local(config: Config, home: Path) -> int:
 
 
 def up_cloud(address: str, certs: Path | None, home: Path) -> int:
-    """Run the cloud's SuperLink; see `up`. Whoever has a NAME.pub in `certs` is registered."""
+    """Run the cloud's SuperLink; see `up`. Each NAME.pub in `certs` is registered."""
     link = SuperLink(CLOUD, address, certs and certs.absolute())
     return up(home, [link], [], {CLOUD: _keys(certs, CLOUD)})
 
@@ -73,7 +73,7 @@ def up_edge(
     certs: Path | None,
     home: Path,
 ) -> int:
-    """Run an edge's SuperLink, and its SuperNode towards the cloud's; see `up_cloud`."""
+    """Run an edge's SuperLink, and its SuperNode at the cloud's SuperLink; see `up_cloud`."""
     certs = certs and certs.absolute()
     with Ports() as ports:
         here = ports.fix("--port", f"127.0.0.1:{port}")
@@ -92,7 +92,7 @@ def up_device(
 
 
 def _keys(certs: Path | None, name: str) -> list[str]:
-    """Return whose public keys are there, but for one's own."""
+    """Return the names of the public keys in a folder, except `name`."""
     return [] if certs is None else sorted(file.stem for file in certs.glob("*.pub")
                                            if file.stem != name)  # fmt: skip
 
@@ -106,10 +106,10 @@ def up(
     """Start and supervise, until interrupted.
 
     Args:
-        home: Flower's folder for all of it; holds the connections, logs and apps.
+        home: FLWR_HOME, the folder of connections, logs and apps.
         links: the SuperLinks of this machine.
         nodes: the SuperNodes of this machine.
-        children: whom to register at which of the SuperLinks.
+        children: SuperLink -> the nodes to register there.
 
     Returns:
         The exit code: 130 when interrupted, also by `hierfl down`.
@@ -142,21 +142,21 @@ def up(
 
 
 def down(home: Path) -> None:
-    """End the `hierfl up` of a folder, and with it all that it has started.
+    """Stop the `hierfl up` of a folder, and all processes that it has started.
 
     Raises:
-        ConfigError: there is none.
-        RunFailed: it does not end.
+        ConfigError: if none is running.
+        RunFailed: if it does not end.
     """
     file = home.absolute() / "up.json"
     try:
         facts = json.loads(file.read_text())
         handle = os.pidfd_open(facts["pid"])
     except (OSError, ValueError, KeyError):
-        raise ConfigError("--home", f"nothing is up in {home}") from None
+        raise ConfigError("--home", f"no `hierfl up` is running with {home}") from None
     try:
         if _started(facts["pid"]) != facts["started"]:
-            raise ConfigError("--home", f"nothing is up in {home}")
+            raise ConfigError("--home", f"no `hierfl up` is running with {home}")
         signal.pidfd_send_signal(handle, signal.SIGTERM)
         if not select.select([handle], [], [], DOWN_S)[0]:
             raise RunFailed(f"process {facts['pid']} does not end")
@@ -166,7 +166,7 @@ def down(home: Path) -> None:
 
 
 class _Mark:
-    """The file that says what is up in a folder."""
+    """The file `up.json`, which says what is running with a folder."""
 
     def __init__(self, home: Path, what: list[str]) -> None:
         self._file = home / "up.json"
@@ -181,7 +181,7 @@ class _Mark:
                     raise ConfigError(
                         "--home",
                         f"{self._file.parent} is in use by process {facts['pid']}",
-                        f"End that with `hierfl down --home {self._file.parent}`.",
+                        f"Stop it with `hierfl down --home {self._file.parent}`.",
                     )
             pid = os.getpid()
             facts = {"pid": pid, "started": _started(pid), "what": self._what}
@@ -194,7 +194,7 @@ class _Mark:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """Return what Flower's programs must find: their folder, and one another."""
+    """Return environment variables for Flower's programs."""
     here, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
     return {
         "FLWR_HOME": str(home),
@@ -204,14 +204,14 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def _started(pid: int) -> str | None:
-    """Return when a process was started, in the kernel's own words; None if there is none."""
+    """Return a process's start time, as in /proc/PID/stat; None if there is no process."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     return None
 
 
 def _connections(home: Path, links: Sequence[SuperLink], nodes: Sequence[SuperNode]) -> None:
-    """Write Flower's configuration: how to reach these SuperLinks, and an edge the cloud's."""
+    """Write Flower's configuration: connections to these SuperLinks and to the cloud's."""
     above = [SuperLink(CLOUD, node.superlink, node.certs) for node in nodes if node.role == "edge"]
     known = {link.name: link for link in [*above, *links]}
     if known:
@@ -226,7 +226,7 @@ def _greet(
     nodes: Sequence[SuperNode],
     children: dict[str, list[str]],
 ) -> None:
-    """Register the children that have keys, then say what to do next."""
+    """Register the children that have keys, then print the next command."""
     for link in links:
         _await(link.address)
         for child in children.get(link.name, []):
@@ -240,7 +240,7 @@ def _greet(
 
 
 def _await(address: str) -> None:
-    """Wait until somebody listens at an address."""
+    """Wait until a process listens at an address."""
     while True:
         try:
             socket.create_connection(split(address), 1).close()
@@ -250,7 +250,7 @@ def _await(address: str) -> None:
 
 
 def _register(home: Path, link: SuperLink, child: str) -> None:
-    """Register a child's key; one that is registered already stays so."""
+    """Register a child's key, unless it is registered already."""
     assert link.certs is not None
     key = link.certs / f"{child}.pub"
     command = [script("flwr"), "supernode", "register", str(key), link.name, "--name", child]

@@ -150,8 +150,8 @@ def test_a_warm_start_with_a_part_of_the_devices_has_the_same_bits(tmp_path: Pat
 def test_what_is_missing_is_named_at_the_cloud(tmp_path: Path) -> None:
     with engine(tmp_path / "home") as here:
         with here.run(**TINY | {"devices": 4}, wait=60.0, out=str(tmp_path / "a")) as run:
-            seen(run, "3 of 4 devices are there: east 2, west 1")
-            seen(run, "or ask for fewer with the run config's `devices`")
+            seen(run, "only 3 of 4 devices are attached: east 2, west 1")
+            seen(run, "or set a smaller `devices` in the run config")
         with here.run(**TINY | {"algorithm.lr": -1.0}, out=str(tmp_path / "b")) as run:
             seen(run, "algorithm.lr: ")
         with here.run(**TINY | {"data.dataset": "tests.system.tiny:gone"}) as run:

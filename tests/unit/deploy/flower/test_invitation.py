@@ -25,7 +25,7 @@ def context(**node_config: str | int) -> Context:
 
 def test_an_invitation_survives_the_journey() -> None:
     assert Invitation.from_message(INVITATION.to_message(42)) == INVITATION
-    with pytest.raises(PayloadError, match="no invitation"):
+    with pytest.raises(PayloadError, match="not an invitation"):
         Invitation.from_message(Message(RecordDict(), 42, "query.join"))
 
 
