@@ -50,7 +50,7 @@ def submit(node: Node, invitation: Invitation, app: Path, link: str) -> None:
         raise ConfigError(
             "superlink",
             f"the node config of edge {node.name} does not name its own SuperLink",
-            'Start the SuperNode with --node-config \'name="..." superlink="..."\', superlink being '
+            'Start the SuperNode with --node-config \'name="..." superlink="..."\'; superlink is '
             "a connection in Flower's configuration on that machine.",
         )
     overrides: dict[str, Any] = {
