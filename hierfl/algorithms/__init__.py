@@ -49,6 +49,6 @@ def algorithm_class(name: str) -> type[Algorithm]:
     if not (isinstance(found, type) and issubclass(found, Algorithm)):
         raise ConfigError(
             "algorithm.name",
-            f"{name} is no subclass of hierfl.algorithms.base.Algorithm",
+            f"{name} is no subclass of hierfl.Algorithm",
         )
     return found
