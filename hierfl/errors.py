@@ -1,7 +1,7 @@
-"""What can go wrong that a user can put right.
+"""Expected errors, which a user can correct.
 
-Everything here is *expected*: it is shown on one screen, without a traceback. Any other exception
-is a defect of hierfl or of the user's own code, and is shown with its traceback.
+They are shown on one screen without a traceback. Any other exception is a bug in hierfl or in the
+user's code and is shown with its traceback.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class DataError(HierflError):
 
 
 class PayloadError(HierflError):
-    """Bytes from a peer or a file are not what their kind demands."""
+    """Bytes from a peer or a file are malformed."""
 
 
 class CheckpointError(HierflError):
@@ -50,7 +50,7 @@ class LinkError(HierflError):
 
 
 class PeerRefused(LinkError):
-    """The parent does not admit this node; asking again is useless."""
+    """The parent does not admit this node, and will not if it asks again."""
 
 
 class RunFailed(HierflError):
@@ -58,10 +58,10 @@ class RunFailed(HierflError):
 
 
 class ParentFailed(RunFailed):
-    """A parent says that the run has failed: the cause lies, and is told, elsewhere.
+    """The parent says that the run has failed; the cause is reported by another node.
 
     Args:
-        reason: the parent's words.
+        reason: the parent's message.
     """
 
     exit_code = 3
@@ -74,11 +74,11 @@ class ParentFailed(RunFailed):
 SCREEN_LINES = 40
 
 LONGEST_WORDS = 1000
-"""Characters of a peer's own words that are logged and passed on."""
+"""The most characters of a peer's message that are logged and passed on."""
 
 
 def shortened(words: str) -> str:
-    """What a peer says, which may be anything, in a length fit for a log."""
+    """Shorten a peer's message, which may be anything, for a log."""
     return words if len(words) <= LONGEST_WORDS else words[:LONGEST_WORDS] + "..."
 
 
