@@ -13,6 +13,7 @@ from deploy.experiments.comparison import Comparison
 from deploy.experiments.plot import draw
 from deploy.experiments.tables import grid, percent, spread
 from deploy.experiments.trials import folder_name, make_trial, perform
+from deploy.experiments.variants import variant
 from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError
 from hierfl.learning.setup import load_data
@@ -59,7 +60,7 @@ def plan(
     Args:
         topology: the topology; None: the default one.
         sets: keys to set in it.
-        algorithms: values of `algorithm.name`.
+        algorithms: values of `algorithm.name`, or variants of one: see `variants.variant`.
         splits: some of `SPLITS`.
         seeds: values of `seed`.
         out: the folder of the runs.
@@ -73,7 +74,7 @@ def plan(
         (algorithm, split, seed): make_trial(
             topology,
             [
-                *sets, f"algorithm.name={algorithm}", f"seed={seed}",
+                *sets, *variant(algorithm).sets, f"seed={seed}",
                 f"data.partition={json.dumps(shared[split])}",
             ],
             out / folder_name(algorithm, split, seed),
@@ -109,7 +110,8 @@ def table(comparison: Comparison) -> dict[str, Any]:
     """Return the figures of a comparison that is done.
 
     Accuracies are final accuracies from 0 to 1. `std` is the sample standard deviation over seeds,
-    or null for one seed. For `bits_up` see the function of this name.
+    or null for one seed. For `bits_up` and `bytes` see the functions `bits_up` and
+    `bytes_of_a_device`.
     """
     config = comparison.config
     first = next(iter(comparison.trials.values())).summary()
@@ -117,8 +119,7 @@ def table(comparison: Comparison) -> dict[str, Any]:
         "name": config.name,
         "dataset": config.data.dataset,
         "validation": config.data.validation,
-        **{key: first[key] for key in ("model", "parameters", "edges", "devices", "rounds")},
-        "edge_steps": config.algorithm.edge_steps,
+        **{key: first[key] for key in ("model", "parameters", "edges", "devices")},
         "seeds": [int(seed) for seed in comparison.asked(2)],
         "splits": dict(comparison.partitions),
         "algorithms": {name: _row(comparison, name) for name in comparison.asked(0)},
@@ -128,9 +129,13 @@ def table(comparison: Comparison) -> dict[str, Any]:
 def _row(comparison: Comparison, algorithm: str) -> dict[str, Any]:
     cells = {split: comparison.of(algorithm, split) for split in comparison.asked(1)}
     trials = [trial for cell in cells.values() for trial in cell]
+    settings = trials[0].config.algorithm
     return {
-        "lr": trials[0].config.algorithm.lr,
+        "lr": settings.lr,
+        "rounds": settings.rounds,
+        "edge_steps": settings.edge_steps,
         "bits_up": fmean(bits_up(trial.summary()) for trial in trials),
+        "bytes": fmean(bytes_of_a_device(trial.summary()) for trial in trials),
         "accuracy": {split: spread(cell) for split, cell in cells.items()},
     }
 
@@ -144,6 +149,12 @@ def bits_up(summary: Mapping[str, Any]) -> float:
     return float(sent / (summary["devices"] * summary["steps"] * summary["parameters"]))
 
 
+def bytes_of_a_device(summary: Mapping[str, Any]) -> float:
+    """Return the payload bytes that a device has sent and was sent, on average."""
+    sent = summary["bytes"]
+    return float((sent["device_up"] + sent["device_down"]) / summary["devices"])
+
+
 def markdown(numbers: Mapping[str, Any]) -> str:
     """Return the table in Markdown."""
     seeds, judge = numbers["seeds"], "validation" if numbers["validation"] else "test"
@@ -151,24 +162,27 @@ def markdown(numbers: Mapping[str, Any]) -> str:
     if len(seeds) > 1:
         over = f"mean ± standard deviation over seeds {', '.join(map(str, seeds))}"
     splits = "; ".join(f"{name}: {_words(how)}" for name, how in numbers["splits"].items())
-    header = ["algorithm", "lr", *numbers["splits"], "bits up"]
+    header = ["algorithm", "lr", "rounds", *numbers["splits"], "bits up", "MB"]
     rows = [
         [
-            name,
+            f"`{name}`",
             f"{row['lr']:g}",
+            f"{row['rounds']} of {row['edge_steps']}",
             *(percent(cell) for cell in row["accuracy"].values()),
             f"{row['bits_up']:.3g}",
+            f"{row['bytes'] / 1e6:.3g}",
         ]
         for name, row in numbers["algorithms"].items()
     ]
     return "\n".join(
         [
             f"{numbers['model']} (d = {numbers['parameters']:,}) on {numbers['dataset']}; "
-            f"{plural(numbers['edges'], 'edge')}, {plural(numbers['devices'], 'device')}; "
-            f"{plural(numbers['rounds'], 'round')} of {plural(numbers['edge_steps'], 'step')}.",
+            f"{plural(numbers['edges'], 'edge')}, {plural(numbers['devices'], 'device')}.",
             f"Final accuracy in % on the {judge} set, {over}.",
             f"Splits: {splits}.",
+            "Rounds: how many, of how many steps each.",
             "Bits up: payload from a device to its edge, per coordinate and step.",
+            "MB: payload of a device in the whole run, up and down.",
             "",
             grid(header, rows),
             "",

@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from deploy.experiments.axes import axes_of
 from deploy.experiments.trials import Trial, folder_name, make_trial, perform
 from hierfl.config import load_config
 from hierfl.errors import ConfigError
@@ -95,16 +96,11 @@ def points(grid: Sequence[str]) -> list[Setting]:
     Raises:
         ConfigError: if a string is not `key=value,...`, or a key occurs twice.
     """
-    axes: dict[str, list[str]] = {}
-    for text in grid:
-        key, _, values = text.partition("=")
-        listed = list(dict.fromkeys(value.strip() for value in values.split(",")))
-        if not key or not all(listed):
-            raise ConfigError(f"--grid {text}", "expected key=value,value,...")
-        if key in axes:
-            raise ConfigError(f"--grid {text}", f"{key} is in the grid already")
-        axes[key] = [f"{key}={value}" for value in listed]
-    return list(product(*axes.values()))
+    axes = axes_of(grid, "--grid")
+    return [
+        tuple(f"{key}={value}" for key, value in zip(axes, point, strict=True))
+        for point in product(*axes.values())
+    ]
 
 
 def ladder(settings: int, rounds: int) -> list[int]:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from hierfl.cli.lists import split_list
 from hierfl.cli.options import Required, Sets, Topology
 from hierfl.cli.parts import one_thread, part, terminate
-from hierfl.errors import ConfigError
 
 Folder = Annotated[
     Path | None,
@@ -20,7 +20,13 @@ Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="The number of runs 
 
 
 def compare(
-    algorithms: Annotated[str, typer.Option(metavar="A,B,...", help="The algorithms.")],
+    algorithms: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B{KEY=VALUE,...},...",
+            help="The algorithms, and in braces what is set for one of them alone.",
+        ),
+    ],
     topology: Topology = None,
     seeds: Annotated[str, typer.Option(metavar="1,2,...", help="The seeds.")] = "1,2,3",
     splits: Annotated[
@@ -34,13 +40,16 @@ def compare(
 
     Runs are in memory. Runs that are in --out already are not repeated.
 
-    Example: hierfl compare topology.yaml --algorithms hier-signsgd,ef-lion --seeds 1,2
+    Example: hierfl compare --algorithms 'ef-lion,ef-fedavg{local_steps=30,edge_steps=1,rounds=20}'
     """
     _begin()
-    named, shared = _list("--algorithms", algorithms), _list("--splits", splits)
+    named, shared = (
+        split_list(algorithms, f"--algorithms {algorithms}"),
+        split_list(splits, f"--splits {splits}"),
+    )
     folder = out or _folder("compare", topology)
     comparison = part("deploy.experiments.compare:plan")(
-        topology, sets, named, shared, _list("--seeds", seeds), folder
+        topology, sets, named, shared, split_list(seeds, f"--seeds {seeds}"), folder
     )
     part("deploy.experiments.compare:compare")(comparison, folder, jobs)
 
@@ -73,6 +82,30 @@ def tune(
     )
 
 
+def sweep(
+    topology: Required,
+    sets: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="KEY=A,B,...",
+            help="A key of the topology and its values; repeatable. All combinations are run.",
+        ),
+    ],
+    out: Folder = None,
+    jobs: Jobs = 1,
+) -> None:
+    """Run a topology with every combination of some values; make one table.
+
+    Runs are in memory. Runs that are in --out already are not repeated. Values of the key seed are
+    not told apart in the table: it has their mean and standard deviation.
+
+    Example: hierfl sweep tree.yaml --set algorithm.lr=0.1,0.2 --set seed=1,2,3 --jobs 2
+    """
+    _begin()
+    part("deploy.experiments.sweep:sweep")(topology, sets, out or _folder("sweep", topology), jobs)
+
+
 def assign(
     topology: Required,
     sets: Sets = [],  # noqa: B006
@@ -98,11 +131,3 @@ def _begin() -> None:
 
 def _folder(what: str, topology: Path | None) -> Path:
     return Path("runs") / f"{what}-{topology.stem if topology else 'demo'}"
-
-
-def _list(option: str, text: str) -> list[str]:
-    """Return the values between commas, without duplicates."""
-    items = [item.strip() for item in text.split(",")]
-    if not all(items):
-        raise ConfigError(f"{option} {text}", "expected values separated by commas")
-    return list(dict.fromkeys(items))

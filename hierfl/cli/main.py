@@ -26,7 +26,8 @@ app = typer.Typer(
 for command in (
     federation.run, federation.validate, roles.cloud, roles.edge, roles.device, tools.certs,
     tools.doctor, tools.compose, tools.accelerate, machines.deploy,
-    experiments.compare, experiments.tune, experiments.assign, results.report, results.plot,
+    experiments.compare, experiments.tune, experiments.sweep, experiments.assign,
+    results.report, results.plot,
 ):  # fmt: skip
     app.command()(command)
 app.command(hidden=True)(roles.app_node)

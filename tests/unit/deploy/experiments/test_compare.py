@@ -49,6 +49,23 @@ def test_the_table_is_what_the_runs_say(hierfl: Run, tree: Path) -> None:
     assert len({line.count("|") for line in text.splitlines() if "|" in line}) == 1
 
 
+def test_variants_of_one_algorithm_have_settings_of_their_own(hierfl: Run, tree: Path) -> None:
+    variants = "hier-fedavg{local_steps=2,rounds=3,downlink.codec=sign},hier-fedavg{lr=0.05}"
+    command = ("compare", tree, "--algorithms", variants, "--seeds", "1", "--splits", "iid",
+               "--out", "out", "--set", "algorithm.lr=0.3")  # fmt: skip
+    code, out, err = hierfl(*command)
+    assert (code, err) == (0, "")
+    numbers = json.loads(Path("out/table.json").read_text())
+    first, second = numbers["algorithms"].values()
+    assert list(numbers["algorithms"])[1] == "hier-fedavg{lr=0.05}"
+    assert (first["lr"], first["rounds"], second["lr"], second["rounds"]) == (0.3, 3, 0.05, 2)
+    assert "| `hier-fedavg{lr=0.05}` | 0.05 | 2 of 3 |" in out
+    d = numbers["parameters"]
+    # 9 ballots and 6 decisions in float32, the first model and 3 signs with scales of 4 tensors.
+    assert first["bytes"] == 4 * d * (9 + 6 + 1) + 3 * (-(-d // 8) + 16)
+    assert first["bits_up"] == 32
+
+
 def test_what_is_done_is_not_run_again_and_what_was_cut_off_is(
     hierfl: Run, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +141,10 @@ def test_the_curves_end_where_the_runs_do(hierfl: Run, tree: Path) -> None:
         ("--splits", "iid,intra", "no split 'intra'"),
         ("--algorithms", "hier-signsgd,signsdg", "there is no algorithm 'signsdg'"),
         ("--algorithms", "hier-signsgd,,x", "expected values separated by commas"),
+        ("--algorithms", "hier-sgd{lr}", "'lr' is no KEY=VALUE"),
+        ("--algorithms", "hier-sgd{lr=1}x", "expected NAME or NAME{KEY=VALUE,...}"),
+        ("--algorithms", "hier-sgd{lr=1", "'}' is missing"),
+        ("--algorithms", "hier-fedavg{local_stops=1}", "did you mean local_steps?"),
         ("--seeds", "1,one", "seed: "),
         ("--set", "data.dataset=tests.system.tiny:gone", "has no attribute 'gone'"),
     ],
