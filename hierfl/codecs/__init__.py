@@ -6,6 +6,8 @@ processor decodes a payload to the same bits.
 """
 
 from hierfl.codecs.base import AnyCodec, Codec, PayloadSizes, RandomizedCodec, encode
+from hierfl.codecs.drive import Drive
+from hierfl.codecs.factored_sign import FactoredSign
 from hierfl.codecs.float32 import Float32
 from hierfl.codecs.qsgd import Qsgd
 from hierfl.codecs.randomk import RandomK
@@ -14,12 +16,15 @@ from hierfl.codecs.rounding import Rounding
 from hierfl.codecs.sign import Sign
 from hierfl.codecs.ternary import Ternary
 from hierfl.codecs.topk import TopK
+from hierfl.codecs.topk2bit import TopKTwoBit
 from hierfl.codecs.topksign import TopKSign
 
 __all__ = [
     "CODECS",
     "AnyCodec",
     "Codec",
+    "Drive",
+    "FactoredSign",
     "Float32",
     "PayloadSizes",
     "Qsgd",
@@ -30,6 +35,7 @@ __all__ = [
     "Ternary",
     "TopK",
     "TopKSign",
+    "TopKTwoBit",
     "encode",
     "make_codec",
     "try_codec",

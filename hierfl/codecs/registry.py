@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from hierfl.codecs.base import AnyCodec, PayloadSizes, RandomizedCodec, encode
+from hierfl.codecs.drive import Drive
+from hierfl.codecs.factored_sign import FactoredSign
 from hierfl.codecs.float32 import Float32
 from hierfl.codecs.qsgd import Qsgd
 from hierfl.codecs.randomk import RandomK
@@ -17,6 +19,7 @@ from hierfl.codecs.rounding import Rounding
 from hierfl.codecs.sign import Sign
 from hierfl.codecs.ternary import Ternary
 from hierfl.codecs.topk import TopK
+from hierfl.codecs.topk2bit import TopKTwoBit
 from hierfl.codecs.topksign import TopKSign
 from hierfl.errors import ConfigError
 from hierfl.loader import load
@@ -25,15 +28,31 @@ from hierfl.numerics.layout import Layout
 BuiltIn = (
     type[Float32]
     | type[Sign]
+    | type[FactoredSign]
+    | type[Drive]
     | type[Ternary]
     | type[Qsgd]
     | type[Rounding]
     | type[TopK]
     | type[TopKSign]
+    | type[TopKTwoBit]
     | type[RandomK]
 )
 CODECS: dict[str, BuiltIn] = {
-    codec.name: codec for codec in (Float32, Sign, Ternary, Qsgd, Rounding, TopK, TopKSign, RandomK)
+    codec.name: codec
+    for codec in (
+        Float32,
+        Sign,
+        FactoredSign,
+        Drive,
+        Ternary,
+        Qsgd,
+        Rounding,
+        TopK,
+        TopKSign,
+        TopKTwoBit,
+        RandomK,
+    )
 }
 
 METHODS = ("encode", "decode", "sizes")
