@@ -6,14 +6,20 @@ from difflib import get_close_matches
 
 from hierfl.algorithms.base import Algorithm
 from hierfl.algorithms.dc_hier_signsgd import DCHierSignSGD
+from hierfl.algorithms.distributed_lion import DistributedLion, DistributedLionMean
+from hierfl.algorithms.ef_fedavg import EFFedAvg
 from hierfl.algorithms.ef_lion import EFLion
 from hierfl.algorithms.ef_signsgd import EFSignSGD
 from hierfl.algorithms.hier_fedavg import HierFedAvg
 from hierfl.algorithms.hier_qsgd import HierQSGD
 from hierfl.algorithms.hier_sgd import HierSGD
 from hierfl.algorithms.hier_signsgd import HierSignSGD
+from hierfl.algorithms.signsgd_fv import SignSGDFV
 from hierfl.algorithms.sparse_signsgd import SparseSignSGD
+from hierfl.algorithms.sparseloco import SparseLoCo
+from hierfl.algorithms.sto_signsgd import StoSignSGD
 from hierfl.algorithms.tally_corrected import TallyCorrected
+from hierfl.algorithms.z_signfedavg import ZSignFedAvg
 from hierfl.errors import ConfigError
 from hierfl.loader import load
 
@@ -27,6 +33,13 @@ BUILT_IN: dict[str, type[Algorithm]] = {
     "sparse-signsgd": SparseSignSGD,
     "hier-qsgd": HierQSGD,
     "hier-fedavg": HierFedAvg,
+    "ef-fedavg": EFFedAvg,
+    "distributed-lion": DistributedLion,
+    "distributed-lion-mean": DistributedLionMean,
+    "z-signfedavg": ZSignFedAvg,
+    "sto-signsgd": StoSignSGD,
+    "signsgd-fv": SignSGDFV,
+    "sparseloco": SparseLoCo,
 }
 
 

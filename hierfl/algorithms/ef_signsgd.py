@@ -38,13 +38,14 @@ from hierfl.algorithms.base import (
     Change,
     EdgeRound,
     PayloadLengths,
+    Scalar,
     Settings,
     State,
     Step,
     WeightedReport,
 )
 from hierfl.algorithms.mean import over_edges
-from hierfl.codecs import Qsgd, Sign, TopKSign, error_feedback
+from hierfl.codecs import FactoredSign, Qsgd, Sign, TopKSign, error_feedback
 from hierfl.errors import ConfigError
 from hierfl.numerics.layout import Layout
 
@@ -63,11 +64,13 @@ class EFSignSGD(Algorithm):
     lr: ClassVar[Mapping[str, float]] = {"default": 0.5}
     uplink = "qsgd"
     uplink_kind = "contraction"
+    defaults: ClassVar[Mapping[str, Scalar]] = {"aggregation": WAYS[0], "fraction": 1.0}
+    """The options, with their defaults."""
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
-        self.codec = Sign(layout)
-        chosen = options.read(settings.options, aggregation=WAYS[0], fraction=1.0)
+        self.codec = self.make_codec(layout)
+        self.options = chosen = options.read(settings.options, **self.defaults)
         options.within("fraction", chosen["fraction"], 1e-6, 1.0)
         sparse = chosen["fraction"] < 1
         if sparse and chosen["aggregation"] in ROBUST:
@@ -79,6 +82,10 @@ class EFSignSGD(Algorithm):
         self.ballots = TopKSign(layout, fraction=chosen["fraction"]) if sparse else self.codec
         self.aggregation = Aggregation(chosen["aggregation"])
         self.reports = settings.uplink or Qsgd(layout)
+
+    def make_codec(self, layout: Layout) -> Sign | FactoredSign:
+        """Return S."""
+        return Sign(layout)
 
     # -- device ----------------------------------------------------------------------------------
 
@@ -121,28 +128,29 @@ class EFSignSGD(Algorithm):
         )
 
 
-class _Round(EdgeRound):
-    """One round at one edge."""
+class ScaledSigns:
+    """The ballots of an open step, and what they are together.
 
-    def __init__(self, algorithm: EFSignSGD, state: State, examples: Sequence[int]) -> None:
+    Args:
+        algorithm: whose ballots they are.
+        examples: samples that each of the cluster's devices holds; may change until `take`.
+    """
+
+    def __init__(self, algorithm: EFSignSGD, examples: Sequence[int]) -> None:
         self._algorithm = algorithm
-        self._state = state
         self._examples = examples
         self._ballots: dict[int, tuple[np.ndarray, Any]] = {}
 
     def add(self, device: int, ballot: bytes) -> None:
-        """Keep a ballot until the step is closed."""
+        """Keep a ballot until the step is closed.
+
+        Raises:
+            PayloadError: the bytes are no ballot, or louder than any honest one.
+        """
         scales, signs = self._algorithm.ballots.split(ballot)
         self._ballots[device] = audible(scales), signs
 
-    def decide(self, at: Step) -> bytes:
-        """Return S(e_q)."""
-        self._state["residual"] += self._take()
-        payload, sent = error_feedback.send(self._algorithm.codec, self._state["residual"])
-        self._state["unreported"] += sent
-        return payload
-
-    def _take(self) -> np.ndarray:
+    def take(self) -> np.ndarray:
         """Return the devices' ballots as one vector, float32[d], and start anew."""
         codec, aggregation = self._algorithm.ballots, self._algorithm.aggregation
         devices = sorted(self._ballots)
@@ -156,6 +164,26 @@ class _Round(EdgeRound):
         return aggregation.one(
             self._algorithm.layout.d, weights, [vector.__getitem__ for vector in vectors]
         )
+
+
+class _Round(EdgeRound):
+    """One round at one edge."""
+
+    def __init__(self, algorithm: EFSignSGD, state: State, examples: Sequence[int]) -> None:
+        self._algorithm = algorithm
+        self._state = state
+        self._signs = ScaledSigns(algorithm, examples)
+
+    def add(self, device: int, ballot: bytes) -> None:
+        """Keep a ballot until the step is closed."""
+        self._signs.add(device, ballot)
+
+    def decide(self, at: Step) -> bytes:
+        """Return S(e_q)."""
+        self._state["residual"] += self._signs.take()
+        payload, sent = error_feedback.send(self._algorithm.codec, self._state["residual"])
+        self._state["unreported"] += sent
+        return payload
 
     def report(self, at: Step) -> bytes:
         """Return Q(r_q)."""

@@ -24,6 +24,14 @@ HASHES = {
     "sparse-signsgd": "5d999164f3eb1c1de12cbcd61633069a4e3906ba975abdf2e0e5ae00b11976dc",
     "hier-qsgd": "f5d167e4acf2062eb8e4b57ca098dbb7f1c3a53cda7984fb395cc9429816edd7",
     "hier-fedavg": "5b8feecfd1890e0affcfe0f44027c427ff463e7228b8bd2e5e27316b7c323e9a",
+    "ef-fedavg": "f3d561f5f27eab66904f0b6e8331e1f8bc81a18bf0e34012d2ff681482c7a164",
+    "distributed-lion": "d4fb261504cac8e20517b60c9c91d477028db6ad7d004d176e0fce8a05842f6f",
+    "distributed-lion-mean": "1f54c30a921deb8237871d4fbdae8ec6b62d1c7737d30b57c7fed6abf01f2b82",
+    "z-signfedavg": "9252a8dc2f7b74eaf8838595500e66010fb6f079e25506ce403f2f61e8d59fd6",
+    "sto-signsgd": "5bbbdb2dd21ba7ab1c87ccada676fbcbd8e3efebc3cc719b5aa63ea0363395b7",
+    # Three devices that are trusted about alike: the weighted vote is hier-signsgd's majority.
+    "signsgd-fv": "1a5b85d68eef6bfd70e178ba4c77985a4599fb2c2ae34b39f76c92db70c18c55",
+    "sparseloco": "df278a0351625ba725a2d691d0181022804df5360a02cf4c9e81b394fb044f1b",
 }
 
 
