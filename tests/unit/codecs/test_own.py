@@ -193,7 +193,7 @@ def test_an_exact_codec_of_ones_own_is_float32(own: str, codec: str) -> None:
 
 def test_only_who_draws_is_handed_a_generator() -> None:
     draws = {name for name, codec in CODECS.items() if issubclass(codec, RandomizedCodec)}
-    assert draws == {"qsgd", "random-k"}
+    assert draws == {"drive", "qsgd", "random-k"}
     for name in CODECS.keys() - draws:
         with pytest.raises(TypeError):
             make_codec(name, flat(8)).encode(np.ones(8, np.float32), np.random.default_rng(0))  # type: ignore[call-arg]
