@@ -26,7 +26,7 @@ class TopKTwoBit(Codec):
         ||x - decode(encode(x))||^2 = ||x||^2 - a^2 |A| - b^2 |B|  <=  (1 - 1/n) ||x||^2.
 
     Payload: a and b of each chunk as float32; positions and signs as in `hierfl.numerics.sparse`;
-    then the packed bits that are 1 where a magnitude is b. For a fraction of 0.03 these are 0.26
+    then the packed bits that are 1 where a magnitude is b. For a fraction of 0.03 these are 0.29
     bits a coordinate.
 
     Args:
