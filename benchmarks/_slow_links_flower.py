@@ -18,12 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from deploy.launcher.signals import signals
+from deploy.launcher.workers import Crew
+
 from benchmarks._slow_links_cell import Cell, Run, lines_of
 from deploy.flower.commands import SuperLink, SuperNode, script
 from deploy.launcher.namespace import enter
 from deploy.launcher.process import Command
-from deploy.launcher.signals import signals
-from deploy.launcher.workers import Crew
 from deploy.testbed.build import testbed
 from deploy.testbed.topology import Wiring
 from hierfl.config import Config, load_config

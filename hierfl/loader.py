@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import sys
 import traceback
 from pathlib import Path
@@ -12,22 +13,28 @@ from typing import Any
 
 from hierfl.errors import ConfigError
 
+PACKAGES = ("clients", "cloud", "deploy", "edge", "hierfl")
+"""The top-level packages of this distribution."""
+
 
 def load(reference: str, what: str, folder: Path | None = None) -> Any:
     """The object that `reference` names, e.g. `my_package.nets:build`.
 
-    The folder is importable from then on, as the current directory is for uvicorn and gunicorn. The
-    attribute may be dotted (`my_package.algo:Family.signed`).
+    The attribute may be dotted (`my_package.algo:Family.signed`). Modules are looked for in the
+    current directory, after everything else: what lies there never hides hierfl's own packages, nor
+    any other that is installed. An app's folder comes first, as Flower has it.
 
     Args:
         reference: `module:attribute`.
         what: the configuration key that holds it, for error texts.
-        folder: where modules are looked for first; None: the current directory.
+        folder: an app's folder; None: there is none, and the current directory is meant.
 
     Raises:
-        ConfigError: the reference has no colon, or the module or the attribute cannot be had.
+        ConfigError: the reference has no colon, the module or the attribute cannot be had, or the
+            user's module has the name of another.
     """
     module_name, colon, attribute = reference.partition(":")
+    here = folder or Path.cwd()
     if not (colon and module_name and attribute):
         raise ConfigError(
             what,
@@ -35,24 +42,23 @@ def load(reference: str, what: str, folder: Path | None = None) -> Any:
             f"For example my_package.nets:build, with my_package in "
             f"{folder or 'the current directory'} or installed.",
         )
-    module = _import(module_name, reference, what, str(folder or Path.cwd()))
-    found: Any = module
+    _make_importable(here, first=folder is not None)
+    found: Any = _import(module_name, reference, what, here)
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
             raise ConfigError(
                 what,
-                f"{module_name} has no attribute {attribute!r} (in {reference!r})",
+                f"{module_name}{_whose(module_name)} has no attribute {attribute!r} "
+                f"(in {reference!r})",
                 _nearest(part, found),
             ) from None
     return found
 
 
-def _import(name: str, reference: str, what: str, here: str) -> ModuleType:
-    if here not in sys.path:
-        sys.path.insert(0, here)
-        importlib.invalidate_caches()
+def _import(name: str, reference: str, what: str, here: Path) -> ModuleType:
+    _refuse_hidden(name, what, here)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -65,6 +71,41 @@ def _import(name: str, reference: str, what: str, here: str) -> ModuleType:
         raise _broken(name, reference, what, error) from error
     except Exception as error:
         raise _broken(name, reference, what, error) from error
+
+
+def _make_importable(folder: Path, *, first: bool) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0 if first else len(sys.path), str(folder))
+        importlib.invalidate_caches()
+
+
+def _refuse_hidden(name: str, what: str, here: Path) -> None:
+    """Raise ConfigError if the user's module is there, but another has its name."""
+    path = here.joinpath(*name.split("."))
+    own = [file for file in (Path(f"{path}.py"), path / "__init__.py") if file.is_file()]
+    first = name.partition(".")[0]
+    if own and not any(place.parent.resolve() == here.resolve() for place in _places(first)):
+        raise ConfigError(
+            what,
+            f"{own[0]} is hidden by another module {first}{_whose(name)}",
+            f"Rename yours, or put it into a package: my_package.{name}:...",
+        )
+
+
+def _whose(name: str) -> str:
+    """Return what to say of a module that is hierfl's own, or of a package."""
+    return ", hierfl's own," if name.partition(".")[0] in PACKAGES else ""
+
+
+def _places(name: str) -> list[Path]:
+    """Return the files or folders of the module or package that a top-level name stands for."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # it is half imported, or odd
+        return []
+    if spec is None:
+        return []
+    return [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
 
 
 def _broken(name: str, reference: str, what: str, error: Exception) -> ConfigError:

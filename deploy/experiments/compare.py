@@ -14,6 +14,7 @@ from deploy.experiments.plot import draw
 from deploy.experiments.tables import grid, percent, spread
 from deploy.experiments.trials import folder_name, make_trial, perform
 from deploy.experiments.variants import variant
+from deploy.launcher.processes import Processes
 from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError
 from hierfl.learning.setup import load_data
@@ -22,19 +23,21 @@ from hierfl.units import plural
 SPLITS = ("iid", "dir", "inter")
 
 
-def compare(comparison: Comparison, out: Path, jobs: int) -> None:
+def compare(comparison: Comparison, out: Path, jobs: int, processes: Processes) -> None:
     """Do the missing runs, write `table.md`, `table.json` and `accuracy.png`, and print the table.
 
     Args:
         comparison: the comparison.
         out: the folder of the table.
         jobs: the number of runs at a time.
+        processes: starts the runs.
 
     Raises:
         HierflError: for any expected error.
     """
     named = {trial.folder: key for key, trial in comparison.trials.items()}
-    for number, trial in enumerate(perform(list(comparison.trials.values()), jobs), 1):
+    runs = perform(list(comparison.trials.values()), jobs, processes)
+    for number, trial in enumerate(runs, 1):
         algorithm, split, seed = named[trial.folder]
         accuracy = f"{trial.summary()['accuracy']:.2%}"
         print(f"{number}/{len(named)}  {algorithm}, {split}, seed {seed}: {accuracy}", flush=True)

@@ -13,6 +13,7 @@ from deploy.experiments.axes import Axes, axes_of
 from deploy.experiments.compare import bytes_of_a_device
 from deploy.experiments.tables import grid, percent, spread
 from deploy.experiments.trials import Trial, folder_name, make_trial, perform
+from deploy.launcher.processes import Processes
 from hierfl.units import plural
 
 SEED = "seed"
@@ -21,7 +22,9 @@ Point = tuple[str, ...]
 """One value of each key, in the keys' order."""
 
 
-def sweep(topology: Path | None, sets: Sequence[str], out: Path, jobs: int) -> None:
+def sweep(
+    topology: Path | None, sets: Sequence[str], out: Path, jobs: int, processes: Processes
+) -> None:
     """Run what is not done yet, write `table.md` and `table.json`, and print the table.
 
     Args:
@@ -29,6 +32,7 @@ def sweep(topology: Path | None, sets: Sequence[str], out: Path, jobs: int) -> N
         sets: texts `key=value,value,...`.
         out: the folder of the table and, below it, of the runs.
         jobs: how many run at once.
+        processes: starts them.
 
     Raises:
         HierflError: whatever a person can put right.
@@ -36,7 +40,7 @@ def sweep(topology: Path | None, sets: Sequence[str], out: Path, jobs: int) -> N
     axes = axes_of(sets, "--set")
     trials = plan(topology, axes, out)
     named = {trial.folder: point for point, trial in trials.items()}
-    for number, trial in enumerate(perform(list(trials.values()), jobs), 1):
+    for number, trial in enumerate(perform(list(trials.values()), jobs, processes), 1):
         where = ", ".join(_texts(axes, named[trial.folder])) or "as it is"
         print(f"{number}/{len(named)}  {where}: {trial.summary()['accuracy']:.2%}", flush=True)
     rows = table(axes, trials)

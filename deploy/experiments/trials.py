@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import re
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cloud.views.base import View
-from deploy.launcher.in_process import run_memory
-from deploy.launcher.local import INTERRUPTED, run_local
-from hierfl.cli.parts import configuration, one_thread, quiet_flower
+from deploy.launcher.process import Command, Process, failure
+from deploy.launcher.processes import Processes, ServerLost, lost
+from hierfl.cli.parts import configuration
 from hierfl.config import Config
-from hierfl.errors import ConfigError, HierflError, RunFailed
+from hierfl.errors import ConfigError
 from hierfl.runs.folder import RESULTS, claim
 
 
@@ -76,90 +68,43 @@ def folder_name(*words: object) -> str:
     return "-".join(re.sub(r"[^\w.=,+-]+", "_", str(word)) for word in words)
 
 
-def perform(trials: Sequence[Trial], jobs: int) -> Iterator[Trial]:
+def perform(trials: Sequence[Trial], jobs: int, processes: Processes) -> Iterator[Trial]:
     """Run the trials that are not done; yield each trial when it is done, the done ones first.
+
+    Each run has its own process: the C library does not return a run's memory.
 
     Args:
         trials: the trials.
-        jobs: the number of runs at a time, each in its own process; 1: one by one in this process.
+        jobs: the number of runs at a time.
+        processes: starts the runs.
 
     Raises:
-        HierflError: the first error of a trial; trials that are done stay done.
+        HierflError: a run failed, with the end of its log. Trials that are done stay done; the
+            others must be stopped.
     """
     yield from (trial for trial in trials if trial.done)
     left = [trial for trial in trials if not trial.done]
-    if jobs == 1:
-        for trial in left:
-            _run(trial)
-            yield trial
-    elif left:
-        yield from _in_processes(left, jobs)
+    running: dict[Process, Trial] = {}
+    while left or running:
+        while left and len(running) < jobs:
+            trial = left.pop(0)
+            running[processes.start(_command(trial))] = trial
+        for event in processes.wait():
+            if isinstance(event, ServerLost):
+                raise lost(event.code)
+            if event.process.code:
+                raise failure(event.process)
+            yield running.pop(event.process)
 
 
-def _run(trial: Trial) -> None:
-    """Run a trial; an unfinished run with checkpoints continues, any other starts again."""
-    one_thread()
-    quiet_flower()
+def _command(trial: Trial) -> Command:
+    """Return the command of a trial: a run with checkpoints continues, any other starts again."""
     config, folder = trial.config, trial.folder
     unfinished = (folder / "checkpoints").exists()
     if not unfinished:
         for name in RESULTS:
             (folder / name).unlink(missing_ok=True)
     claim(config, folder, resume=unfinished)
-    if config.runtime == "memory":
-        run_memory(config, folder, View())
-        return
-    code = run_local(config, out=folder)
-    if code == INTERRUPTED:
-        raise KeyboardInterrupt
-    if code:
-        raise RunFailed(f"the run in {folder} failed", "See its messages above.")
-
-
-def _in_processes(trials: Sequence[Trial], jobs: int) -> Iterator[Trial]:
-    context = multiprocessing.get_context("forkserver")  # torch is imported once for all
-    context.set_forkserver_preload([__name__])
-    # One run per process: the C library does not return a run's memory.
-    pool = ProcessPoolExecutor(jobs, context, _begin_process, max_tasks_per_child=1)
-    with pool, _children_end_early():
-        running = {pool.submit(_run_apart, trial): trial for trial in trials}
-        try:
-            for future in as_completed(running):
-                future.result()
-                yield running[future]
-        except BrokenProcessPool:
-            raise RunFailed(
-                "the process of a run died", "Check that there is enough memory."
-            ) from None
-
-
-@contextmanager
-def _children_end_early() -> Iterator[None]:
-    """Stop the running processes if the block fails or is interrupted."""
-    try:
-        yield
-    except BaseException:
-        for child in multiprocessing.active_children():
-            child.terminate()
-        raise
-
-
-def _begin_process() -> None:
-    """End this process on SIGINT, and when its parent process ends."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
-
-
-def _run_apart(trial: Trial) -> None:
-    try:
-        _run(trial)
-    except HierflError as error:  # subclasses may not be picklable
-        told = HierflError(error.message, error.hint)
-        told.exit_code = error.exit_code
-        raise told from None
+    what = "--resume" if unfinished else str(folder / "config.yaml")
+    arguments = ["-m", "hierfl", "run", what, "--out", str(folder)]
+    return Command("run", folder.name, arguments, folder / "logs" / "run.log")

@@ -15,6 +15,7 @@ from typing import Any
 
 from deploy.experiments.axes import axes_of
 from deploy.experiments.trials import Trial, folder_name, make_trial, perform
+from deploy.launcher.processes import Processes
 from hierfl.config import load_config
 from hierfl.errors import ConfigError
 from hierfl.units import plural
@@ -33,6 +34,7 @@ def tune(
     grid: Sequence[str],
     out: Path,
     jobs: int,
+    processes: Processes,
 ) -> None:
     """Find the best setting, write `tune.json`, and print the rankings.
 
@@ -43,6 +45,7 @@ def tune(
         grid: strings `key=value,value,...`.
         out: the folder of the result and the runs.
         jobs: the number of runs at a time.
+        processes: starts the runs.
 
     Raises:
         HierflError: for any expected error.
@@ -70,7 +73,7 @@ def tune(
             )
             for setting in settings
         }
-        scores = _scores(trials, jobs)
+        scores = _scores(trials, jobs, processes)
         ranked = sorted(settings, key=scores.__getitem__)
         rungs.append({"rounds": rounds, "ranking": [_line(s, scores[s]) for s in ranked]})
         print(f"after {plural(rounds, 'round')}:")
@@ -117,8 +120,10 @@ Score = tuple[float, float]
 """Ranks runs: (-accuracy, loss), smaller is better."""
 
 
-def _scores(trials: Mapping[Setting, Trial], jobs: int) -> dict[Setting, Score]:
-    for _ in perform(list(trials.values()), jobs):
+def _scores(
+    trials: Mapping[Setting, Trial], jobs: int, processes: Processes
+) -> dict[Setting, Score]:
+    for _ in perform(list(trials.values()), jobs, processes):
         pass
     ends = {setting: trial.summary() for setting, trial in trials.items()}
     return {setting: (-end["accuracy"], end["loss"]) for setting, end in ends.items()}

@@ -16,12 +16,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from deploy.flower.commands import SuperLink, SuperNode, device_node, edge_node, script
-from deploy.launcher.local import Supervisor
 from deploy.launcher.ports import Ports
-from deploy.launcher.signals import signals
+from deploy.launcher.processes import Processes
+from deploy.launcher.supervisor import Supervisor
 from hierfl.config import CLOUD, Config
 from hierfl.config.addresses import split
-from hierfl.errors import ConfigError, HierflError, RunFailed, render
+from hierfl.errors import ConfigError, RunFailed
 
 IMPORTS = ("flwr.app", "flwr.clientapp", "flwr.serverapp", "grpc")
 
@@ -32,12 +32,8 @@ REGISTER_S = 60.0
 DOWN_S = 90.0
 
 
-def up_local(config: Config, home: Path) -> int:
-    """Run the SuperLinks and SuperNodes of a whole topology on this machine until interrupted.
-
-    Returns:
-        The exit code.
-    """
+def up_local(config: Config, home: Path) -> None:
+    """Run the SuperLinks and SuperNodes of a whole topology on this machine; see `up`."""
     certs = None if config.security.certs is None else config.security.certs.absolute()
     with Ports() as ports:
         places = {CLOUD: ports.fix("cloud", LOOPBACK)}
@@ -54,13 +50,13 @@ def up_local(config: Config, home: Path) -> int:
             ]
         children = {CLOUD: list(config.tree())}
         children |= {name: list(devices) for name, devices in config.tree().items()}
-        return up(home, links, nodes, children if certs else {})
+        up(home, links, nodes, children if certs else {})
 
 
-def up_cloud(address: str, certs: Path | None, home: Path) -> int:
+def up_cloud(address: str, certs: Path | None, home: Path) -> None:
     """Run the cloud's SuperLink; see `up`. Each NAME.pub in `certs` is registered."""
     link = SuperLink(CLOUD, address, certs and certs.absolute())
-    return up(home, [link], [], {CLOUD: _keys(certs, CLOUD)})
+    up(home, [link], [], {CLOUD: _keys(certs, CLOUD)})
 
 
 def up_edge(
@@ -72,23 +68,23 @@ def up_edge(
     port: int,
     certs: Path | None,
     home: Path,
-) -> int:
+) -> None:
     """Run an edge's SuperLink, and its SuperNode at the cloud's SuperLink; see `up_cloud`."""
     certs = certs and certs.absolute()
     with Ports() as ports:
         here = ports.fix("--port", f"127.0.0.1:{port}")
         node = edge_node(name, cloud, here, certs, devices, link_address)
-        return up(home, [SuperLink(name, address, certs)], [node], {name: _keys(certs, name)})
+        up(home, [SuperLink(name, address, certs)], [node], {name: _keys(certs, name)})
 
 
 def up_device(
     name: str, edge: str, data_root: Path | None, port: int, certs: Path | None, home: Path
-) -> int:
+) -> None:
     """Run a device's SuperNode; see `up`."""
     with Ports() as ports:
         here = ports.fix("--port", f"127.0.0.1:{port}")
         node = device_node(name, edge, here, certs and certs.absolute(), data_root)
-        return up(home, [], [node], {})
+        up(home, [], [node], {})
 
 
 def _keys(certs: Path | None, name: str) -> list[str]:
@@ -102,7 +98,7 @@ def up(
     links: Sequence[SuperLink],
     nodes: Sequence[SuperNode],
     children: dict[str, list[str]],
-) -> int:
+) -> None:
     """Start and supervise, until interrupted.
 
     Args:
@@ -111,34 +107,21 @@ def up(
         nodes: the SuperNodes of this machine.
         children: SuperLink -> the nodes to register there.
 
-    Returns:
-        The exit code: 130 when interrupted, also by `hierfl down`.
+    Raises:
+        KeyboardInterrupt: interrupted, also by `hierfl down`.
+        HierflError: whatever a person can put right.
     """
     home = home.absolute()
-    try:
-        with _Mark(
-            home,
-            [f"SuperLink {link.name}" for link in links]
-            + [f"SuperNode {node.name}" for node in nodes],
-        ):
-            _connections(home, links, nodes)
-            supervisor = Supervisor(
-                restart=True,
-                imports=IMPORTS,
-                environment=_environment(home),
-            )
-            logs = home / "logs"
-            commands = [link.command(logs) for link in links]
-            commands += [node.command(logs) for node in nodes]
-            greeter = threading.Thread(
-                target=_greet, args=(home, links, nodes, children), daemon=True
-            )
-            greeter.start()
-            with signals(supervisor.interrupt):
-                return supervisor.run(commands)
-    except HierflError as error:
-        print(render(error), file=sys.stderr)
-        return error.exit_code
+    what = [f"SuperLink {link.name}" for link in links]
+    what += [f"SuperNode {node.name}" for node in nodes]
+    with _Mark(home, what), Processes(IMPORTS, _environment(home)) as processes:
+        _connections(home, links, nodes)
+        logs = home / "logs"
+        commands = [link.command(logs) for link in links]
+        commands += [node.command(logs) for node in nodes]
+        arguments = (home, links, nodes, children)
+        threading.Thread(target=_greet, args=arguments, daemon=True).start()
+        Supervisor(processes, restart=True).run(commands)
 
 
 def down(home: Path) -> None:

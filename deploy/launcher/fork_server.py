@@ -1,26 +1,27 @@
-"""The process from which a launcher forks its nodes.
+"""The process from which a launcher forks all its others.
 
 Importing torch takes a process seconds and a hundred megabytes. Here that happens once: a forked
-node has it at once, and shares the memory.
+process has it at once, and shares the memory. The launcher starts this one with a connected
+SOCK_SEQPACKET socket, whose descriptor is its argument. An order is a packet of JSON:
 
-    python -m deploy.launcher.fork_server PADDING MODULE...
+    {"import": [MODULE or MODULE:FUNCTION, ...]}    imports it; calls the function
+    {"start": KEY, ...}                             forks a process, see `Start`
+    {"signal": KEY, "number": N}                    signals it, if it has not ended
 
-One end of a `socketpair` is its standard input.
+`{"obeyed": true}` answers each order, and `{"ended": KEY, "code": N}` tells of each end.
 
-Orders are lines of JSON: `{"start": KEY, "argv": [...], "shows": BOOL, "namespace": NAME}`, with
-two descriptors (the node's standard input, and where its output goes), and `{"signal": KEY,
-"number": N}`. The answer is `{"ended": KEY, "code": N}`, once for each start. MODULEs are what is
-imported; PADDING makes room for the nodes' command lines.
-
-What a node has started and left behind becomes the nursery's (on Linux), and ends with it: Flower's
-`flwr-clientapp` for one may wait for good for a message of a run that was stopped.
+What is forked ends with this process: the kernel kills it (PR_SET_PDEATHSIG). This process ends
+when the launcher does, and kills what is left, also what its children have left behind: Flower's
+`flwr-clientapp`, for one, may wait for good for a message of a run that was stopped.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
+import logging
 import os
 import runpy
 import select
@@ -31,91 +32,135 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from deploy.launcher.namespace import enter
-from hierfl.process import parent_watchdog
-from hierfl.process.gc_freeze import settle
+from setproctitle import setproctitle
 
-LONGEST_ORDER = 1 << 16
-LINE = 4096
-"""Bytes of padding: how long a command line may be that is shown whole."""
+LONGEST_ORDER = 1 << 18
 
 ORPHANS_S = 5.0
-"""Seconds that what nodes have left behind gets to end by itself once the launcher is gone."""
+"""Seconds that processes which were left behind get to end by themselves."""
 
+KILLED_S = 2.0
+"""Seconds within which the kernel ends what was killed, unless a device or a file system hangs."""
+
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a forked process is to be.
+
+    Attributes:
+        start: the launcher's key for it.
+        argv: what would follow `python -P` on its command line: `-m MODULE ARGUMENT ...`, or
+            `SCRIPT ARGUMENT ...`.
+        shown: which of its descriptors 1 and 2 stay the launcher's; the others go to the pipe that
+            comes with the order.
+        namespace: the network namespace that it is in; "": the launcher's.
+        environment: variables to set.
+    """
+
+    start: int
+    argv: Sequence[str]
+    shown: Sequence[int]
+    namespace: str
+    environment: dict[str, str]
+
+
 class ForkServer:
-    """Forks nodes, and tells how they ended. It has one thread, so that forking is safe."""
+    """Obeys a launcher. It has one thread, so that forking is safe."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._nodes: dict[int, int] = {}
+        self._keys: dict[int, int] = {}
         self._wake, wake = os.pipe()
         for end in (self._wake, wake):
             os.set_blocking(end, False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(wake)
-        with suppress(AttributeError, OSError):  # there is none but on Linux
-            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def run(self) -> None:
-        """Take orders until the launcher is gone."""
-        with suppress(ConnectionError):  # killed: it left news unread, or there is nobody to tell
+        """Take orders until the launcher is gone; then end what is left."""
+        with suppress(ConnectionError):  # it was killed: it left answers unread, or cannot be told
             while self._turn():
                 pass
+        for pid in self._keys:
+            os.kill(pid, signal.SIGKILL)
         self._end_orphans()
 
     def _turn(self) -> bool:
         """Wait for something, and see to it; return whether there is a launcher."""
         ready, _, _ = select.select([self._control.fileno(), self._wake], [], [])
         if self._wake in ready:
-            os.read(self._wake, LONGEST_ORDER)
+            os.read(self._wake, 4096)
             self._reap()
         if self._control.fileno() not in ready:
             return True
-        data, descriptors, _, _ = socket.recv_fds(self._control, LONGEST_ORDER, 2)
-        for line in data.splitlines():
-            self._obey(json.loads(line), descriptors)
+        packet, descriptors, _, _ = socket.recv_fds(self._control, LONGEST_ORDER, 1)
+        if packet:
+            self._obey(json.loads(packet), descriptors)
+            self._answer({"obeyed": True})
         for descriptor in descriptors:
             os.close(descriptor)
-        return bool(data)
+        return bool(packet)
+
+    def _answer(self, answer: dict[str, Any]) -> None:
+        self._control.sendall(json.dumps(answer).encode())
 
     def _obey(self, order: dict[str, Any], descriptors: Sequence[int]) -> None:
-        if "start" in order:
-            pid = os.fork()
-            if pid == 0:
-                become(order["argv"], order["shows"], order["namespace"], *descriptors)
-            self._nodes[pid] = order["start"]
+        if "import" in order:
+            prepare(order["import"])
+        elif "start" in order:
+            self._start(Start(**order), *descriptors)
         else:
-            for pid, key in self._nodes.items():
+            for pid, key in self._keys.items():
                 if key == order["signal"]:
                     os.kill(pid, order["number"])  # nobody else reaps it: the pid is its own
+
+    def _start(self, start: Start, output: int) -> None:
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:  # there are too many processes
+            os.write(output, f"it cannot be started: {error.strerror}\n".encode())
+            self._answer({"ended": start.start, "code": 1})
+            return
+        if pid == 0:
+            become(start, parent, output)
+        self._keys[pid] = start.start
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
-                if (key := self._nodes.pop(pid, None)) is not None:
-                    news = {"ended": key, "code": os.waitstatus_to_exitcode(status)}
-                    self._control.sendall(json.dumps(news).encode() + b"\n")
+                if (key := self._keys.pop(pid, None)) is not None:
+                    self._answer({"ended": key, "code": os.waitstatus_to_exitcode(status)})
 
     def _end_orphans(self) -> None:
-        """End what nodes have left behind; nodes themselves end with their lifelines."""
-        deadline = time.monotonic() + ORPHANS_S
-        with suppress(ChildProcessError):  # there is no child left
+        """Wait for all children to end, then kill those that are left, and theirs."""
+        if self._children_end(ORPHANS_S):
+            return
+        deadline = time.monotonic() + KILLED_S
+        while time.monotonic() < deadline and not self._children_end(0.1):
+            for pid in _children():
+                os.kill(pid, signal.SIGKILL)
+
+    def _children_end(self, seconds: float) -> bool:
+        """Wait for the end of all children; return whether they have ended."""
+        deadline = time.monotonic() + seconds
+        try:
             while (left := deadline - time.monotonic()) > 0:
                 if not os.waitpid(-1, os.WNOHANG)[0]:
                     select.select([self._wake], [], [], left)
                     with suppress(BlockingIOError):
-                        os.read(self._wake, LONGEST_ORDER)
-            while orphans := list(_children()):
-                for pid in orphans:
-                    os.kill(pid, signal.SIGKILL)
-                os.waitpid(-1, 0)
+                        os.read(self._wake, 4096)
+        except ChildProcessError:  # there is no child left
+            return True
+        return False
 
 
 def _children() -> Iterator[int]:
@@ -126,64 +171,86 @@ def _children() -> Iterator[int]:
                 yield int(stat.parent.name)
 
 
-def become(argv: Sequence[str], shows: bool, namespace: str, stdin: int, says: int) -> NoReturn:
-    """Turn this process, just forked, into what `python ARGV` would be, and end with it."""
+def prepare(references: Sequence[str]) -> None:
+    """Import modules, and call functions of them, for all that will be forked.
+
+    The garbage collector does not run meanwhile, and never looks at what there is afterwards: a
+    collection would write to the pages that all processes share.
+    """
+    gc.disable()
+    for reference in references:
+        module, _, function = reference.partition(":")
+        with suppress(Exception):  # the process that needs it says what is wrong with it
+            imported = importlib.import_module(module)
+            if function:
+                getattr(imported, function)()
+    gc.freeze()
+
+
+def become(start: Start, parent: int, output: int) -> NoReturn:
+    """Turn this process, just forked, into what `python -P ARGV` would be, and end with it."""
     os.setsid()
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it has died before that
+        os._exit(1)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.dup2(stdin, 0)
-    os.dup2(says, 2)
-    if not shows:
-        os.dup2(says, 1)
+    for descriptor in {1, 2} - {*start.shown}:
+        os.dup2(output, descriptor)
     os.closerange(3, 1 << 16)
-    _call_itself([sys.executable, *argv])
+    os.environ.update(start.environment)
+    gc.enable()
+    setproctitle(title(start.argv))
     code = 1
     try:
-        if namespace:
-            enter(namespace)  # before there is another thread, which would stay outside
-        parent_watchdog.watch()
-        if argv[0] == "-m":
-            sys.argv = list(argv[1:])
-            runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+        if start.namespace:
+            from deploy.launcher.namespace import enter
+
+            enter(start.namespace)  # before there is another thread, which would stay outside
+        if start.argv[0] == "-m":
+            sys.argv = list(start.argv[1:])
+            runpy.run_module(start.argv[1], run_name="__main__", alter_sys=True)
         else:
-            sys.argv = list(argv)
-            sys.path.insert(0, str(Path(argv[0]).parent))
-            runpy.run_path(argv[0], run_name="__main__")
+            sys.argv = list(start.argv)
+            runpy.run_path(start.argv[0], run_name="__main__")
         code = 0
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        code = _exit_code(end)
     except BaseException:
         traceback.print_exc()
     finally:
+        # Taking torch and gRPC down piece by piece takes a second, for which the launcher waits.
+        logging.shutdown()
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
 
 
-def _call_itself(argv: Sequence[str]) -> None:
-    """Show the node's command line where the nursery's was, where there is a /proc."""
-    with suppress(OSError):
-        stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        start, end = int(stat[45]), int(stat[46])  # arg_start and arg_end, see proc(5)
-        line = b"\0".join(map(os.fsencode, argv))[: end - start - 1]
-        with open("/proc/self/mem", "r+b", buffering=0) as memory:
-            memory.seek(start)
-            memory.write(line.ljust(end - start, b"\0"))
+def _exit_code(end: SystemExit) -> int:
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    print(end.code, file=sys.stderr)  # as Python itself does
+    return 1
 
 
-def main(modules: Sequence[str]) -> None:
-    """Import what all nodes need, and obey."""
-    _call_itself(
-        [sys.executable, "-m", "deploy.launcher.fork_server"]
-    )  # the padding is no sight to see
-    control = socket.socket(fileno=os.dup(0))
-    for module in modules:
-        with suppress(Exception):  # the node that needs it says what is wrong with it
-            importlib.import_module(module)
-    settle()  # a collection would write to the pages that the nodes share
-    ForkServer(control).run()
+def title(argv: Sequence[str]) -> str:
+    """Return a forked process's name, by which `ps` shows it.
+
+    >>> title(["-m", "hierfl", "device", "tree.yaml", "--name", "east-0"])
+    'hierfl device tree.yaml --name east-0'
+    """
+    program, *arguments = argv[1:] if argv[0] == "-m" else argv
+    return " ".join([Path(program).name, *arguments])
 
 
-if __name__ == "__main__":
-    main(sys.argv[2:])
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def main() -> None:
+    """Obey the launcher at the other end of the socket whose descriptor is the last argument."""
+    setproctitle("hierfl fork-server")
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # if it is stopped, it must still see the end
+    ForkServer(socket.socket(fileno=int(sys.argv[-1]))).run()

@@ -81,7 +81,7 @@ Type=exec
 User={host.user}
 WorkingDirectory={paths.state}
 Environment=PYTHONUNBUFFERED=1 HIERFL_DATA={host.data or f"{paths.state}/data"}
-ExecStart={python} -m hierfl.cli {role} {topology} {place}
+ExecStart={python} -P -m hierfl {role} {topology} {place}
 Restart=on-failure
 RestartSec=5
 RestartPreventExitStatus=2

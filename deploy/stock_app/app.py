@@ -73,6 +73,7 @@ def read_app(folder: Path, overrides: Sequence[str]) -> FlowerApp:
         raise ConfigError(
             str(file), "[tool.flwr.app.components] has no serverapp and clientapp, both are needed"
         )
+    _refuse_names(folder)
     config = flatten_dict(app.get("config", {}))
     return FlowerApp(
         folder=folder,
@@ -81,6 +82,16 @@ def read_app(folder: Path, overrides: Sequence[str]) -> FlowerApp:
         run_config=config | _overrides(overrides, config),
         requires=frozenset(map(_package, project["project"].get("dependencies", []))),
     )
+
+
+def _refuse_names(folder: Path) -> None:
+    """Raise ConfigError if the app has a module with the name of a package that runs it."""
+    for name in ("deploy", "hierfl"):
+        for file in (folder / f"{name}.py", folder / name / "__init__.py"):
+            if file.is_file():
+                raise ConfigError(
+                    str(file), "has the name of a package of hierfl, which hides it", "Rename it."
+                )
 
 
 def _package(requirement: str) -> str:

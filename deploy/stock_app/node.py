@@ -1,69 +1,76 @@
-"""One node of `hierfl accelerate`: a Flower app's ClientApp at the end of a link."""
+"""What the launcher tells a process of `hierfl accelerate`."""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Self
 
 import numpy as np
-from flwr.clientapp import ClientApp
 
-from deploy.stock_app.app import Value, load_part
-from hierfl.link.client import LinkClient
+from deploy.stock_app.app import Value
 
 MAX_FRAME = (1 << 31) - 1
 """Bytes in a frame, which no app has to know: as many as gRPC and protobuf can bear."""
 
 
 @dataclass(frozen=True)
-class Seat:
-    """What the launcher tells a node.
-
-    Attributes:
-        name: the node's.
-        address: the link's.
-        folder: the app's.
-        client: `module:attribute` of its ClientApp.
-        run_config: the app's.
-        node_config: the node's, as Flower's simulation would give it.
-    """
-
-    name: str
-    address: str
-    folder: str
-    client: str
-    run_config: dict[str, Value]
-    node_config: dict[str, Value]
+class Node:
+    """Tells a process what to run; it travels as JSON in the process's arguments."""
 
     def to_json(self) -> str:
         """Return what `from_json` reads."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Seat:
+    def from_json(cls, text: str) -> Self:
         """Undo `to_json`."""
         return cls(**json.loads(text))
 
 
-def run(text: str) -> None:
-    """Serve a seat, given as JSON, until the run is done.
+@dataclass(frozen=True)
+class ServerNode(Node):
+    """What the process of the ServerApp is told.
 
-    Raises:
-        HierflError: whatever a person can put right.
+    Attributes:
+        address: where its link listens.
+        nodes: the names of all nodes.
+        folder: the app's.
+        server: `module:attribute` of its ServerApp.
+        run_config: the app's.
     """
-    seat = Seat.from_json(text)
-    _reseed()
-    app = load_part(seat.client, "clientapp", ClientApp, Path(seat.folder))
-    client = LinkClient(seat.address, seat.name, app, max_frame=MAX_FRAME)
-    client.context.run_config = seat.run_config
-    client.context.node_config = seat.node_config
-    client.serve()
+
+    address: str
+    nodes: list[str]
+    folder: str
+    server: str
+    run_config: dict[str, Value]
 
 
-def _reseed() -> None:
-    """Give the node global random generators of its own, for the app.
+@dataclass(frozen=True)
+class ClientNode(Node):
+    """What a node is told.
+
+    Attributes:
+        address: the link's.
+        name: the node's.
+        folder: the app's.
+        client: `module:attribute` of its ClientApp.
+        run_config: the app's.
+        node_config: the node's, as Flower's simulation would give it.
+    """
+
+    address: str
+    name: str
+    folder: str
+    client: str
+    run_config: dict[str, Value]
+    node_config: dict[str, Value]
+
+
+def reseed() -> None:
+    """Give this process global random generators of its own, for the app.
 
     It has been forked with copies of those of its siblings: they would draw the same batches and
     the same noise. Python's `random` sees to it by itself.

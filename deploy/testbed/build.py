@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.launcher.local import Place, run_at
+from deploy.launcher.processes import Processes
 from deploy.testbed.iproute import batch, require
 from deploy.testbed.registry import Record, kept, sweep
 from deploy.testbed.shape import shape
@@ -19,7 +20,7 @@ from hierfl.runs import interface_counters
 IPV6 = Path("/proc/net/if_inet6")
 
 
-def run_testbed(config: Config, out: Path) -> int:
+def run_testbed(config: Config, *, out: Path, processes: Processes) -> None:
     """Run every node of `config` in its own network namespace; see `run_local`.
 
     Raises:
@@ -31,7 +32,7 @@ def run_testbed(config: Config, out: Path) -> int:
         if config.security.certs is None:  # the traffic stays on this machine
             sets += ["--set", "security.insecure=true"]
         place = Place(sets, wiring.namespaces, {interface_counters.VARIABLE: wiring.switch})
-        return run_at(place, config, out=out)
+        run_at(place, config, out, processes)
 
 
 @contextmanager

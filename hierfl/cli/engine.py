@@ -57,7 +57,7 @@ def up_local(
     """
     from hierfl.config import load_config
 
-    raise typer.Exit(part("deploy.flower.up:up_local")(load_config(topology, sets), home))
+    part("deploy.flower.up:up_local")(load_config(topology, sets), home)
 
 
 @up.command("cloud")
@@ -66,7 +66,7 @@ def up_cloud(address: Address = "127.0.0.1:8000", certs: Certs = None, home: Hom
 
     Example: hierfl up cloud --address 10.0.0.1:8000 --certs certs
     """
-    raise typer.Exit(part("deploy.flower.up:up_cloud")(address, certs, home))
+    part("deploy.flower.up:up_cloud")(address, certs, home)
 
 
 @up.command("edge")
@@ -86,11 +86,7 @@ def up_edge(
 
     Example: hierfl up edge --name east --cloud 10.0.0.1:8000 --address 10.0.1.1:8001 --devices 3
     """
-    raise typer.Exit(
-        part("deploy.flower.up:up_edge")(
-            name, cloud, link_address, devices, address, port, certs, home
-        )
-    )
+    part("deploy.flower.up:up_edge")(name, cloud, link_address, devices, address, port, certs, home)
 
 
 @up.command("device")
@@ -106,7 +102,7 @@ def up_device(
 
     Example: hierfl up device --name east-0 --edge 10.0.1.1:8001 --data-root data
     """
-    raise typer.Exit(part("deploy.flower.up:up_device")(name, edge, data_root, port, certs, home))
+    part("deploy.flower.up:up_device")(name, edge, data_root, port, certs, home)
 
 
 def down(home: Home = HOME) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from hierfl.cli.lists import split_list
 from hierfl.cli.options import Required, Sets, Topology
-from hierfl.cli.parts import one_thread, part, terminate
+from hierfl.cli.parts import PROCESSES, one_thread, part
 
 Folder = Annotated[
     Path | None,
@@ -42,16 +41,17 @@ def compare(
 
     Example: hierfl compare --algorithms 'ef-lion,ef-fedavg{local_steps=30,edge_steps=1,rounds=20}'
     """
-    _begin()
     named, shared = (
         split_list(algorithms, f"--algorithms {algorithms}"),
         split_list(splits, f"--splits {splits}"),
     )
     folder = out or _folder("compare", topology)
-    comparison = part("deploy.experiments.compare:plan")(
-        topology, sets, named, shared, split_list(seeds, f"--seeds {seeds}"), folder
-    )
-    part("deploy.experiments.compare:compare")(comparison, folder, jobs)
+    with part(PROCESSES)() as processes:  # they import torch while the settings are read
+        one_thread()
+        comparison = part("deploy.experiments.compare:plan")(
+            topology, sets, named, shared, split_list(seeds, f"--seeds {seeds}"), folder
+        )
+        part("deploy.experiments.compare:compare")(comparison, folder, jobs, processes)
 
 
 def tune(
@@ -76,10 +76,10 @@ def tune(
 
     Example: hierfl tune topology.yaml --algorithm ef-lion --grid algorithm.lr=0.001,0.002
     """
-    _begin()
-    part("deploy.experiments.tune:tune")(
-        topology, sets, algorithm, grid, out or _folder("tune", topology), jobs
-    )
+    with part(PROCESSES)() as processes:  # they import torch while the settings are read
+        part("deploy.experiments.tune:tune")(
+            topology, sets, algorithm, grid, out or _folder("tune", topology), jobs, processes
+        )
 
 
 def sweep(
@@ -102,8 +102,10 @@ def sweep(
 
     Example: hierfl sweep tree.yaml --set algorithm.lr=0.1,0.2 --set seed=1,2,3 --jobs 2
     """
-    _begin()
-    part("deploy.experiments.sweep:sweep")(topology, sets, out or _folder("sweep", topology), jobs)
+    with part(PROCESSES)() as processes:
+        part("deploy.experiments.sweep:sweep")(
+            topology, sets, out or _folder("sweep", topology), jobs, processes
+        )
 
 
 def assign(
@@ -120,13 +122,8 @@ def assign(
 
     Example: hierfl assign topology.yaml --out better.yaml
     """
-    _begin()
-    part("deploy.experiments.assign:assign")(topology, sets, out)
-
-
-def _begin() -> None:
-    signal.signal(signal.SIGTERM, terminate)
     one_thread()
+    part("deploy.experiments.assign:assign")(topology, sets, out)
 
 
 def _folder(what: str, topology: Path | None) -> Path:

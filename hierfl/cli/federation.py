@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -12,18 +11,21 @@ import typer
 
 from hierfl.cli.options import Out, Required, Sets, Topology
 from hierfl.cli.parts import (
+    PROCESSES,
     claim,
     configuration,
     one_thread,
     part,
     quiet_flower,
     run_here,
-    terminate,
 )
 from hierfl.errors import ConfigError
 
 if TYPE_CHECKING:
     from hierfl.config import Config
+
+
+LAUNCH = "deploy.launcher.local:run_local"
 
 
 class Testbed(StrEnum):
@@ -57,26 +59,24 @@ def run(
     """
     if resume:
         topology = _unfinished(topology, sets, out)
-    config = configuration(topology, sets)
-    if config.runtime == "process":
-        _check_identities(config)
-    elif testbed is not None:
-        raise ConfigError(
-            "--testbed",
-            "runtime: memory runs in one process and has no links",
-            "Set runtime=process.",
-        )
-    folder = claim(config, out, topology, resume=resume)
-    if config.runtime == "memory":
-        signal.signal(signal.SIGTERM, terminate)
-        quiet_flower()
-        run_here("deploy.launcher.in_process:run_memory", config, folder)
-    else:
-        signal.signal(signal.SIGTERM, terminate)
-        launch = (
-            "deploy.testbed.build:run_testbed" if testbed else "deploy.launcher.local:run_local"
-        )
-        raise typer.Exit(part(launch)(config, out=folder))
+    # The fork server imports torch while this process reads the configuration.
+    with part(PROCESSES)() as processes:
+        config = configuration(topology, sets)
+        if config.runtime == "process":
+            _check_identities(config)
+        elif testbed is not None:
+            raise ConfigError(
+                "--testbed",
+                "runtime: memory runs in one process and has no links",
+                "Set runtime=process.",
+            )
+        folder = claim(config, out, topology, resume=resume)
+        if config.runtime == "process":
+            launch = "deploy.testbed.build:run_testbed" if testbed else LAUNCH
+            part(launch)(config, out=folder, processes=processes)
+            return
+    quiet_flower()
+    run_here("deploy.launcher.in_process:run_memory", config, folder)
 
 
 def validate(topology: Required, sets: Sets = []) -> None:  # noqa: B006

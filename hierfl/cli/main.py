@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
+import functools
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import click
@@ -14,7 +15,6 @@ import typer
 
 from hierfl.cli import engine, experiments, federation, links, machines, results, roles, tools
 from hierfl.errors import ConfigError, HierflError, render
-from hierfl.process import parent_watchdog
 
 INTERRUPTED = 130
 
@@ -23,14 +23,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (
+for each in (
     federation.run, federation.validate, roles.cloud, roles.edge, roles.device, tools.certs,
     tools.doctor, tools.compose, tools.accelerate, machines.deploy,
     experiments.compare, experiments.tune, experiments.sweep, experiments.assign,
     results.report, results.plot,
 ):  # fmt: skip
-    app.command()(command)
+    app.command()(each)
 app.command(hidden=True)(roles.app_node)
+app.command(hidden=True)(roles.app_server)
 app.command()(engine.down)
 app.add_typer(engine.up, name="up")
 app.add_typer(tools.data, name="data")
@@ -58,6 +59,18 @@ def hierfl(
 
     Example: hierfl run --set algorithm.rounds=5
     """
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Treat SIGTERM as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+@functools.cache
+def command() -> click.Command:
+    """Return the whole command line; the fork server makes it once for all nodes."""
+    return typer.main.get_command(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -67,22 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     that the run has failed; 130: interrupted. Any other exception is a bug in hierfl or in the
     user's code, and its traceback is shown.
     """
-    code = _exit_code(sys.argv[1:] if arguments is None else list(arguments))
-    if parent_watchdog.supervised():
-        # An orderly shutdown of torch and gRPC takes a second, and the launcher waits for it.
-        logging.shutdown()
-        with suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    sys.exit(_exit_code(sys.argv[1:] if arguments is None else list(arguments)))
 
 
 def _exit_code(arguments: list[str]) -> int:
-    command = typer.main.get_command(app)
     try:
-        with command.make_context("hierfl", arguments) as context:
-            command.invoke(context)
+        with command().make_context("hierfl", arguments) as context:
+            command().invoke(context)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.UsageError as error:

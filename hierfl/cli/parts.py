@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib
 import logging
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from hierfl.config import Config
+
+PROCESSES = "deploy.launcher.processes:Processes"
 
 
 def part(reference: str) -> Callable[..., Any]:
@@ -37,8 +37,7 @@ def node_configuration(topology: Path, sets: list[str]) -> Config:
 
 
 def be_node() -> None:
-    """Set up logging and signals for a process that is one node; a launcher may stop it."""
-    signal.signal(signal.SIGTERM, terminate)
+    """Set up logging for a process that is one node."""
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -62,10 +61,6 @@ def quiet_flower() -> None:
     import flwr.app  # noqa: F401  (the import sets the level of its logger)
 
     logging.getLogger("flwr").setLevel(logging.WARNING)
-
-
-def terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def claim(config: Config, out: Path | None, source: Path | None, resume: bool) -> Path:

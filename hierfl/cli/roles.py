@@ -74,12 +74,18 @@ def device(
         part("clients.main:run")(config, name, state_folder(config, state))
 
 
-def app_node(
-    seat: Annotated[str, typer.Argument(help="What `hierfl accelerate` passes to its nodes.")],
-) -> None:
+Told = Annotated[str, typer.Argument(help="What `hierfl accelerate` passes to its processes.")]
+
+
+def app_node(node: Told) -> None:
     """Run one node of `hierfl accelerate`, which starts it."""
     be_node()
-    part("deploy.stock_app.node:run")(seat)
+    part("deploy.stock_app.client:run")(node)
+
+
+def app_server(node: Told) -> None:
+    """Run the ServerApp of `hierfl accelerate`, which starts it."""
+    part("deploy.stock_app.server:run")(node)
 
 
 def state_folder(config: Config, state: Path | None) -> Path:

@@ -1,3 +1,0 @@
-from hierfl.cli import main
-
-main()
