@@ -16,15 +16,12 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
-
-from deploy.launcher.signals import signals
-from deploy.launcher.workers import Crew
 
 from benchmarks._slow_links_cell import Cell, Run, lines_of
 from deploy.flower.commands import SuperLink, SuperNode, script
 from deploy.launcher.namespace import enter
-from deploy.launcher.process import Command
+from deploy.launcher.process import Command, failure
+from deploy.launcher.processes import Ended, Processes
 from deploy.testbed.build import testbed
 from deploy.testbed.topology import Wiring
 from hierfl.config import Config, load_config
@@ -54,7 +51,10 @@ def run_fedavg(cell: Cell, folder: Path) -> Run:
     folder.mkdir(parents=True)
     config = _one_cluster(cell)
     (folder / "config.yaml").write_text(config.to_yaml())
-    with testbed(config, folder) as wiring, Crew(IMPORTS, _environment(folder, wiring)) as crew:
+    with (
+        testbed(config, folder) as wiring,
+        Processes(IMPORTS, _environment(folder, wiring)) as processes,
+    ):
         address = wiring.listens["edges.0.address"]
         link = SuperLink(SERVER, address, None)
         text = f"[superlink]\ndefault = {json.dumps(SERVER)}\n\n{link.connection()}"
@@ -63,22 +63,13 @@ def run_fedavg(cell: Cell, folder: Path) -> Run:
         nodes = [SuperNode("device", name, address, NODE_ADDRESS, None, {}) for name in devices]
         commands = [_at(wiring, SERVER, link.command(folder / "logs"))]
         commands += [_at(wiring, node.name, node.command(folder / "logs")) for node in nodes]
-        try:
-            with signals(_interrupt):
-                crew.start(commands)
-                _await(wiring, address)
-                complete = _train(cell, folder, wiring)
-        except KeyboardInterrupt:
-            if crew.failure is not None:
-                raise crew.failure from None
-            raise
-        crew.dismiss()
+        for command in commands:
+            processes.start(command)
+        _await(wiring, address)
+        complete = _train(cell, folder, wiring, processes)
+        processes.stop(processes.running)
         lines = lines_of(folder)
     return Run(cell, lines, len(devices), complete)
-
-
-def _interrupt() -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _one_cluster(cell: Cell) -> Config:
@@ -123,8 +114,12 @@ def _environment(home: Path, wiring: Wiring) -> dict[str, str]:
     }
 
 
-def _train(cell: Cell, folder: Path, wiring: Wiring) -> bool:
-    """Run the app until the target is reached; return whether it has had all its rounds."""
+def _train(cell: Cell, folder: Path, wiring: Wiring, processes: Processes) -> bool:
+    """Run the app until the target is reached; return whether it has had all its rounds.
+
+    Raises:
+        HierflError: it failed, or a process ended before that.
+    """
     overrides = {"topology": str(folder / "config.yaml"), "results": str(folder / "metrics.jsonl")}
     file = folder / "overrides.toml"
     file.write_text("".join(f"{key} = {json.dumps(text)}\n" for key, text in overrides.items()))
@@ -141,7 +136,9 @@ def _train(cell: Cell, folder: Path, wiring: Wiring) -> bool:
             while run.poll() is None and time.monotonic() < end:
                 if any(line["accuracy"] >= cell.target for line in lines_of(folder)):
                     return False
-                time.sleep(LOOK_S)
+                for event in processes.wait(time.monotonic() + LOOK_S):
+                    if isinstance(event, Ended):
+                        raise failure(event.process)
             if run.poll() is not None and not lines_of(folder):
                 raise RunFailed(f"{cell.name} has failed", f"See {folder / 'logs'}.")
             return run.poll() is not None

@@ -32,7 +32,7 @@ def run_hierfl(cell: Cell, folder: Path) -> Run:
     shutil.rmtree(folder, ignore_errors=True)
     sets = [*PATIENT, f"algorithm.name={cell.algorithm}", cell.links, *cell.sets]
     options = [part for text in sets for part in ("--set", text)]
-    command = [sys.executable, "-m", "hierfl.cli", "run", "--testbed", "netns"]
+    command = [sys.executable, "-m", "hierfl", "run", "--testbed", "netns"]
     process = subprocess.Popen(
         [*command, "--out", str(folder), *options],
         stdout=subprocess.PIPE,

@@ -26,7 +26,7 @@ def undisturbed(out: Path, rounds: int) -> str:
     Where that run fails it has no hash: what is returned instead says so, and equals none.
     """
     place, log = out / "undisturbed", out / "undisturbed.log"
-    command = [sys.executable, "-m", "hierfl.cli", "run", str(out / "config.yaml")]
+    command = [sys.executable, "-m", "hierfl", "run", str(out / "config.yaml")]
     for text in ("runtime=memory", f"algorithm.rounds={rounds}"):
         command += ["--set", text]
     with log.open("wb") as file:

@@ -26,15 +26,14 @@ class Node(NamedTuple):
 
 def living(out: Path) -> list[Node]:
     """Return the nodes of the run in `out`, which are told by their command lines."""
-    config, found = os.fsencode(out / "config.yaml"), []
+    config, found = str(out / "config.yaml"), []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):  # it has ended meanwhile
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if config in words and b"--name" in words:
-                    role = words[words.index(config) - 1].decode()
-                    name = words[words.index(b"--name") + 1].decode()
-                    found.append(Node(role, name, int(entry.name)))
+                words = (entry / "cmdline").read_bytes().decode().strip("\0").split(" ")
+                match words:
+                    case ["hierfl", role, file, "--name", name, *_] if file == config:
+                        found.append(Node(role, name, int(entry.name)))
     return found
 
 

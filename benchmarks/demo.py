@@ -30,7 +30,7 @@ ENVIRONMENT = {**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "
 
 def federation(out: Path) -> tuple[float, list[float]]:
     """Return steps per second, and the peak memory of each device process in MB."""
-    command = [sys.executable, "-m", "hierfl.cli", "run", "--out", str(out)]
+    command = [sys.executable, "-m", "hierfl", "run", "--out", str(out)]
     run = subprocess.Popen(
         [*command, "--set", f"algorithm.rounds={ROUNDS}"],
         stdout=subprocess.PIPE,
@@ -54,8 +54,7 @@ def devices_of(out: Path) -> list[int]:
         if not entry.name.isdigit():
             continue
         with suppress(OSError):  # it has ended meanwhile
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            if b"device" in words and str(out / "config.yaml").encode() in words:
+            if (entry / "cmdline").read_bytes().startswith(f"hierfl device {out}/".encode()):
                 found.append(int(entry.name))
     return found
 

@@ -72,7 +72,7 @@ def in_processes(out: Path) -> dict[str, float]:
         line_with(run, "hier-signsgd with cnn")
         first = time.monotonic() - begin
         line_with(run, "round 10/")
-        roles = {pid: command.split("hierfl.cli ")[1].split()[0] for pid, command in
+        roles = {pid: command.split()[1] for pid, command in
                  nodes(out).items()}  # fmt: skip
         memory = per_role(roles)
         run.communicate()

@@ -249,8 +249,8 @@ def _prctl(option: int, value: int) -> None:
 
 
 def main() -> None:
-    """Obey the launcher at the other end of the socket whose descriptor is the last argument."""
+    """Obey the launcher at the other end of the socket whose descriptor is the second argument."""
     setproctitle("hierfl fork-server")
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     _prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # if it is stopped, it must still see the end
-    ForkServer(socket.socket(fileno=int(sys.argv[-1]))).run()
+    ForkServer(socket.socket(fileno=int(sys.argv[2]))).run()

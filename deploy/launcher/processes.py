@@ -29,6 +29,9 @@ LAST_WORDS_S = 1.0
 """Seconds in which what a process said last arrives after its end: whoever it has started may hold
 the pipe open for longer."""
 
+BACKLOG = 32
+"""How many orders the fork server may have unanswered: those that wait hold descriptors open."""
+
 PATIENCE_S = 5.0
 """Seconds that processes get to end by themselves."""
 
@@ -108,6 +111,8 @@ class Processes:
         Raises:
             RunFailed: its log cannot be written.
         """
+        while self._server and self._server.unanswered >= BACKLOG:
+            self._turn(self._server.answer_by)
         if self._server is None:
             self._server = self._new_server()
         log = open_log(command.log)
@@ -129,25 +134,26 @@ class Processes:
             What has happened, in order; nothing if the time is over.
         """
         while not (events := self._events()):
-            now = monotonic()
-            if until is not None and until <= now:
+            if until is not None and until <= monotonic():
                 break
-            self._turn(min(self._limits(until), default=None), now)
+            self._turn(min(self._limits(until), default=None))
         return events
 
-    def stop(self, processes: Iterable[Process], patience: float = PATIENCE_S) -> None:
-        """Ask processes to end, then kill those that still run after `patience` seconds.
+    def stop(self, processes: Iterable[Process]) -> None:
+        """Ask processes to end, then kill those that still run after `PATIENCE_S`.
 
         What else happens meanwhile is not reported.
         """
         asked = {*processes}
         for number in (signal.SIGTERM, signal.SIGKILL):
-            until = monotonic() + patience
+            until = monotonic() + PATIENCE_S
             for key, process in self._running.items():
                 if process in asked and self._server:
                     self._server.signal(key, number)
             while asked & {*self._running.values()} and self.wait(until):
                 pass
+            if until <= monotonic() and self._server and self._server.unanswered:  # it is stuck
+                self._lose(self._server, self._server.kill())
 
     def close(self) -> None:
         """Kill whatever still runs, and end the fork server."""
@@ -165,9 +171,10 @@ class Processes:
         due = self._server.answer_by if self._server else None
         return [limit for limit in (until, due, *self._report_at.values()) if limit is not None]
 
-    def _turn(self, limit: float | None, now: float) -> None:
-        """See to whatever is ready, or becomes so within a limit."""
-        for key, _ in self._selector.select(None if limit is None else max(0.0, limit - now)):
+    def _turn(self, limit: float | None) -> None:
+        """See to whatever is ready, or becomes so until a limit on the monotonic clock."""
+        seconds = None if limit is None else max(0.0, limit - monotonic())
+        for key, _ in self._selector.select(seconds):
             key.data()
         if self._server and (due := self._server.answer_by) is not None and due <= monotonic():
             self._lose(self._server, self._server.kill())

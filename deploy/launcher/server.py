@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "PYTHONUNBUFFERED": "1",
+    "SPT_NOENV": "1",  # setproctitle lets the environment be seen in /proc
 }
 """Variables of all processes, where nobody says otherwise."""
 
@@ -36,6 +37,9 @@ sys.path.append(sys.argv[1])
 from deploy.launcher.fork_server import main
 main()
 """
+
+ROOM = " " * 4096
+"""The last argument: the room in which setproctitle writes the processes' names."""
 
 IMPORTS_S = 600.0
 """Seconds that importing may take: torch takes half a minute on a small machine."""
@@ -63,7 +67,7 @@ class ForkServer:
         self._has_forked = False
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", START, str(ROOT), str(theirs.fileno())],
+                [sys.executable, "-P", "-c", START, str(ROOT), str(theirs.fileno()), ROOM],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **ENVIRONMENT, **environment},
                 pass_fds=[theirs.fileno()],
@@ -73,6 +77,11 @@ class ForkServer:
     def fileno(self) -> int:
         """Return the descriptor that is readable when there are answers."""
         return self._control.fileno()
+
+    @property
+    def unanswered(self) -> int:
+        """How many orders are not obeyed yet."""
+        return len(self._answer_by)
 
     @property
     def answer_by(self) -> float | None:

@@ -53,10 +53,8 @@ def pid_of(victim: str, out: Path) -> int:
     """Return the process of a node of the run in `out`."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            words = (entry / "cmdline").read_bytes().decode().split("\0")
-            if str(out / "config.yaml") in words and ["--name", victim] in [
-                words[i : i + 2] for i in range(len(words))
-            ]:
+            title = (entry / "cmdline").read_bytes().decode().strip("\0")
+            if f"{out / 'config.yaml'} --name {victim} " in f"{title} ":
                 return int(entry.name)
     raise AssertionError(f"{victim} is not running")
 

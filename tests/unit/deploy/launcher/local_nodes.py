@@ -1,10 +1,11 @@
-"""A launcher and nodes for test_local: real processes that do what the test tells them.
+"""A launcher and nodes for test_local and test_kill: real processes that do what the test says.
 
     python local_nodes.py launch OUT HUB [--set KEY=VALUE ...]
     python local_nodes.py node OUT HUB ROLE NAME [ARGUMENT ...]
 
 Each node connects to HUB, a TCP port of the test, says who it is, and obeys one line at a time:
-`exit CODE`, `say TEXT`, `complain TEXT`, `stubborn` (ignores SIGTERM from then on).
+`exit CODE`, `say TEXT`, `complain TEXT`, `stubborn` (ignores SIGTERM from then on), `leave` (starts
+a process that outlives it, and says its pid).
 """
 
 from __future__ import annotations
@@ -13,33 +14,48 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
-from queue import SimpleQueue
 
-from deploy.launcher import local
-from deploy.launcher.process import NODE_ENVIRONMENT, Command, ForkServer, NodeProcess
+from deploy.launcher import processes, server, supervisor
+from deploy.launcher.local import run_local
+from deploy.launcher.process import Command, Process
+from deploy.launcher.processes import Processes
 from hierfl.config import load_config
+from hierfl.errors import HierflError, render
+
+STUBBORN = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.pause()"
 
 
 def launch(out: Path, hub: str, *options: str) -> int:
-    local.PATIENCE, local.IMPORTS = 0.5, ()
+    processes.PATIENCE_S = supervisor.PATIENCE_S = 0.5
     config = load_config(None, [option for option in options if option != "--set"])
     if config.name == "hasty":
-        local.GOODBYE = 0.1
+        supervisor.GOODBYE_S = 0.1
+        server.ANSWER_S = 0.5
 
     def build(role: str, name: str, sets: list[str]) -> list[str]:
         return [__file__, "node", str(out), hub, role, name, *sets]
 
-    if config.name == "broken":
-        local.NodeProcess = broken
-    return local.run_local(config, out=out, build=build)
+    kind = Broken if config.name == "broken" else Processes
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with kind(imports=()) as started:
+            run_local(config, out=out, processes=started, build=build)
+    except HierflError as error:
+        print(render(error), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
-def broken(nursery: ForkServer, command: Command, ended: SimpleQueue[object]) -> NodeProcess:
-    if command.name == "west-2":
-        raise ZeroDivisionError
-    return NodeProcess(nursery, command, ended)
+class Broken(Processes):
+    def start(self, command: Command) -> Process:
+        if command.name == "west-2":
+            raise ZeroDivisionError
+        return super().start(command)
 
 
 def node(out: Path, hub: str, role: str, name: str, *arguments: str) -> int:
@@ -57,7 +73,8 @@ def node(out: Path, hub: str, role: str, name: str, *arguments: str) -> int:
             "pid": os.getpid(),
             "session": os.getsid(0),
             "arguments": arguments,
-            "environment": {key: os.environ.get(key) for key in NODE_ENVIRONMENT},
+            "environment": {key: os.environ.get(key) for key in server.ENVIRONMENT},
+            "path": sys.path,
         }
         print(json.dumps(hello), file=stream, flush=True)
         for line in stream:
@@ -70,6 +87,9 @@ def node(out: Path, hub: str, role: str, name: str, *arguments: str) -> int:
                 print(text, file=sys.stderr)
             elif order == "stubborn":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            elif order == "leave":
+                command = [sys.executable, "-c", STUBBORN]
+                print(subprocess.Popen(command, start_new_session=True).pid, file=stream)
             print("done", file=stream, flush=True)
     return 1
 

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -18,97 +13,10 @@ import pytest
 
 from deploy.launcher.local import node_command
 from deploy.launcher.ports import Ports
-from deploy.launcher.process import NODE_ENVIRONMENT, describe, quote
+from deploy.launcher.process import describe, quote
+from deploy.launcher.server import ENVIRONMENT
 from hierfl.errors import ConfigError
-from hierfl.process import parent_watchdog
-
-ROOT = Path(__file__).parents[4]
-LIMIT = 60.0
-DEFAULT = ["cloud", "east", "east-0", "east-1", "east-2", "west", "west-0", "west-1", "west-2"]
-
-
-class Node:
-    """The test's end of one running node."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.stream = connection.makefile("rw")
-        hello = json.loads(self.stream.readline())
-        self.role, self.name, self.pid = hello["role"], hello["name"], hello["pid"]
-        self.session, self.arguments = hello["session"], hello["arguments"]
-        self.environment = hello["environment"]
-
-    def order(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
-        if not text.startswith("exit"):
-            assert self.stream.readline() == "done\n"
-
-    def gone(self) -> bool:
-        """Waits until the process has ended: the kernel then closes its connection."""
-        try:
-            return self.stream.readline() == ""
-        except ConnectionResetError:
-            return True
-
-
-class Federation:
-    """A launcher in a process of its own, and the nodes that it has started."""
-
-    def __init__(self, out: Path, *sets: str) -> None:
-        self.out = out
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(LIMIT)
-        options = [part for text in sets for part in ("--set", text)]
-        hub = str(self.listener.getsockname()[1])
-        script = str(Path(__file__).with_name("local_nodes.py"))
-        self.launcher = subprocess.Popen(
-            [sys.executable, script, "launch", str(out), hub, *options],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.nodes: dict[str, Node] = {}
-
-    def accept(self) -> Node:
-        connection, _ = self.listener.accept()
-        connection.settimeout(LIMIT)
-        node = Node(connection)
-        self.nodes[node.name] = node
-        return node
-
-    def up(self) -> Federation:
-        for _ in DEFAULT:
-            self.accept()
-        assert sorted(self.nodes) == DEFAULT
-        return self
-
-    def end(self) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr of the launcher, after which no node is left."""
-        stdout, stderr = self.launcher.communicate(timeout=LIMIT)
-        for node in self.nodes.values():
-            assert node.gone()
-            with pytest.raises(ProcessLookupError):
-                os.kill(node.pid, 0)
-        return self.launcher.returncode, stdout, stderr
-
-    def log(self, name: str) -> str:
-        return (self.out / "logs" / f"{name}.log").read_text()
-
-
-@pytest.fixture
-def federation(tmp_path: Path) -> Iterator[type[Federation]]:
-    started: list[Federation] = []
-
-    class Here(Federation):
-        def __init__(self, *sets: str) -> None:
-            super().__init__(tmp_path, *sets)
-            started.append(self)
-
-    yield Here
-    for one in started:
-        one.launcher.kill()
-        one.launcher.communicate()
-        one.listener.close()
+from tests.unit.deploy.launcher.federation import DEFAULT, LIMIT
 
 
 def test_a_run_that_ends_well(federation):
@@ -220,7 +128,7 @@ def test_what_nodes_are_given(federation):
     run = federation("edges.west.address=127.0.0.1:4999").up()
     for node in run.nodes.values():
         assert node.session == node.pid
-        assert node.environment == NODE_ENVIRONMENT
+        assert node.environment == ENVIRONMENT
     arguments = [tuple(node.arguments) for node in run.nodes.values()]
     assert len(set(arguments)) == 1
     assert arguments[0][::2] == ("--set", "--set")
@@ -236,7 +144,7 @@ def test_what_nodes_are_given(federation):
 def test_the_command_line_of_a_node(tmp_path):
     sets = ["--set", "cloud.address=127.0.0.1:7"]
     config = str(tmp_path / "config.yaml")
-    start = ["-m", "hierfl.cli"]
+    start = ["-m", "hierfl"]
     assert node_command("device", "a-0", sets, tmp_path) == [
         *start, "device", config, "--name", "a-0", *sets,
         "--state", str(tmp_path / "checkpoints"),
@@ -279,10 +187,10 @@ def test_a_fixed_port_is_left_alone_and_a_foreign_host_is_refused():
 
 
 def test_lines_of_a_log():
-    assert quote([b"\xff first\n", b"x" * 500 + b"\n", b"last\n"]).splitlines() == [
+    assert quote(b"\xff first\n" + b"x" * 500 + b"\nlast\n").splitlines() == [
         "  | \ufffd first", "  | " + "x" * 400, "  | last",
     ]  # fmt: skip
-    assert quote([]) == "  | (empty)"
+    assert quote(b"") == "  | (empty)"
 
 
 def test_who_was_told_of_a_failure_is_not_named(federation):
@@ -303,26 +211,23 @@ def test_exit_codes_in_words():
     assert describe(-63) == "signal 63"
 
 
-def test_without_a_launcher_there_is_no_lifeline(monkeypatch):
-    monkeypatch.delenv(parent_watchdog.VARIABLE, raising=False)
-    parent_watchdog.watch()
-    assert "lifeline" not in [thread.name for thread in threading.enumerate()]
-
-
-def test_a_killed_nursery_ends_the_run(federation):
+def test_processes_have_names_that_say_what_they_are(federation):
     run = federation().up()
-    parents = {Path(f"/proc/{node.pid}/status").read_text().split("PPid:")[1].split()[0]
-               for node in run.nodes.values()}  # fmt: skip
-    assert len(parents) == 1
-    os.kill(int(parents.pop()), signal.SIGKILL)
-    _, stderr = run.launcher.communicate(timeout=LIMIT)
-    assert all(node.gone() for node in run.nodes.values())
-    assert run.launcher.returncode == 1 and "Traceback" not in stderr
+    titles = {
+        pid: Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0")
+        for pid in (run.nodes["east-1"].pid, run.server())
+    }
+    node, server = titles.values()
+    hub = run.listener.getsockname()[1]
+    assert node.startswith(f"local_nodes.py node {run.out} {hub} device east-1 --set cloud.address")
+    assert server == "hierfl fork-server"
+    run.launcher.terminate()
+    assert run.end()[0] == 130
 
 
-def test_a_node_shows_its_own_command_line(federation):
+def test_nothing_but_what_is_installed_is_on_the_path_of_a_node(federation):
     run = federation().up()
-    words = Path(f"/proc/{run.nodes['east-1'].pid}/cmdline").read_text().rstrip("\0").split("\0")
-    assert words[0] == sys.executable and "east-1" in words
+    for node in run.nodes.values():
+        assert not {"", str(run.out), str(Path(__file__).parent)} & {*node.path}
     run.launcher.terminate()
     assert run.end()[0] == 130
