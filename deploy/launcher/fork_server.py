@@ -38,6 +38,8 @@ from typing import Any, NoReturn
 
 from setproctitle import setproctitle
 
+from deploy.launcher.namespace import enter
+
 LONGEST_ORDER = 1 << 18
 
 ORPHANS_S = 5.0
@@ -204,8 +206,6 @@ def become(start: Start, parent: int, output: int) -> NoReturn:
     code = 1
     try:
         if start.namespace:
-            from deploy.launcher.namespace import enter
-
             enter(start.namespace)  # before there is another thread, which would stay outside
         if start.argv[0] == "-m":
             sys.argv = list(start.argv[1:])

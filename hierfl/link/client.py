@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from queue import SimpleQueue
 
 import grpc
 from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 
+from hierfl.config.addresses import split
 from hierfl.errors import LinkError, ParentFailed, PeerRefused, RunFailed
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
@@ -27,6 +30,13 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 FIRST_CONTACT_PAUSE_S = 1.0
 """The longest pause before the first welcome: parents that are starting are found soon."""
+
+STARTING_S = 10.0
+"""Seconds in which a pause before the first welcome ends as soon as the parent listens: all nodes
+of a federation may have been started at once."""
+
+LOOK_S = 0.05
+"""Seconds between two looks at whether it does."""
 
 SAY_AGAIN_S = 10.0
 """Seconds between two lines in the log that say the same about an absent parent."""
@@ -120,7 +130,10 @@ class LinkClient:
             if reason != said or time.monotonic() - said_at > SAY_AGAIN_S:
                 log.warning("no parent at %s yet: %s", self._address, reason)
                 said, said_at = reason, time.monotonic()
-            time.sleep(nap)
+            if not self._run and time.monotonic() - away_since < STARTING_S:
+                _until_listening(self._address, nap)
+            else:
+                time.sleep(nap)
             pause = min(2 * pause, LONGEST_PAUSE_S if self._run else FIRST_CONTACT_PAUSE_S)
 
     def _session(self) -> tuple[bool, str | None]:
@@ -219,3 +232,13 @@ class LinkClient:
                 raise PeerRefused(
                     f"the parent at {self._address} refused {self._name}: {goodbye.reason}"
                 )
+
+
+def _until_listening(address: str, seconds: float) -> None:
+    """Wait for so long, or until somebody listens at an address."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        with suppress(OSError):
+            socket.create_connection(split(address), left).close()
+            return
+        time.sleep(min(left, LOOK_S))

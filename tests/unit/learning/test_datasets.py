@@ -158,7 +158,7 @@ def test_digits_need_no_files(nothing_installed):
 
 
 def test_digits_without_scikit_learn(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(DataError, match="scikit-learn") as caught:
         load_dataset("digits")
     assert caught.value.hint == "pip install hierfl[digits]"

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[4]
 LIMIT = 60.0
 DEFAULT = ["cloud", "east", "east-0", "east-1", "east-2", "west", "west-0", "west-1", "west-2"]
@@ -83,10 +81,8 @@ class Federation:
     def end(self) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of the launcher, after which no node is left."""
         stdout, stderr = self.launcher.communicate(timeout=LIMIT)
-        for node in self.nodes.values():
-            assert node.gone()
-            with pytest.raises(ProcessLookupError):
-                os.kill(node.pid, 0)
+        assert all(node.gone() for node in self.nodes.values())
+        wait_gone([node.pid for node in self.nodes.values()], limit=0)
         return self.launcher.returncode, stdout, stderr
 
     def log(self, name: str) -> str:
