@@ -174,7 +174,7 @@ def test_all_kinds_and_none_are_other_runs() -> None:
         (["algorithm.name=hier-qsgd"], "channel", "not average vectors"),
         (["channel.kind=analogue"], "channel.kind", "'analog-digital', 'analog' or 'digital'"),
         (["channel.bits=4"], "channel.bits", "belongs to kind: analog-digital or digital"),
-        (["channel.digital=2"], "channel.digital", "belongs to kind: analog-digital, not to analog"),
+        (["channel.digital=2"], "channel.digital", "belongs to kind: analog-digital"),
         (["channel={kind: digital, snr_db: 3}"], "channel.snr_db", "not to digital"),
         (["channel.snr=3"], "channel.snr", "did you mean channel.snr_db"),
     ],
