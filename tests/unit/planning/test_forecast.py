@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ def test_buffers_are_planned_too(tmp_path, monkeypatch, algorithm):
     (tmp_path / "normed_net.py").write_text(NORMED)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "normed_net", raising=False)  # of the other algorithm
     sets = ["model=normed_net:build", f"algorithm.name={algorithm}", UNEVEN]
     expected = planned(*sets)
     assert any(item.what == "buffers" for item in expected.items)
