@@ -35,6 +35,7 @@ from hierfl.algorithms.base import (
 )
 from hierfl.algorithms.local_steps import LocalSteps
 from hierfl.algorithms.mean import LARGEST, follow, over_edges
+from hierfl.algorithms.mean_vote import TYPICAL
 from hierfl.codecs import TopKTwoBit, error_feedback
 from hierfl.errors import PayloadError
 from hierfl.numerics.layout import Layout
@@ -43,8 +44,6 @@ DECAY = np.float32(0.95)
 FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.95
 EPSILON = np.float32(1e-8)
 _DEVICES = struct.Struct("<H")
-TYPICAL = 5
-"""Devices of a cluster, for the length of a decision where a plan must name one."""
 
 
 class SparseLoCo(Algorithm, LocalSteps):
