@@ -1,4 +1,4 @@
-"""The picture of a comparison: accuracy against rounds and against a device's payload bytes."""
+"""The picture of a comparison: accuracy against steps and against a device's payload bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw(comparison: Comparison, file: Path) -> str:
     for split, (above, below) in zip(splits, axes.T, strict=True):
         for algorithm in algorithms:
             _lines(comparison.of(algorithm, split), algorithm, above, below)
-        above.set(title=split, xlabel="round")
+        above.set(title=split, xlabel="step (an exchange of a device and its edge)")
         above.xaxis.set_major_locator(MaxNLocator(integer=True))
         below.set(xlabel="payload per device, up and down (bytes)", xscale="log")
     for left in axes[:, 0]:
@@ -45,11 +45,12 @@ def draw(comparison: Comparison, file: Path) -> str:
     return f"picture: {file}"
 
 
-def _lines(trials: Sequence[Trial], label: str, by_round: Axes, by_bytes: Axes) -> None:
+def _lines(trials: Sequence[Trial], label: str, by_step: Axes, by_bytes: Axes) -> None:
     """Draw one algorithm on one split."""
     rounds, sent, accuracy = curves(trials)
+    steps = rounds * trials[0].config.algorithm.edge_steps
     mean, spread = accuracy.mean(axis=0), accuracy.std(axis=0, ddof=min(1, len(trials) - 1))
-    for axes, x in ((by_round, rounds), (by_bytes, sent)):
+    for axes, x in ((by_step, steps), (by_bytes, sent)):
         (line,) = axes.plot(x, mean, label=label)
         axes.fill_between(x, mean - spread, mean + spread, color=line.get_color(), alpha=0.2, lw=0)
         axes.grid(alpha=0.3)
