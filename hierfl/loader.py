@@ -105,7 +105,8 @@ def _places(name: str) -> list[Path]:
         return []
     if spec is None:
         return []
-    return [Path(place) for place in spec.submodule_search_locations or [spec.origin or ""]]
+    places = spec.submodule_search_locations or [spec.origin if spec.has_location else None]
+    return [Path(place) for place in places if place is not None]  # a built-in module has none
 
 
 def _broken(name: str, reference: str, what: str, error: Exception) -> ConfigError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -164,6 +166,7 @@ def test_pauses_grow_and_are_capped(
 ) -> None:
     """Before the first welcome parents are starting, so they are looked for more often."""
     monkeypatch.setattr(LinkClient, "_session", lambda self: (False, "nobody is there"))
+    monkeypatch.setattr(hierfl.link.client, "_until_listening", lambda at, nap: clock.sleep(nap))
     client = LinkClient("127.0.0.1:9", "a", echo_app("a"), patience=100.0)
     client._run = run
     with pytest.raises(LinkError, match="nobody is there"):
@@ -171,6 +174,21 @@ def test_pauses_grow_and_are_capped(
     most = [min(0.2 * 2**i, longest) for i in range(len(clock.naps))]
     assert all(m / 2 <= nap <= m for nap, m in zip(clock.naps, most, strict=True))
     assert 100.0 < clock.now <= 100.0 + longest
+
+
+def test_a_parent_that_is_starting_is_found_as_soon_as_it_listens() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{held.getsockname()[1]}"
+        listening = threading.Timer(0.3, held.listen)
+        listening.start()
+        began = time.monotonic()
+        hierfl.link.client._until_listening(address, LIMIT_S)
+        assert 0.3 <= time.monotonic() - began < LIMIT_S
+        listening.join()
+    began = time.monotonic()
+    hierfl.link.client._until_listening(address, 0.2)
+    assert time.monotonic() - began >= 0.2
 
 
 def test_a_welcome_renews_patience(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from hierfl.errors import ConfigError, render
-from hierfl.loader import load
+from hierfl.loader import PACKAGES, load
 
 
 @pytest.fixture
@@ -32,6 +32,49 @@ def test_a_module_of_the_current_directory(here):
     (here / "mine").mkdir()
     (here / "mine" / "nets.py").write_text("class Family:\n    def build(): return 7\n")
     assert load("mine.nets:Family.build", "model")() == 7
+
+
+def test_the_users_folder_comes_last(here):
+    load("json:dumps", "model")
+    assert sys.path[-1] == str(here) and str(here) not in sys.path[:-1]
+
+
+def test_an_apps_folder_comes_first(here, tmp_path_factory):
+    app = tmp_path_factory.mktemp("app")
+    (app / "statistics.py").write_text("mine = 3\n")
+    assert load("hierfl.units:plural", "serverapp", app)
+    assert sys.path[0] == str(app)
+
+
+@pytest.mark.parametrize("form", ["{}.py", "{}/__init__.py"])
+@pytest.mark.parametrize("name", ["clients", "cloud", "deploy", "edge", "hierfl", "json", "time"])
+def test_a_module_of_the_users_with_the_name_of_another(here, name, form):
+    file = here / form.format(name)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("raise SystemExit('executed')\n")
+    text = failure(f"{name}:build")
+    assert f"model: {file} is hidden by another module {name}" in text
+    assert f"put it into a package: my_package.{name}:" in text
+    assert ("hierfl's own" in text) == (name in PACKAGES)
+
+
+def test_a_module_in_a_package_of_the_users_with_the_name_of_another(here):
+    (here / "cloud").mkdir()
+    (here / "cloud" / "nets.py").write_text("raise SystemExit('executed')\n")
+    assert f"{here / 'cloud' / 'nets.py'} is hidden by another module cloud" in failure(
+        "cloud.nets:build"
+    )
+
+
+def test_a_package_of_hierfls_that_nobody_else_has(here):
+    assert load("hierfl.units:plural", "model")(1, "step") == "1 step"
+    assert "cloud, hierfl's own, has no attribute 'build'" in failure("cloud:build")
+
+
+def test_a_module_that_lies_in_a_package_of_its_own(here):
+    (here / "mine").mkdir()
+    (here / "mine" / "cloud.py").write_text("build = 7\n")
+    assert load("mine.cloud:build", "model") == 7
 
 
 def test_an_installed_module(here):

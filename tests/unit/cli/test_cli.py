@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.launcher.processes import Processes
 from hierfl import __version__
 from hierfl.cli import main
 from hierfl.config import Config, load_config
-from hierfl.errors import ConfigError
+from hierfl.errors import ConfigError, RunFailed
 from hierfl.learning.sources import FORMS, IDX_STEMS
 from hierfl.runs.folder import RESULTS, claim
 
@@ -28,7 +29,7 @@ TINY = [
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "hierfl.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "hierfl", *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:
@@ -98,23 +99,34 @@ def test_version(hierfl):
     assert hierfl("--version") == (0, f"hierfl {__version__}\n", "")
 
 
-@pytest.mark.parametrize("code", [0, 1, 2, 130])
-def test_run_ends_as_the_launcher_does(hierfl, monkeypatch, code):
+@pytest.mark.parametrize(
+    ("raised", "code", "says"),
+    [
+        (None, 0, ""),
+        (RunFailed("a node failed"), 1, "error: a node failed\n"),
+        (ConfigError("", "a port is taken"), 2, "error: a port is taken\n"),
+        (RunFailed(""), 1, ""),  # it has been said already
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_run_ends_as_the_launcher_does(hierfl, monkeypatch, raised, code, says):
     seen: list[tuple[Config, Path]] = []
 
-    def run_local(config: Config, *, out: Path) -> int:
+    def run_local(config: Config, *, out: Path, processes: Processes) -> None:
         seen.append((config, out))
-        return code
+        assert processes.running == []
+        if raised:
+            raise raised
 
     monkeypatch.setattr("deploy.launcher.local.run_local", run_local)
-    assert hierfl("run", "--out", "here") == (code, "", "")
+    assert hierfl("run", "--out", "here") == (code, "", says)
     [(config, out)] = seen
     assert out == Path("here")
     assert load_config(out / "config.yaml") == config
 
 
 def test_another_exception_keeps_its_traceback(hierfl, monkeypatch):
-    def run_local(config: Config, *, out: Path) -> int:
+    def run_local(config: Config, *, out: Path, processes: Processes) -> None:
         raise ZeroDivisionError("a defect")
 
     monkeypatch.setattr("deploy.launcher.local.run_local", run_local)

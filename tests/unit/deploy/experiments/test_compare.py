@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -66,15 +67,14 @@ def test_variants_of_one_algorithm_have_settings_of_their_own(hierfl: Run, tree:
     assert first["bits_up"] == 32
 
 
-def test_what_is_done_is_not_run_again_and_what_was_cut_off_is(
-    hierfl: Run, tree: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_done_is_not_run_again_and_what_was_cut_off_is(hierfl: Run, tree: Path) -> None:
     command = ("compare", tree, "--algorithms", "hier-signsgd", "--splits", "iid,dir", "--out",
                "out", "--seeds")  # fmt: skip
     assert hierfl(*command, "1").code == 0
     done, cut = Path("out/hier-signsgd-iid-1"), Path("out/hier-signsgd-dir-1")
     before, table_before = summary(cut), Path("out/table.json").read_text()
     written = (done / "summary.json").stat().st_mtime_ns
+    assert "accuracy" in (done / "logs" / "run.log").read_text()
     (cut / "summary.json").unlink()
     (cut / "metrics.jsonl").write_text('{"round": 1, "steps"')
     assert hierfl(*command, "1").code == 0
@@ -82,25 +82,27 @@ def test_what_is_done_is_not_run_again_and_what_was_cut_off_is(
     assert summary(cut)["model_sha256"] == before["model_sha256"]
     assert Path("out/table.json").read_text() == table_before
 
-    monkeypatch.setattr("deploy.experiments.trials.run_memory", lambda *_: pytest.fail("again"))
+    written = [run.stat().st_mtime_ns for run in Path("out").glob("*/summary.json")]
     assert hierfl(*command, "1").code == 0
+    assert written == [run.stat().st_mtime_ns for run in Path("out").glob("*/summary.json")]
     other = hierfl(*command, "1", "--set", "algorithm.lr=0.5")
     assert other.code == 2
     assert "differs from this run's configuration" in other.err
 
 
-def test_runs_in_processes_are_the_same_and_their_errors_arrive(hierfl: Run, tree: Path) -> None:
+def test_runs_side_by_side_are_the_same_and_their_errors_arrive(hierfl: Run, tree: Path) -> None:
     command = ("compare", tree, "--algorithms", BOTH, "--seeds", "1")
-    assert hierfl(*command, "--splits", "iid", "--out", "here").code == 0
-    assert hierfl(*command, "--splits", "iid", "--out", "apart", "--jobs", "2").code == 0
+    assert hierfl(*command, "--splits", "iid", "--out", "one").code == 0
+    assert hierfl(*command, "--splits", "iid", "--out", "two", "--jobs", "2").code == 0
     for name in ("hier-signsgd-iid-1", "hier-sgd-iid-1"):
-        here, apart = (summary(Path(folder) / name) for folder in ("here", "apart"))
-        assert here["model_sha256"] == apart["model_sha256"]
+        one, two = (summary(Path(folder) / name) for folder in ("one", "two"))
+        assert one["model_sha256"] == two["model_sha256"]
     failed = hierfl(
         *command, "--splits", "dir", "--out", "no", "--jobs", "2", "--set", "edges.0.devices=600"
     )
     assert failed.code == 2
-    assert failed.err.startswith("error: data.partition: dirichlet leaves")
+    assert re.match(r"error: run hier-\w+-dir-1 ended with exit code 2; the end of", failed.err)
+    assert "  | error: data.partition: dirichlet leaves" in failed.err
 
 
 def test_without_matplotlib_there_is_a_table(

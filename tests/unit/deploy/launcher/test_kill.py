@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,31 @@ def again(run: Federation) -> None:
         run.accept()
     assert sorted(run.nodes) == DEFAULT
     wait_gone([node.pid for node in before.values()], limit=0)
+
+
+def stop_before_a_restart(run: Federation, server: int) -> None:
+    """Kill a node, and stop the fork server before it is ordered to start the node again."""
+    os.kill(run.nodes["east-1"].pid, signal.SIGKILL)
+    log = run.out / "logs" / "east-1.log"
+    wait_until(lambda: "starts again in 0.2 s" in log.read_text())
+    os.kill(server, signal.SIGSTOP)
+
+
+def wait_until(so: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    deadline, pause = time.monotonic() + WITHIN_S, threading.Event()
+    while not so():
+        assert time.monotonic() < deadline
+        pause.wait(0.01)
+
+
+def open_files(pid: int) -> list[Path]:
+    """Return what a process has open."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it is closed meanwhile
+            found.append(link.readlink())
+    return found
 
 
 # -- the fork server -----------------------------------------------------------------------------
@@ -65,38 +91,19 @@ def test_all_run_again_after_the_end_of_the_fork_server(federation):
 def test_a_fork_server_that_dies_with_an_order_unread(federation):
     run = federation("restart=always").up()
     server = run.server()
-    os.kill(server, signal.SIGSTOP)
-    os.kill(run.nodes["east-1"].pid, signal.SIGKILL)  # nobody reaps it, so nobody learns of it
-    os.kill(server, signal.SIGCONT)
+    stop_before_a_restart(run, server)
     log = run.out / "logs" / "east-1.log"
-    deadline = time.monotonic() + WITHIN_S
-    while "starts again" not in log.read_text():  # in 0.2 s
-        assert time.monotonic() < deadline
-    os.kill(server, signal.SIGSTOP)
-    wait_for_order(run.launcher.pid)
+    wait_until(lambda: log in open_files(run.launcher.pid))  # it is ordered at once
     os.kill(server, signal.SIGKILL)
     again(run)
     run.nodes["cloud"].order("exit 0")
     assert run.end()[0] == 0
 
 
-def wait_for_order(launcher: int) -> None:
-    """Wait until a launcher has had time to order a restart: it sleeps in epoll again."""
-    deadline = time.monotonic() + 0.5
-    while time.monotonic() < deadline:
-        os.sched_yield()
-    assert Path(f"/proc/{launcher}/stat").exists()
-
-
 def test_a_fork_server_that_does_not_answer_is_replaced(federation):
     run = federation("restart=always", "name=hasty").up()
     server = run.server()
-    os.kill(run.nodes["east-1"].pid, signal.SIGKILL)
-    log = run.out / "logs" / "east-1.log"
-    deadline = time.monotonic() + WITHIN_S
-    while "starts again" not in log.read_text():
-        assert time.monotonic() < deadline
-    os.kill(server, signal.SIGSTOP)
+    stop_before_a_restart(run, server)
     again(run)
     wait_gone([server], limit=0)
     run.nodes["cloud"].order("exit 0")

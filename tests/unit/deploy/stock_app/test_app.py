@@ -114,6 +114,13 @@ def test_no_project(tmp_path: Path) -> None:
     assert_refused(tmp_path, [], [str(tmp_path), "directory"])
 
 
+@pytest.mark.parametrize("file", ["deploy.py", "hierfl/__init__.py"])
+def test_a_module_with_the_name_of_what_runs_it(file: str, folder: Path) -> None:
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).touch()
+    assert_refused(folder, [], [str(folder / file), "has the name of a package of hierfl"])
+
+
 def assert_refused(folder: Path, overrides: list[str], words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         read_app(folder, overrides)
