@@ -105,8 +105,10 @@ def _places(name: str) -> list[Path]:
         return []
     if spec is None:
         return []
-    places = spec.submodule_search_locations or [spec.origin if spec.has_location else None]
-    return [Path(place) for place in places if place is not None]  # a built-in module has none
+    places = list(spec.submodule_search_locations or ())
+    if spec.origin is not None and spec.has_location:  # which a module of the interpreter has not
+        places = places or [spec.origin]
+    return [Path(place) for place in places]
 
 
 def _broken(name: str, reference: str, what: str, error: Exception) -> ConfigError:
