@@ -58,6 +58,6 @@ clean:
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into .venv (some minutes the first time)"
-	@$(PYTHON) -m venv --clear .venv
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	@touch $@

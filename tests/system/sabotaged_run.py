@@ -28,4 +28,5 @@ def main(out: Path, node: str, point: str, victim: str, sets: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:5], sets=sys.argv[5:]))
+    folder, *what = sys.argv[1:5]
+    sys.exit(main(Path(folder), *what, sets=sys.argv[5:]))

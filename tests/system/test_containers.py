@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_the_demo_in_containers(image: None, direct: str, tmp_path: Path) -> Non
         each_holds_its_own_key_alone()
         a_device_reaches_its_edge_and_no_further()
         for node in ("cloud", "east", "east-0"):
-            wait_for(lambda node=node: podman("healthcheck", "run", name(node), fails=True) == "")
+            wait_for(partial(healthy, node))
         podman("start", name("west-2"))
         documented("podman wait demo_cloud_1", tmp_path)
         assert f"model {direct}" in log("cloud")
@@ -199,6 +200,10 @@ def networks(node: str) -> dict[str, str]:
     """Return a node's addresses by network."""
     held = json.loads(podman("inspect", name(node)))[0]["NetworkSettings"]["Networks"]
     return {key.removeprefix(f"{PROJECT}_"): value["IPAddress"] for key, value in held.items()}
+
+
+def healthy(node: str) -> bool:
+    return podman("healthcheck", "run", name(node), fails=True) == ""
 
 
 def wait_for(what: Callable[[], object]) -> None:

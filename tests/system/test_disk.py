@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -180,8 +180,8 @@ def empty(file: Path) -> None:
     ],
 )
 def test_a_damaged_checkpoint_is_done_without(
-    victim: str, damage, undisturbed: str, tmp_path: Path
-) -> None:  # type: ignore[no-untyped-def]
+    victim: str, damage: Callable[[Path], None], undisturbed: str, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     parent = victim.split("-")[0] if "-" in victim else "cloud"
     arguments: list[str] = [*ARGUMENTS]

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_a_device_that_crashes_rejoins_and_a_stopped_run_ends_everywhere(tmp_pat
         for what in ("flwr-clientapp", "flower-supernode"):
             kill(here, what, "east-1")
             before = len(metrics(out))
-            wait_until(lambda before=before: len(metrics(out)) > before + 2, LIMIT_S)
+            wait_until(partial(lambda before: len(metrics(out)) > before + 2, before), LIMIT_S)
         stop(here, number)
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,7 +96,7 @@ EAST = Node("edge", "east", 9)
         ({"lives": {EAST: life([50, 100], [9, 10])}}, "had 9, 10 open files"),
     ],
 )
-def test_each_promise_that_is_broken_is_seen(bad: dict[str, object], words: str) -> None:
+def test_each_promise_that_is_broken_is_seen(bad: dict[str, Any], words: str) -> None:
     assert broken(GOOD) == []
     found = replace(GOOD, **bad)
     assert [sentence for sentence in broken(found) if words in sentence]

@@ -76,8 +76,8 @@ class Mutator:
             values[name] = self.value(values[name])
         if self.draw.random() < 0.05:
             values["more"] = self.value(None)
-        record = ConfigRecord({name: value for name, value in values.items() if _flower(value)})
-        content = RecordDict({kind.__name__: record})
+        held: dict[str, Any] = {name: value for name, value in values.items() if _flower(value)}
+        content = RecordDict({kind.__name__: ConfigRecord(held)})
         if self.draw.random() < 0.05:
             content[self.pick(KINDS).__name__] = ConfigRecord({"loss": 1.0})
         return content

@@ -3,7 +3,7 @@
 from hierfl.errors import SCREEN_LINES, ConfigError, LinkError, PeerRefused, RunFailed, render
 
 
-def test_what_happened_comes_first_then_what_to_do():
+def test_what_happened_comes_first_then_what_to_do() -> None:
     error = ConfigError("algorithm.lr", "should be greater than 0, got -1", "Try\n0.002.")
     assert render(error) == (
         "error: algorithm.lr: should be greater than 0, got -1\n  Try\n  0.002."
@@ -11,14 +11,14 @@ def test_what_happened_comes_first_then_what_to_do():
     assert render(RunFailed("the cloud is gone")) == "error: the cloud is gone"
 
 
-def test_one_screen_at_most():
+def test_one_screen_at_most() -> None:
     text = render(RunFailed("\n".join(map(str, range(1000))), "Read the log."))
     lines = text.splitlines()
     assert len(lines) == SCREEN_LINES + 2
     assert lines[-2:] == [f"... ({1000 - SCREEN_LINES} more lines)", "  Read the log."]
 
 
-def test_exit_codes():
+def test_exit_codes() -> None:
     assert ConfigError("", "x").exit_code == 2
     assert RunFailed("x").exit_code == PeerRefused("x").exit_code == 1
     assert issubclass(PeerRefused, LinkError)

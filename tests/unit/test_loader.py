@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ from hierfl.loader import PACKAGES, load
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty current directory; what is imported from it is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -28,7 +30,7 @@ def failure(reference: str) -> str:
     return render(caught.value)
 
 
-def test_a_module_of_the_current_directory(here):
+def test_a_module_of_the_current_directory(here: Path) -> None:
     (here / "mine").mkdir()
     (here / "mine" / "nets.py").write_text("class Family:\n    def build(): return 7\n")
     assert load("mine.nets:Family.build", "model")() == 7
@@ -82,21 +84,21 @@ def test_an_installed_module(here):
 
 
 @pytest.mark.parametrize("reference", ["", "cnn", "a.b", ":build", "a:"])
-def test_the_form_is_explained(here, reference):
+def test_the_form_is_explained(here: Path, reference: str) -> None:
     text = failure(reference)
     assert f"model: expected module:attribute, got {reference!r}" in text
     assert "my_package.nets:build" in text
 
 
 @pytest.mark.parametrize("missing", ["nowhere", "nowhere.inside", "json.nowhere"])
-def test_a_module_that_is_not_there(here, missing):
+def test_a_module_that_is_not_there(here: Path, missing: str) -> None:
     text = failure(f"{missing}:build")
     name = missing if missing.startswith("json") else "nowhere"
     assert f"there is no module named {name!r} (in '{missing}:build')" in text
     assert str(here) in text
 
 
-def test_an_import_inside_the_module_that_fails(here):
+def test_an_import_inside_the_module_that_fails(here: Path) -> None:
     (here / "outer.py").write_text("\nimport not_installed\n")
     text = failure("outer:build")
     assert "importing outer failed" in text
@@ -108,7 +110,7 @@ def test_an_import_inside_the_module_that_fails(here):
     ("source", "said"),
     [("x = 1 / 0", "ZeroDivisionError: division by zero"), ("def (:", "SyntaxError:")],
 )
-def test_a_module_that_fails(here, source, said):
+def test_a_module_that_fails(here: Path, source: str, said: str) -> None:
     (here / "broken.py").write_text(source)
     text = failure("broken:build")
     assert said in text
@@ -116,7 +118,7 @@ def test_a_module_that_fails(here, source, said):
     assert "Traceback" not in text
 
 
-def test_an_attribute_that_is_not_there(here):
+def test_an_attribute_that_is_not_there(here: Path) -> None:
     (here / "close.py").write_text("def build_model(): ...\n")
     text = failure("close:build_modle")
     assert "close has no attribute 'build_modle'" in text
@@ -125,5 +127,5 @@ def test_an_attribute_that_is_not_there(here):
 
 
 @pytest.mark.parametrize("reference", [".:x", "a..b:x", ".relative:x"])
-def test_odd_module_names(here, reference):
+def test_odd_module_names(here: Path, reference: str) -> None:
     failure(reference)

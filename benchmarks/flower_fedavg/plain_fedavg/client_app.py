@@ -19,21 +19,20 @@ app = ClientApp()
 def train(message: Message, context: Context) -> Message:
     """Train the model that came, and send it back."""
     one_thread()
-    settings, round_ = context.run_config, message.content["config"]["server-round"]
-    config = load_config(Path(settings["topology"]))
-    trainer = make_trainer(config, context.node_config["name"], load_data(config))
+    settings, arrays = context.run_config, message.content.array_records["arrays"]
+    round_ = message.content.config_records["config"]["server-round"]
+    config = load_config(Path(str(settings["topology"])))
+    trainer = make_trainer(config, str(context.node_config["name"]), load_data(config))
     weights, gradient = trainer.model.weights, trainer.model.gradient
-    weights[:] = message.content["arrays"].to_numpy_ndarrays()[0]
+    weights[:] = arrays.to_numpy_ndarrays()[0]
     momentum = np.zeros_like(weights)
-    draws = np.random.default_rng([config.seed, int(round_)])
+    draws = np.random.default_rng([config.seed, int(str(round_))])
     steps = int(settings["local-epochs"]) * (trainer.examples // trainer.batch_size)
     beta, lr = np.float32(settings["momentum"]), np.float32(settings["learning-rate"])
     for _ in range(steps):
         trainer.gradient(draws)
         momentum = beta * momentum + (1 - beta) * gradient
         weights -= lr * momentum
-    content = {
-        "arrays": ArrayRecord([weights]),
-        "metrics": MetricRecord({"num-examples": trainer.examples}),
-    }
-    return Message(RecordDict(content), reply_to=message)
+    metrics = MetricRecord({"num-examples": trainer.examples})
+    content = RecordDict({"arrays": ArrayRecord([weights]), "metrics": metrics})
+    return Message(content, reply_to=message)

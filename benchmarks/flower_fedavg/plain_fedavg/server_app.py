@@ -23,7 +23,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Write a line a round, with what the interfaces have carried so far."""
     one_thread()
-    config = load_config(Path(context.run_config["topology"]))
+    config = load_config(Path(str(context.run_config["topology"])))
     data = load_data(config)
     model = make_model(config, data)
     devices = sum(map(len, config.tree().values()))
@@ -38,7 +38,7 @@ def main(grid: Grid, context: Context) -> None:
         model.weights[:] = arrays.to_numpy_ndarrays()[0]
         found = evaluate(model, data.test)
         line = {"round": round_, "wall_s": wall, "accuracy": found.accuracy, "wire": carried}
-        with open(context.run_config["results"], "a") as file:
+        with open(str(context.run_config["results"]), "a") as file:
             file.write(json.dumps(line) + "\n")
         print(f"round {round_}: {line}", flush=True)
         return MetricRecord({"accuracy": found.accuracy})

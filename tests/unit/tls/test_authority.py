@@ -78,6 +78,7 @@ def test_a_supernode_has_the_same_key(folder: Path) -> None:
         private = load_ssh_private_key((folder / f"{name}.ssh").read_bytes(), None)
         public = load_ssh_public_key((folder / f"{name}.pub").read_bytes())
         assert private.public_key() == public == load(folder, name).public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey)
         assert isinstance(public.curve, ec.SECP256R1)
 
 

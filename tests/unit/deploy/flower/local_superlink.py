@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from flwr.app import Context, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
@@ -12,6 +12,9 @@ from hierfl.link.app_runner import AppRunner
 from hierfl.link.memory_grid import MemoryGrid
 
 
+NodeConfig = Mapping[str, bool | float | int | str]
+
+
 class LocalSuperLink(MemoryGrid):
     """Its grid, as Flower would hand it to a ServerApp.
 
@@ -19,12 +22,12 @@ class LocalSuperLink(MemoryGrid):
         nodes: of each node the name under which it is registered, "" for none, and its node config.
     """
 
-    def __init__(self, *nodes: tuple[str, dict[str, str | int]]) -> None:
+    def __init__(self, *nodes: tuple[str, NodeConfig]) -> None:
         self._registered = [name for name, _ in nodes]
         super().__init__(
             {
                 f"node-{number}": AppRunner(
-                    app.client, Context(1, number, config, RecordDict(), {})
+                    app.client, Context(1, number, dict(config), RecordDict(), {})
                 )
                 for number, (_, config) in enumerate(nodes, start=1)
             }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
+from flwr.supercore.run import RunStatus
 
 from deploy.flower.invitation import Invitation
 from deploy.flower.polling import run_monitor
 from deploy.flower.polling.discovery import call
 from deploy.flower.polling.run_monitor import Above
 from hierfl.errors import RunFailed
-from hierfl.link.flower_compat import RunStatus, run_status
+from hierfl.link.flower_compat import run_status
 from tests.unit.deploy.flower.local_superlink import LocalSuperLink
 
 INVITATION = Invitation("east", "", "token", 0.0)
@@ -50,9 +51,13 @@ def test_what_the_look_raises_ends_the_waiting() -> None:
         call(nodes(), INVITATION, 1, "devices", look)
 
 
+def status(state: str, end: str = "") -> RunStatus:
+    return RunStatus(state, end, "")
+
+
 def follow(monkeypatch: pytest.MonkeyPatch, *known: str) -> Above:
     """Follow a run of which this is known, one after the other; "": nothing."""
-    states = [RunStatus(*words.split(":"), details="") if words else None for words in known]
+    states = [status(*words.split(":")) if words else None for words in known]
     monkeypatch.setattr(run_monitor, "EVERY_S", 0.0)
     monkeypatch.setattr(run_monitor, "run_status", lambda superlink, run_id: lambda: states.pop(0))
     return Above(7)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flwr.supercore.run import RunStatus
 
 from deploy.flower.invitation import Invitation, Node
 from deploy.flower.polling import grid, run, run_monitor
 from deploy.flower.settings import gathering
 from hierfl.errors import RunFailed
-from hierfl.link.flower_compat import RunStatus
 from tests.system.harness import summary
 from tests.unit.conftest import Run
 from tests.unit.deploy.flower.local_superlink import LocalSuperLink
