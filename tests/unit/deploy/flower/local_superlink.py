@@ -11,7 +11,6 @@ from deploy.flower import app
 from hierfl.link.app_runner import AppRunner
 from hierfl.link.memory_grid import MemoryGrid
 
-
 NodeConfig = Mapping[str, bool | float | int | str]
 
 
