@@ -28,5 +28,5 @@ def main(out: Path, node: str, point: str, victim: str, sets: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    folder, *what = sys.argv[1:5]
-    sys.exit(main(Path(folder), *what, sets=sys.argv[5:]))
+    folder, where, when, whom, *keys = sys.argv[1:]
+    sys.exit(main(Path(folder), where, when, whom, keys))

@@ -72,7 +72,8 @@ def test_only_finite_float32_of_the_layout_is_encoded(name: str, params: dict[st
         x[17] = bad
         with pytest.raises(PayloadError, match="coordinate 17 "):
             encode(codec, x, random())
-    for other in (np.zeros(30), np.zeros(29, np.float32), np.zeros((30, 1), np.float32)):
+    others: list[Any] = [np.zeros(30), np.zeros(29, np.float32), np.zeros((30, 1), np.float32)]
+    for other in others:
         with pytest.raises(ValueError, match=r"float32\[30\]"):
             encode(codec, other, random())
 

@@ -41,7 +41,7 @@ def sent(out: Path, *sets: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("algorithm", ["hier-signsgd", "hier-sgd"])
 @pytest.mark.parametrize("model", ["cnn", "mlp"])
-def test_a_run_sends_exactly_what_was_planned(tmp_path, algorithm, model):
+def test_a_run_sends_exactly_what_was_planned(tmp_path: Path, algorithm: str, model: str) -> None:
     sets = [f"algorithm.name={algorithm}", f"model={model}"]
     assert sent(tmp_path, *sets) == planned(*sets).payload()
 
@@ -55,12 +55,14 @@ def test_a_run_sends_exactly_what_was_planned(tmp_path, algorithm, model):
         ["downlink.codec=topk", "downlink.fraction=0.05", UNEVEN],
     ],
 )
-def test_so_it_does_in_other_shapes(tmp_path, sets):
+def test_so_it_does_in_other_shapes(tmp_path: Path, sets: list[str]) -> None:
     assert sent(tmp_path, "model=mlp", *sets) == planned("model=mlp", *sets).payload()
 
 
 @pytest.mark.parametrize("algorithm", ["hier-signsgd", "hier-sgd"])
-def test_buffers_are_planned_too(tmp_path, monkeypatch, algorithm):
+def test_buffers_are_planned_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
     (tmp_path / "normed_net.py").write_text(NORMED)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -71,13 +73,13 @@ def test_buffers_are_planned_too(tmp_path, monkeypatch, algorithm):
     assert sent(tmp_path, *sets) == expected.payload()
 
 
-def test_full_precision_is_what_float32_would_be():
+def test_full_precision_is_what_float32_would_be() -> None:
     full = planned("algorithm.name=hier-sgd", "model=mlp")
     assert full.payload() == full.float32()
     assert planned("model=mlp").float32() == full.payload()
 
 
-def test_float32_in_proportion_to_who_took_part():
+def test_float32_in_proportion_to_who_took_part() -> None:
     config = resolve(load_config(None, ["algorithm.rounds=2"]))
     expected = forecast(config, make_plan(config, Layout(("w",), ((800,),)), 0))
     whole = expected.payload()

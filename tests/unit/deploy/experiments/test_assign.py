@@ -57,7 +57,9 @@ def federations(draw: st.DrawFn) -> tuple[Devices, Places]:
 
 
 @given(federations())
-def test_divergence_never_grows_and_capacities_and_reach_hold(given_):
+def test_divergence_never_grows_and_capacities_and_reach_hold(
+    given_: tuple[Devices, Places],
+) -> None:
     devices, before = given_
     after = match(devices, before)
     assert mean(devices, after) <= mean(devices, before) + 1e-9
@@ -80,7 +82,7 @@ def test_divergence_never_grows_and_capacities_and_reach_hold(given_):
 
 
 @given(federations())
-def test_divergences_add_up_to_mutual_information(given_):
+def test_divergences_add_up_to_mutual_information(given_: tuple[Devices, Places]) -> None:
     devices, places = given_
     held = devices.held(places)
     each = divergence(held)
@@ -89,7 +91,7 @@ def test_divergences_add_up_to_mutual_information(given_):
 
 
 @pytest.mark.parametrize("edges", [2, 3, 5])
-def test_devices_of_one_class_each_end_up_at_edges_that_have_all(edges):
+def test_devices_of_one_class_each_end_up_at_edges_that_have_all(edges: int) -> None:
     places = np.repeat(np.arange(edges), edges)
     histograms = np.eye(edges, dtype=np.int64)[places] * 7
     everywhere = np.ones((edges**2, edges), bool)
@@ -98,7 +100,7 @@ def test_devices_of_one_class_each_end_up_at_edges_that_have_all(edges):
     assert divergence(devices.held(match(devices, places))) == pytest.approx(0)
 
 
-def test_classes_that_most_devices_of_an_edge_lack_are_counted():
+def test_classes_that_most_devices_of_an_edge_lack_are_counted() -> None:
     histograms = np.array([[5, 0, 1], [5, 0, 0], [0, 4, 5], [0, 3, 2]])
     devices = Devices(histograms, np.ones((4, 2), bool), np.array([2, 2]))
     assert outvoted(devices, np.array([0, 0, 1, 1])) == 0  # half of them is no minority
@@ -133,12 +135,12 @@ def test_the_new_topology_is_the_old_one_but_for_its_edges(hierfl: Run, inter: P
     labels = data.train.labels.numpy()
     total = np.bincount(labels, minlength=10) / labels.size
     for tree, column in ((old.tree(), 0), (new.tree(), 1)):
-        for edge, names in tree.items():
-            held = labels[np.concatenate([shares[name] for name in names])]
+        for name, devices in tree.items():
+            held = labels[np.concatenate([shares[device] for device in devices])]
             p = np.bincount(held, minlength=10) / held.size
             kl = sum(a * np.log(a / b) for a, b in zip(p, total, strict=True) if a)
-            line = next(line for line in out.splitlines() if line.startswith(edge))
-            assert line.split()[2:][2 * column] == f"{kl:.4f}"
+            shown = next(line for line in out.splitlines() if line.startswith(name))
+            assert shown.split()[2:][2 * column] == f"{kl:.4f}"
 
     assert "lack: 0% -> 0%" in out
     assert "compare runs" not in out

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from tests.unit.conftest import Run
 BOTH = "hier-signsgd,hier-sgd"
 
 
-def summary(folder: Path) -> dict:
-    return json.loads((folder / "summary.json").read_text())
+def summary(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return found
 
 
 def test_the_table_is_what_the_runs_say(hierfl: Run, tree: Path) -> None:

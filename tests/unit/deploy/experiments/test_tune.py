@@ -16,7 +16,7 @@ from tests.unit.conftest import Run
 
 
 @given(st.integers(1, 200), st.integers(1, 500))
-def test_halving_ends_with_one_setting_after_all_rounds(settings, rounds):
+def test_halving_ends_with_one_setting_after_all_rounds(settings: int, rounds: int) -> None:
     steps = ladder(settings, rounds)
     left = settings
     for _ in steps:
