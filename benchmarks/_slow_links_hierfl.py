@@ -40,7 +40,7 @@ def run_hierfl(cell: Cell, folder: Path) -> Run:
         text=True,
         env=ENVIRONMENT,
         start_new_session=True,
-        preexec_fn=_end_with_parent,
+        preexec_fn=_end_with_parent,  # noqa: PLW1509  (no other thread runs yet)
     )
     end = threading.Timer(cell.limit, process.send_signal, (signal.SIGINT,))
     end.start()

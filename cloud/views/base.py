@@ -105,9 +105,7 @@ class View:
     """Handles no event; subclasses handle those that they want."""
 
     def handle(self, event: Event) -> None:
-        """Take an event. Calls come from several threads, and training waits for none to be shown:
-        return soon.
-        """
+        """Take an event, and return soon: training waits. Calls come from several threads."""
 
     def close(self) -> None:
         """The run is over, well or not. No event comes after it."""

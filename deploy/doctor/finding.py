@@ -35,12 +35,15 @@ class Finding:
 
 
 def ok(what: str, text: str) -> Finding:
+    """Return a finding about what is as it should be."""
     return Finding("ok", what, text)
 
 
 def warning(what: str, text: str, remedy: str) -> Finding:
+    """Return a finding about what may go wrong."""
     return Finding("warning", what, text, remedy)
 
 
 def failure(what: str, text: str, remedy: str) -> Finding:
+    """Return a finding about what keeps a node from running."""
     return Finding("failure", what, text, remedy)

@@ -24,6 +24,7 @@ def part(reference: str) -> Callable[..., Any]:
 
 
 def configuration(topology: Path | None, sets: list[str]) -> Config:
+    """Return the configuration, complete and checked."""
     from hierfl.config import load_config
     from hierfl.planning.plan import resolve
 
@@ -31,6 +32,7 @@ def configuration(topology: Path | None, sets: list[str]) -> Config:
 
 
 def node_configuration(topology: Path, sets: list[str]) -> Config:
+    """Return the configuration in a process that is one node."""
     be_node()
     quiet_flower()
     return configuration(topology, sets)
@@ -50,6 +52,7 @@ class Stderr(logging.StreamHandler[TextIO]):
 
     @property
     def stream(self) -> TextIO:
+        """What `sys.stderr` is now."""
         return sys.stderr
 
     @stream.setter
@@ -58,12 +61,14 @@ class Stderr(logging.StreamHandler[TextIO]):
 
 
 def quiet_flower() -> None:
+    """Let Flower log warnings and errors only."""
     import flwr.app  # noqa: F401  (the import sets the level of its logger)
 
     logging.getLogger("flwr").setLevel(logging.WARNING)
 
 
 def claim(config: Config, out: Path | None, source: Path | None, resume: bool) -> Path:
+    """See `hierfl.runs.folder.claim`."""
     from hierfl.runs.folder import claim
 
     return claim(config, out, source, resume)
@@ -77,6 +82,7 @@ def run_here(reference: str, config: Config, folder: Path) -> None:
 
 
 def one_thread() -> None:
+    """See `hierfl.learning.threads.one_thread`."""
     from hierfl.learning.threads import one_thread
 
     one_thread()

@@ -89,4 +89,5 @@ def app_server(node: Told) -> None:
 
 
 def state_folder(config: Config, state: Path | None) -> Path:
+    """Return where a node keeps its checkpoints."""
     return state or Path(".hierfl") / config.name

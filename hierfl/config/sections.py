@@ -76,6 +76,8 @@ class Data(Part):
 
 
 class Algorithm(Part):
+    """What is computed, and for how long."""
+
     name: Text = "hier-signsgd"
     lr: Annotated[Float, Field(gt=0)] | None = None
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -167,6 +169,8 @@ class Quorum(Part):
 
 
 class Security(Part):
+    """Who is let in."""
+
     certs: Place | None = None
     insecure: Bool = False
 
@@ -211,6 +215,8 @@ class Links(Part):
 
 
 class Cloud(Part):
+    """Where the cloud listens."""
+
     address: Address = "127.0.0.1:0"
 
 

@@ -13,11 +13,14 @@ from hierfl.errors import ConfigError
 class Server(Protocol):
     """What gRPC's two kinds of servers have in common here."""
 
-    def add_insecure_port(self, address: str) -> int: ...
+    def add_insecure_port(self, address: str) -> int:
+        """See `grpc.Server`."""
 
-    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int: ...
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+        """See `grpc.Server`."""
 
-    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None: ...
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """See `grpc.Server`."""
 
 
 def serve(server: Server, path: str, handler: grpc.RpcMethodHandler) -> None:

@@ -23,10 +23,10 @@ BLOCK = 1 << 16  # coordinates
 
 
 class Tally:
-    """Adds up the majorities of a round over `d` coordinates.
+    r"""Adds up the majorities of a round over `d` coordinates.
 
     >>> tally = Tally(3)
-    >>> for majority in (b"\\x01", b"\\x03", b"\\x01"):
+    >>> for majority in (b"\x01", b"\x03", b"\x01"):
     ...     tally.add(majority)
     >>> decode(tally.encode(), d=3, steps=3)
     array([-3,  1,  3], dtype=int16)

@@ -11,17 +11,17 @@ from hierfl.numerics.signs import check, packed_size
 
 
 class VoteCounter:
-    """Counts the negative signs of `d` coordinates over voters that arrive one by one.
+    r"""Counts the negative signs of `d` coordinates over voters that arrive one by one.
 
     The order of arrival does not matter. Memory: O(log voters) bits a coordinate.
 
     >>> votes = VoteCounter(3)
-    >>> for ballot in (b"\\x01", b"\\x03", b"\\x02", b"\\x01"):
+    >>> for ballot in (b"\x01", b"\x03", b"\x02", b"\x01"):
     ...     votes.add(ballot)
     >>> bits, ties = votes.majority()
     >>> bits, ties
     (array([1], dtype=uint8), array([2], dtype=uint8))
-    >>> break_ties(bits, ties, b"\\x06")
+    >>> break_ties(bits, ties, b"\x06")
     array([3], dtype=uint8)
     """
 

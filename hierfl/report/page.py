@@ -269,6 +269,7 @@ class Chart:
     y: str
 
     def svg(self) -> str:
+        """Return the chart as an SVG element."""
         label, in_words = AXES[self.x]
         ends = [one.xs[-1] for one in self.series if one.xs]
         apart = self.x == "bytes" and len(ends) > 1 and max(ends) > FAR_APART * min(ends)

@@ -89,7 +89,7 @@ def test_closing_tells_the_children_that_the_run_is_done() -> None:
 
 
 def test_an_error_tells_the_children_that_the_run_has_failed() -> None:
-    with pytest.raises(ZeroDivisionError), LinkGrid("127.0.0.1:0", ["a"]) as grid:
+    with pytest.raises(ZeroDivisionError), LinkGrid("127.0.0.1:0", ["a"]) as grid:  # noqa: PT012
         leaf = Leaf(LinkClient(grid.open(), "a", echo_app("a")), "a")
         assert not grid.wait_for_children(LIMIT_S)
         raise ZeroDivisionError("by nought")
@@ -121,7 +121,7 @@ def test_a_child_that_is_busy_when_the_run_ends_leaves_when_it_is_done() -> None
 def test_a_child_that_leaves_while_the_last_word_is_sent_is_no_fault(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """gRPC's own report of it would be an error with a traceback."""
+    """Of itself gRPC would report an error with a traceback."""
 
     def gone(child: str, attached: bool) -> None:
         if not attached:  # in the task that serves the stream, where gRPC raises it

@@ -183,7 +183,7 @@ def test_a_damaged_checkpoint_is_done_without(
     victim: str, damage: Callable[[Path], None], undisturbed: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    parent = victim.split("-")[0] if "-" in victim else "cloud"
+    parent = victim.split("-", 1)[0] if "-" in victim else "cloud"
     arguments: list[str] = [*ARGUMENTS]
     for seen in range(2, 30):
         with started("run", *arguments, "--out", str(out)) as run:

@@ -235,7 +235,7 @@ DAY = timedelta(days=1)
         (lambda f: (f / "ca.crt").unlink(), NOW, "{}/ca.crt does not exist", "hierfl certs"),
         (lambda f: (f / "east.crt").unlink(), NOW, "{}/east.crt does not exist", "hierfl certs"),
         (lambda f: (f / "east.key").unlink(), NOW, "{}/east.key does not exist", "hierfl certs"),
-        (lambda f: shutil.rmtree(f), NOW, "{}/ca.crt does not exist", "hierfl certs"),
+        (shutil.rmtree, NOW, "{}/ca.crt does not exist", "hierfl certs"),
         (lambda f: (f / "ca.crt").write_text(""), NOW, "{}/ca.crt holds no cert", "same DIR"),
         (lambda f: (f / "east.crt").write_text("x"), NOW, "{}/east.crt holds no", "same DIR"),
         (lambda f: (f / "east.key").write_text("x"), NOW, "{}/east.key holds no", "same DIR"),

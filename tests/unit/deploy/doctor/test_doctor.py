@@ -274,8 +274,9 @@ def test_room_on_a_disk(disk: Path) -> None:
     folder = disk / "runs" / "first"
     assert resources.disk("cloud", folder, 100_000).grade == "ok"
     assert resources.disk("cloud", folder, 1_000_000).grade == "warning"
-    with pytest.raises(OSError), (disk / "filler").open("ab", buffering=0) as file:
-        while file.write(bytes(1 << 16)):
+    filler = (disk / "filler").open("ab", buffering=0)
+    with filler, pytest.raises(OSError, match="No space left"):  # noqa: PT012
+        while filler.write(bytes(1 << 16)):
             pass
     full = resources.disk("cloud", folder, 100_000)
     assert full.grade == "failure" and full.text.startswith("0 B free")

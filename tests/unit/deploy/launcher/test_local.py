@@ -92,7 +92,7 @@ def test_no_node_outlives_an_exception_in_the_launcher(federation):
     assert status == 1
     assert "ZeroDivisionError" in stderr
     run.listener.setblocking(False)
-    with pytest.raises(BlockingIOError):
+    with pytest.raises(BlockingIOError):  # noqa: PT012
         while True:
             connection, _ = run.listener.accept()
             with connection:
