@@ -11,10 +11,11 @@ from pathlib import Path
 
 from deploy.launcher.local import node_command, run_local
 from hierfl.config import CLOUD, load_config
+from hierfl.errors import HierflError, render
 
 
-def main(out: Path, wires: Mapping[str, str]) -> int:
-    """Run the federation in `out` until it ends, and return the exit code."""
+def main(out: Path, wires: Mapping[str, str]) -> None:
+    """Run the federation in `out` until it ends."""
     config = load_config(out / "config.yaml")
 
     def build(role: str, name: str, sets: Sequence[str]) -> list[str]:
@@ -25,8 +26,12 @@ def main(out: Path, wires: Mapping[str, str]) -> int:
             command += ["--set", f"{key}.address={wires[name]}"]
         return command
 
-    return run_local(config, out=out, build=build)
+    run_local(config, out=out, build=build)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), dict(word.split("=", 1) for word in sys.argv[2:])))
+    try:
+        main(Path(sys.argv[1]), dict(word.split("=", 1) for word in sys.argv[2:]))
+    except HierflError as error:
+        print(render(error), file=sys.stderr)
+        sys.exit(error.exit_code)

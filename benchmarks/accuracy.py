@@ -22,6 +22,7 @@ from benchmarks._tree import SETS
 from deploy.experiments.compare import SPLITS, bits_up, partitions
 from deploy.experiments.tables import grid, percent, spread
 from deploy.experiments.trials import Trial, folder_name, make_trial, perform
+from deploy.launcher.processes import Processes
 from hierfl.config import load_config
 from hierfl.planning.plan import resolve
 
@@ -135,9 +136,11 @@ def main() -> None:
     arguments = parser.parse_args()
     cells = trials(arguments)
     named = {trial.folder: key for key, trial in cells.items()}
-    for number, trial in enumerate(perform(list(cells.values()), arguments.jobs), 1):
-        accuracy = f"{trial.summary()['accuracy']:.2%}"
-        print(f"{number}/{len(cells)} {', '.join(named[trial.folder])}: {accuracy}", flush=True)
+    with Processes() as processes:
+        done = perform(list(cells.values()), arguments.jobs, processes)
+        for number, trial in enumerate(done, 1):
+            accuracy = f"{trial.summary()['accuracy']:.2%}"
+            print(f"{number}/{len(cells)} {', '.join(named[trial.folder])}: {accuracy}", flush=True)
     text = table(cells)
     (arguments.out / "table.md").write_text(text + "\n")
     print(text)

@@ -20,6 +20,7 @@ from deploy.experiments.compare import SPLITS, plan
 from deploy.experiments.comparison import Comparison
 from deploy.experiments.tables import grid, percent, spread
 from deploy.experiments.trials import folder_name, perform
+from deploy.launcher.processes import Processes
 from hierfl.errors import HierflError, render
 
 LENGTH = ["model=mlp", "algorithm.edge_steps=15", "algorithm.rounds=40"]
@@ -58,9 +59,10 @@ def main() -> None:
         for lie, liars in LIES
     }
     trials = [trial for _, made in cells.values() for trial in made.trials.values()]
-    for number, trial in enumerate(perform(trials, args.jobs), 1):
-        name = trial.folder.relative_to(args.out)
-        print(f"{number}/{len(trials)}  {name}: {trial.summary()['accuracy']:.2%}", flush=True)
+    with Processes() as processes:
+        for number, trial in enumerate(perform(trials, args.jobs, processes), 1):
+            name, accuracy = trial.folder.relative_to(args.out), trial.summary()["accuracy"]
+            print(f"{number}/{len(trials)}  {name}: {accuracy:.2%}", flush=True)
     header = ["", "liars in each cluster", *args.splits]
     lines = []
     for (row, lie, liars), (algorithm, made) in cells.items():

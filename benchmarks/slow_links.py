@@ -25,7 +25,6 @@ from benchmarks._slow_links_flower import FEDAVG, run_fedavg
 from benchmarks._slow_links_hierfl import run_hierfl
 from benchmarks._slow_links_report import picture, table
 from deploy.testbed.iproute import require
-from hierfl.cli.parts import terminate
 from hierfl.errors import ConfigError, HierflError, render
 
 ALGORITHMS = f"hier-signsgd,ef-lion,hier-sgd,hier-fedavg,{FEDAVG}"
@@ -34,7 +33,7 @@ ALGORITHMS = f"hier-signsgd,ef-lion,hier-sgd,hier-fedavg,{FEDAVG}"
 def main() -> int:
     """Run what is missing, and show it all; return the exit code."""
     asked = _arguments()
-    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         require()
         cells = [

@@ -121,7 +121,7 @@ class Soak:
         while last_round(self.out) < goal:
             if self.launcher.poll() is not None:
                 code, log = self.launcher.returncode, (self.out / LOG).read_bytes()
-                end = quote(log.splitlines(keepends=True)[-LAST_LINES:])
+                end = quote(b"".join(log.splitlines(keepends=True)[-LAST_LINES:]))
                 raise Stalled(f"the run ended by itself with exit code {code}:\n{end}")
             if time.monotonic() > limit:
                 raise Stalled(f"round {goal} is not done {PATIENCE_S:.0f} s after a storm")

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from deploy.launcher.local import node_command, run_local
 from hierfl.config import load_config
+from hierfl.errors import HierflError, render
 from hierfl.planning.plan import resolve
 
 
-def main(out: Path, node: str, point: str, victim: str, sets: list[str]) -> int:
-    """Run to the end and return the exit code."""
+def main(out: Path, node: str, point: str, victim: str, sets: list[str]) -> None:
+    """Run to the end."""
     config = resolve(load_config(None, sets))
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.yaml").write_text(config.to_yaml())
@@ -24,9 +25,13 @@ def main(out: Path, node: str, point: str, victim: str, sets: list[str]) -> int:
         saboteur, arguments = str(Path(__file__).with_name("saboteur.py")), command[2:]
         return [saboteur, point, str(out), victim, *arguments]
 
-    return run_local(config, out=out, build=build)
+    run_local(config, out=out, build=build)
 
 
 if __name__ == "__main__":
     folder, where, when, whom, *keys = sys.argv[1:]
-    sys.exit(main(Path(folder), where, when, whom, keys))
+    try:
+        main(Path(folder), where, when, whom, keys)
+    except HierflError as error:
+        print(render(error), file=sys.stderr)
+        sys.exit(error.exit_code)
