@@ -52,7 +52,7 @@ def hierfl(
 
 def command(*arguments: str) -> list[str]:
     """Return the command line."""
-    return [sys.executable, "-m", "hierfl.cli", *arguments]
+    return [sys.executable, "-m", "hierfl", *arguments]
 
 
 @contextmanager
