@@ -41,6 +41,7 @@ def run(
         edge.address,
         name,
         client_app(device),
+        device.vote,
         model=model.layout.fingerprint(),
         plan=digest(config),
         max_frame=longest_frame(config, model.layout, model.buffer_layout.d),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -13,7 +12,7 @@ from hierfl.algorithms import base as algorithms
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.link.base_grid import BaseGrid
 from hierfl.link.traffic import Traffic
-from hierfl.protocol.base_sync import MOST_DETOURS, BaseSync
+from hierfl.protocol.base_sync import BaseSync
 from hierfl.protocol.messages import OutOfSync, Report, Round, answer, questions
 from hierfl.protocol.vectors import as_finite, from_bytes
 
@@ -22,7 +21,8 @@ from hierfl.protocol.vectors import as_finite, from_bytes
 class Reports:
     """The reports on one round.
 
-    An edge that fails is out of the round, one whose report is none is sent away; see `BaseSync`.
+    An edge that fails is out of the round; one whose report is none is sent away until it says
+    hello anew, and reports again; see `BaseSync`.
 
     Args:
         grid: the edges.
@@ -39,7 +39,7 @@ class Reports:
     order: Round
     buffers: np.ndarray
     held: dict[int, Report] = field(default_factory=dict)
-    _behind: Counter[int] = field(default_factory=Counter)
+    _timeout: float = 0.0
 
     def collect(self, replies: Iterable[Message], timeout: float) -> None:
         """Take the replies to the order.
@@ -49,11 +49,17 @@ class Reports:
         Raises:
             RunFailed: if those that are left are no quorum.
         """
-        while lost := self._take(replies):
-            self.rollout.bring(lost, timeout)
-            again = {node_id: self.order for node_id in lost if node_id in self.rollout.members}
+        self._timeout = timeout
+        self._collect(self._take(replies))
+
+    def _collect(self, lost: list[int]) -> None:
+        """Bring edges to the base, and let them run the round again, until all have reported."""
+        while lost:
+            self.rollout.bring(lost, self._timeout)
+            left = self.rollout.participants.left
+            again = {node_id: self.order for node_id in lost if node_id in left}
             messages = questions(again, self.rollout.round)
-            replies = self.grid.send_and_receive(messages, timeout=timeout)
+            lost = self._take(self.grid.send_and_receive(messages, timeout=self._timeout))
         self.held = dict(sorted(self.held.items()))
 
     def _take(self, replies: Iterable[Message]) -> list[int]:
@@ -69,12 +75,11 @@ class Reports:
                 if isinstance(said, Report):
                     self.held[node_id] = self._checked(said)
                     continue
-                self._behind[node_id] += 1
-                if self._behind[node_id] > MOST_DETOURS:
-                    raise PayloadError(f"{MOST_DETOURS} times that it cannot follow")
+                self.rollout.budget.spend(node_id, detours=1)
                 lost.append(node_id)
             except PayloadError as error:
-                self.rollout.refuse(node_id, error)
+                if not self.rollout.refuse(node_id, error):
+                    lost.append(node_id)
         return lost
 
     def _checked(self, report: Report) -> Report:
@@ -107,7 +112,7 @@ class Reports:
                 if node_id is None:
                     raise RunFailed(f"the reports of round {at.round}: {error}") from error
                 del self.held[node_id]
-                self.rollout.refuse(node_id, error)
+                self._collect([] if self.rollout.refuse(node_id, error) else [node_id])
 
     def _unreadable(
         self, algorithm: algorithms.Algorithm, state: algorithms.State, at: algorithms.Step

@@ -194,8 +194,8 @@ class HierStrategy(Strategy):
                 buffers=to_bytes(self.buffers),
             )
 
-        def redo() -> tuple[int, int, Question]:
-            return round_ - 1, 0, before
+        def redo() -> tuple[int, Question]:
+            return round_ - 1, before
 
         rollout = BaseSync(
             self._grid,
@@ -205,6 +205,7 @@ class HierStrategy(Strategy):
             model_hash(self.base),
             redo,
             most_examples=MOST_EXAMPLES,
+            recovery=4 * self._layout.d,
         )
         rollout.run(self._config.quorum.round_timeout)
         return rollout

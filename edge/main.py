@@ -16,6 +16,7 @@ from hierfl.config import CLOUD, Config
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
+from hierfl.link.loop import LinkLoop
 from hierfl.planning.plan import digest
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.checkpoint import Checkpoints
@@ -54,23 +55,27 @@ def run(
     def tell_devices(child: str = "", attached: bool = False) -> None:
         total = len(edge.devices)
         with telling:  # who tells last has looked last
-            news = {"devices": total - len(grid.missing()), "of": total}
-            client.progress(json.dumps(news).encode())
+            progress = {"devices": total - len(grid.missing()), "of": total}
+            client.progress(json.dumps(progress).encode())
 
-    with LinkGrid(
-        edge.address,
-        edge.devices,
-        quorum=config.quorum.devices,
-        max_missed=config.quorum.max_missed,
-        plan=plan,
-        heartbeat=heartbeat,
-        credentials=credentials,
-        token=devices_token,
-        on_presence=tell_devices,
-    ) as grid:
+    with (
+        LinkLoop() as loop,
+        LinkGrid(
+            edge.address,
+            edge.devices,
+            quorum=config.quorum.devices,
+            max_missed=config.quorum.max_missed,
+            plan=plan,
+            heartbeat=heartbeat,
+            credentials=credentials,
+            token=devices_token,
+            loop=loop,
+            on_presence=tell_devices,
+        ) as grid,
+    ):
         on_grid(grid)
         cluster = Cluster(
-            name, grid, config, lambda news: client.progress(news), Checkpoints(state, name)
+            name, grid, config, lambda data: client.progress(data), Checkpoints(state, name)
         )
 
         def welcome(welcome: pb.Welcome) -> None:
@@ -88,6 +93,7 @@ def run(
             heartbeat=heartbeat,
             credentials=credentials.towards(CLOUD) if credentials else None,
             token=token,
+            loop=loop,
             on_welcome=welcome,
             position=lambda: cluster.position,
         )

@@ -15,9 +15,9 @@ from edge.cluster import Cluster
 from hierfl.config import Config
 from hierfl.learning.dataset import Data
 from hierfl.learning.setup import first_model, load_data, make_trainer
-from hierfl.link.app_runner import AppRunner
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.memory_grid import MemoryGrid
+from hierfl.link.responder import Responder
 
 
 def run_memory(config: Config, out: Path, view: View) -> None:
@@ -28,7 +28,7 @@ def run_memory(config: Config, out: Path, view: View) -> None:
     """
     data = load_data(config)
     edges = {
-        edge: AppRunner(edge_app(_cluster(config, edge, data, view)), _context())
+        edge: Responder(edge_app(_cluster(config, edge, data, view)), _context())
         for edge in config.tree()
     }
     app = server_app(config, first_model(config, data), data.test, out, view)
@@ -39,7 +39,7 @@ def _cluster(config: Config, edge: str, data: Data, view: View) -> Cluster:
     devices = {}
     for name in config.tree()[edge]:
         device = Device(name, config, make_trainer(config, name, data))
-        devices[name] = AppRunner(device_app(device), _context())
+        devices[name] = Responder(device_app(device), _context(), device.vote)
     grid = MemoryGrid(devices, config.quorum.devices)
     return Cluster(edge, grid, config, lambda news: view.progress(edge, news))
 

@@ -57,7 +57,7 @@ def test_it_sends_what_is_planned_and_all_hold_the_same_bits(name: str) -> None:
     assert edges.down.payload == planned["edge_down"] or name == "ef-lion"  # for edges alone
     assert devices.down.payload == planned["device_down"] or name == "sparse-signsgd"
     final = federation.strategy.base.tobytes()
-    assert {device._base.tobytes() for device in federation.devices.values()} == {final}
+    assert {device.replica.base.tobytes() for device in federation.devices.values()} == {final}
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
