@@ -112,7 +112,7 @@ class Correlation:
 
     def fail(self, child: str, reason: str) -> None:
         """Answer all of a child's requests with an error."""
-        for message_id in [i for i, asked in self.open.items() if asked.child == child]:
+        for message_id in [i for i, asked in [*self.open.items()] if asked.child == child]:
             asked = self.open.pop(message_id)
             asked.replies.append(error_reply(asked.request, reason))
 
@@ -133,7 +133,7 @@ class Correlation:
 
     def oldest(self, child: str) -> str | None:
         """Return the request that a child was answering: it has one at a time."""
-        return next((i for i, asked in self.open.items() if asked.child == child), None)
+        return next((i for i, asked in [*self.open.items()] if asked.child == child), None)
 
 
 def _subject(message: Message) -> str:

@@ -365,10 +365,11 @@ def test_a_cluster_goes_on_without_a_hostile_device(chosen: str, mutator: Mutato
 def test_a_hostile_edge_is_named_or_done_without(
     quorum: float, algorithm: str, mutator: Mutator
 ) -> None:
-    failed = lost = 0
+    """It is sent away and asked again; the third time is one too many where all are needed."""
+    failed = survived = 0
     sets = [*SETS, f"quorum.edges={quorum}", f"algorithm.name={algorithm}"]
     for _ in range(100):
-        lies = Lies(mutator, often=0.3, contents=True)
+        lies = Lies(mutator, often=0.5, contents=True)
         federation = toy(sets, buffers=mutator.pick([0, 2]))
         children = federation.grid._children
         children["east"] = Liar(children["east"], lies)
@@ -379,8 +380,8 @@ def test_a_hostile_edge_is_named_or_done_without(
             failed += 1
         else:
             assert len(federation.results) == 2
-            lost += federation.grid.faults().rejected
-    assert failed > 50 if quorum == 1.0 else lost > 50
+            survived += federation.grid.faults().rejected
+    assert survived > 20 and (failed > 20) == (quorum == 1.0), (failed, survived)
 
 
 def test_it_was_a_hundred_thousand() -> None:
