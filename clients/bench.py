@@ -18,9 +18,10 @@ from hierfl.config import Config
 from hierfl.learning.setup import load_data, make_trainer
 from hierfl.learning.threads import threads
 from hierfl.learning.trainer import Trainer
+from hierfl.link import link_pb2 as pb
 from hierfl.planning.forecast import forecast
 from hierfl.planning.plan import Plan, make_plan
-from hierfl.protocol.messages import Ballot, Base, StepRequest
+from hierfl.protocol.messages import Base
 from hierfl.protocol.vectors import to_bytes
 from hierfl.tls.policy import is_loopback
 from hierfl.units import duration, plural, size
@@ -109,7 +110,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _votes(config: Config, name: str, plan: Plan, trainer: Trainer) -> Iterator[Ballot]:
+def _votes(config: Config, name: str, plan: Plan, trainer: Trainer) -> Iterator[pb.Ballot]:
     """Let the device vote, step after step, at an edge that has no other."""
     device, algorithm = Device(name, config, plan, trainer), plan.algorithm
     lr = np.float32(config.algorithm.lr)
@@ -121,16 +122,16 @@ def _votes(config: Config, name: str, plan: Plan, trainer: Trainer) -> Iterator[
     while True:
         device.move(1, base)
         edge = algorithm.edge_round(algorithm.edge_state(), [trainer.examples])
-        question = StepRequest(examples=trainer.examples, devices=1)
+        request = pb.StepRequest(round=1, step=1, examples=trainer.examples, devices=1)
         for step in range(1, config.algorithm.edge_steps + 1):
-            ballot = device.vote(1, step, question)
-            assert isinstance(ballot, Ballot), "it has missed nothing"
+            ballot = device.vote(request)
+            assert isinstance(ballot, pb.Ballot), "it has missed nothing"
             yield ballot
             if ballot.abstains:
                 break
             edge.add(0, ballot.ballot)
             decision = edge.decide(Step(config.seed, "edge", 1, step, lr))
-            question = StepRequest(step - 1, [decision])
+            request = pb.StepRequest(round=1, step=step + 1, after=step - 1, decisions=[decision])
 
 
 def _median(once: Callable[[], object], seconds: float) -> float:

@@ -42,6 +42,7 @@ def run(
         edge.address,
         name,
         client_app(device),
+        device.vote,
         model=model.layout.fingerprint(),
         plan=plan.digest.to_text(),
         max_frame=plan.frame_limit,

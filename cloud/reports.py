@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -14,7 +13,7 @@ from hierfl.algorithms.base import Algorithm, Change, State, Step, WeightedRepor
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.link.base_grid import BaseGrid
 from hierfl.link.traffic import Traffic
-from hierfl.protocol.base_sync import MOST_DETOURS, BaseSync
+from hierfl.protocol.base_sync import BaseSync
 from hierfl.protocol.messages import OutOfSync, Report, Round, answer, questions
 from hierfl.protocol.vectors import as_finite, from_bytes
 
@@ -23,7 +22,8 @@ from hierfl.protocol.vectors import as_finite, from_bytes
 class Reports:
     """The reports on one round.
 
-    An edge that fails is out of the round, one whose report is none is sent away; see `BaseSync`.
+    An edge that fails is out of the round; one whose report is none is sent away until it says
+    hello anew, and reports again; see `BaseSync`.
 
     Args:
         grid: the edges.
@@ -40,7 +40,7 @@ class Reports:
     order: Round
     buffers: np.ndarray
     held: dict[int, Report] = field(default_factory=dict)
-    _behind: Counter[int] = field(default_factory=Counter)
+    _timeout: float = 0.0
 
     def collect(self, replies: Iterable[Message], timeout: float) -> None:
         """Take the replies to the order.
@@ -50,11 +50,17 @@ class Reports:
         Raises:
             RunFailed: if those that are left are no quorum.
         """
-        while lost := self._take(replies):
-            self.sync.bring(lost, timeout)
-            again = {node_id: self.order for node_id in lost if node_id in self.sync.members}
+        self._timeout = timeout
+        self._collect(self._take(replies))
+
+    def _collect(self, lost: list[int]) -> None:
+        """Bring edges to the base, and let them run the round again, until all have reported."""
+        while lost:
+            self.sync.bring(lost, self._timeout)
+            left = self.sync.participants.left
+            again = {node_id: self.order for node_id in lost if node_id in left}
             messages = questions(again, self.sync.round)
-            replies = self.grid.send_and_receive(messages, timeout=timeout)
+            lost = self._take(self.grid.send_and_receive(messages, timeout=self._timeout))
         self.held = dict(sorted(self.held.items()))
 
     def _take(self, replies: Iterable[Message]) -> list[int]:
@@ -70,12 +76,11 @@ class Reports:
                 if isinstance(said, Report):
                     self.held[node_id] = self._checked(said)
                     continue
-                self._behind[node_id] += 1
-                if self._behind[node_id] > MOST_DETOURS:
-                    raise PayloadError(f"{MOST_DETOURS} times that it cannot follow")
+                self.sync.budget.spend(node_id, detours=1)
                 lost.append(node_id)
             except PayloadError as error:
-                self.sync.refuse(node_id, error)
+                if not self.sync.refuse(node_id, error):
+                    lost.append(node_id)
         return lost
 
     def _checked(self, report: Report) -> Report:
@@ -114,7 +119,7 @@ class Reports:
                 if node_id is None:
                     raise RunFailed(f"the reports of round {at.round}: {error}") from error
                 del self.held[node_id]
-                self.sync.refuse(node_id, error)
+                self._collect([] if self.sync.refuse(node_id, error) else [node_id])
 
     def _unreadable(self, algorithm: Algorithm, state: State, at: Step) -> int | None:
         """Return who sent a report that the algorithm cannot read even alone."""

@@ -157,8 +157,8 @@ class Rounds:
         self.journal.write(state, self.traffic(), self._faults())
         round_, before = state.round, Round(state.answer)
 
-        def redo() -> tuple[int, int, Question]:
-            return round_ - 1, 0, before
+        def redo() -> tuple[int, Question]:
+            return round_ - 1, before
 
         sync = BaseSync(
             self.grid,
@@ -168,6 +168,7 @@ class Rounds:
             model_hash(state.base),
             redo,
             most_examples=MOST_EXAMPLES,
+            recovery=4 * layout.d,
         )
         sync.run(self.timeout)
         return sync

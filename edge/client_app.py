@@ -6,7 +6,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from edge.cluster import Cluster
-from hierfl.protocol.messages import Base, Round, from_content, position, reply
+from hierfl.protocol.messages import Base, Round, from_content, reply, round_of
 
 
 def client_app(cluster: Cluster) -> ClientApp:
@@ -15,12 +15,12 @@ def client_app(cluster: Cluster) -> ClientApp:
 
     @app.train("base")
     def base(message: Message, context: Context) -> Message:
-        round_, _ = position(message)
-        return reply(message, cluster.move(round_, from_content(Base, message.content)))
+        content = from_content(Base, message.content)
+        return reply(message, cluster.move(round_of(message), content))
 
     @app.train("round")
     def round_(message: Message, context: Context) -> Message:
-        round_, _ = position(message)
-        return reply(message, cluster.run(round_, from_content(Round, message.content).opening))
+        content = from_content(Round, message.content)
+        return reply(message, cluster.run(round_of(message), content.opening))
 
     return app

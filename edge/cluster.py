@@ -12,34 +12,82 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
+from edge.journal import Journal
+from edge.replica import Replica, whole_of
+from edge.steps import take_steps
+from edge.totals import Totals
 from edge.voting import Voting
-from hierfl.algorithms.base import Algorithm, State, Step
+from hierfl.algorithms.base import Step
 from hierfl.algorithms.opening import opening_of
 from hierfl.algorithms.schedule import from_bits
-from hierfl.codecs import AnyCodec
 from hierfl.config import Config
-from hierfl.errors import PayloadError, RunFailed
+from hierfl.errors import RunFailed
 from hierfl.link.base_grid import BaseGrid
-from hierfl.link.traffic import Faults, Traffic
+from hierfl.link.traffic import Faults
 from hierfl.numerics.client_sampling import drawn
 from hierfl.numerics.layout import Layout
 from hierfl.planning.plan import make_plan
 from hierfl.protocol.base_sync import BaseSync
-from hierfl.protocol.checkpoint import Checkpoint, Checkpoints, Json
-from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Question, Report, expect
-from hierfl.protocol.progress import Progress
-from hierfl.protocol.vectors import F32, from_bytes, model_hash, to_bytes, whole_from_bytes
+from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Redo, Report, expect
+from hierfl.protocol.progress import Progress, StepDone
+from hierfl.protocol.snapshot import Snapshot, Snapshots
+from hierfl.protocol.vectors import F32, from_bytes, model_hash
 
 log = logging.getLogger(__name__)
 
 MOST_EXAMPLES = 1 << 31
 """How many samples a device may claim to hold: as many devices and steps as a round can have add
 up to less than 2^63."""
+
+
+@dataclass(frozen=True)
+class NoBase:
+    """The edge holds no base yet."""
+
+    round: int = 0
+
+
+@dataclass
+class AtBase:
+    """The edge holds a round's base; the round is not finished.
+
+    Attributes:
+        round: the round.
+        head: the base as it was sent, without the model and the part for edges.
+        replica: holds the base.
+        restored: whether it comes from a checkpoint.
+        sync: has brought the devices there; None before.
+        part: the devices' parts in the round's opening, made one.
+    """
+
+    round: int
+    head: Base
+    replica: Replica
+    restored: bool = False
+    sync: BaseSync | None = None
+    part: bytes = b""
+
+
+@dataclass
+class Finished:
+    """The edge has finished a round; it holds the base from which the round began.
+
+    Attributes:
+        at: the round's start.
+        report: the report on the round.
+    """
+
+    at: AtBase
+    report: Report
+
+    @property
+    def round(self) -> int:
+        """The round."""
+        return self.at.round
 
 
 class Cluster:
@@ -49,7 +97,7 @@ class Cluster:
         name: the edge's name.
         grid: the devices.
         config: the federation's configuration.
-        tell: takes news for the cloud.
+        tell: takes progress for the cloud.
         checkpoints: where its state at each round's start is kept; None: nowhere.
     """
 
@@ -65,41 +113,23 @@ class Cluster:
         self._grid = grid
         self._config = config
         self._tell = tell
-        self._checkpoints = checkpoints
-        self._run = ""
-        self._round = 0
-        self._restored = False
-        self._rollout: BaseSync | None = None
-        self._finished: Voting | None = None
-        self._report: Report | None = None
-        self._part = b""  # in the round's opening
+        self._totals = Totals(grid)
+        self._snapshots = Snapshots(checkpoints)
+        self._phase: NoBase | AtBase | Finished = NoBase()
+        self._replica: Replica | None = None
         self._answered = b""  # the cloud, in the opening of the last round that was run
-        self._faults = Faults()
-        self._traffic = Traffic.from_list([])
-        self._base: np.ndarray
-        self._layout: Layout
-        self._algorithm: Algorithm
-        self._downlink: AnyCodec
-        self._state: State
-        self._at: Base
+        self._last: Journal | None = None  # of the last round that was run
 
     def join(self, run: str) -> None:
         """Take part in a run: from the last checkpoint, if there is one of this run."""
-        if run == self._run or self._checkpoints is None:
-            return
-        self._run = run
-        last = self._checkpoints.last()
-        if last is not None and last.run == run:
+        if (last := self._snapshots.join(run)) is not None:
             self._restore(last)
-            self._traffic = Traffic.from_list(_numbers(last, "traffic"))
-            self._faults = Faults.from_list(_numbers(last, "faults"))
-        else:
-            self._checkpoints.clear()
+            self._totals.restore(last)
 
     @property
     def position(self) -> tuple[int, int]:
         """The round whose base it is at, and 0: where in the round it is, its devices know."""
-        return self._round, 0
+        return self._phase.round, 0
 
     # -- the base --------------------------------------------------------------------------------
 
@@ -114,86 +144,85 @@ class Cluster:
         expect(round_, self._config.algorithm.rounds + 1)
         from_bits(base.lr)
         from_bytes(base.buffers, len(base.buffers) // 4)
-        unfinished = self._restored and self._report is None
-        if round_ == self._round or (round_ < self._round and self._go_back(round_)):
-            if self._report is not None:
-                return self._moved()  # the devices have been there, and have finished the round
-        elif base.model:
-            self._take_whole(base)
-            self._begin(round_, base)
-        elif round_ == self._round + 1 and self._round > 0 and not unfinished:
-            change = self._downlink.decode(base.change)
-            if base.edges:
-                self._algorithm.receive(self._state, base.edges)
-            self._base += change
-            self._begin(round_, base)
-        else:
-            return OutOfSync(self._round)
-        self._roll_out()
-        return self._moved()
+        before = self._phase
+        if round_ != before.round and not (round_ < before.round and self._go_back(round_)):
+            if base.model:
+                self._take_whole(round_, base)
+            elif isinstance(before, NoBase) or round_ != before.round + 1 or _unfinished(before):
+                return OutOfSync(before.round)
+            else:
+                self._follow(round_, base)
+        phase = self._phase
+        if isinstance(phase, Finished):
+            return self._moved(phase.at)  # the devices have been there, and have done the round
+        assert isinstance(phase, AtBase)
+        return self._moved(self._bring_devices(phase))
 
-    def _take_whole(self, base: Base) -> None:
-        layout = Layout.from_json(base.layout)
-        weights = whole_from_bytes(base.model, layout.d)  # before memory is taken for such a model
-        self._set_layout(layout, len(base.buffers) // F32.itemsize)
-        self._base = weights
+    def _take_whole(self, round_: int, base: Base) -> None:
+        layout, model = whole_of(base)
+        if self._replica is None:
+            self._replica = Replica.first(
+                make_plan(self._config, layout, len(base.buffers) // F32.itemsize), model
+            )
+        else:
+            self._replica.take_whole(layout, model)
         self._answered = b""
+        self._begin(round_, base, self._replica)
 
-    def _set_layout(self, layout: Layout, buffers: int) -> None:
-        if hasattr(self, "_layout"):
-            if layout != self._layout:
-                raise PayloadError("a model of another layout than this run's")
-        else:
-            self._layout = layout
-            plan = make_plan(self._config, layout, buffers)
-            self._algorithm, self._downlink = plan.algorithm, plan.downlink
-            self._state = self._algorithm.edge_state()
+    def _follow(self, round_: int, base: Base) -> None:
+        assert self._replica is not None
+        self._replica.follow(base)
+        self._begin(round_, base, self._replica)
 
-    def _begin(self, round_: int, base: Base) -> None:
-        self._round = round_
-        self._at = replace(base, model=b"", layout="", edges=b"")
-        self._restored = False
-        self._report = None
-        self._keep()
+    def _begin(self, round_: int, base: Base, replica: Replica) -> None:
+        head = replace(base, model=b"", layout="", edges=b"")
+        self._phase = phase = AtBase(round_, head, replica)
+        self._snapshots.keep(self._snapshot(phase))
 
-    def _moved(self) -> BaseAck:
-        assert self._rollout is not None
+    def _moved(self, at: AtBase) -> BaseAck:
+        assert at.sync is not None
         return BaseAck(
-            hash=self._rollout.hash,
-            examples=sum(moved.examples for moved in self._rollout.moved.values()),
-            opening=self._part,
-            traffic=self._all_traffic().to_list(),
-            faults=self._all_faults().to_list(),
+            hash=at.sync.hash,
+            examples=sum(moved.examples for moved in at.sync.moved.values()),
+            opening=at.part,
+            traffic=self._totals.traffic().to_list(),
+            faults=self._totals.faults().to_list(),
         )
 
-    def _roll_out(self) -> None:
-        """Bring the devices to the base."""
-        rollout = self._new_rollout()
-        if rollout.stuck and self._repeat_last_round():
-            rollout = self._new_rollout()
-        if rollout.stuck:
-            rollout.run_whole(self._config.quorum.step_timeout)
-        self._part = rollout.gather(partial(opening_of(self._algorithm).combine, at=self._step))
-        self._rollout = rollout
+    def _bring_devices(self, phase: AtBase) -> AtBase:
+        """Bring the devices to the base; return the phase in which they are there."""
+        sync = self._synced(phase)
+        if sync.stuck and self._repeat_last_round():
+            assert isinstance(self._phase, AtBase)
+            phase = self._phase
+            sync = self._synced(phase)
+        if sync.stuck:
+            sync.run_whole(self._config.quorum.step_timeout)
+        gather = partial(opening_of(phase.replica.algorithm).combine, at=self._step(phase))
+        phase.part = sync.gather(gather)
+        phase.sync = sync
+        return phase
 
-    def _new_rollout(self) -> BaseSync:
-        rollout = BaseSync(
+    def _synced(self, phase: AtBase) -> BaseSync:
+        decision = phase.replica.algorithm.sizes().decision
+        sync = BaseSync(
             self._grid,
-            self._round,
-            self._at,
-            self._whole,
-            model_hash(self._base),
-            self._redo,
+            phase.round,
+            phase.head,
+            partial(phase.replica.whole, phase.head),
+            model_hash(phase.replica.base),
+            partial(self._redo, phase.round - 1),
             most_examples=MOST_EXAMPLES,
-            resting=self._resting(),
+            recovery=4 * phase.replica.layout.d + self._config.algorithm.edge_steps * decision,
+            resting=self._resting(phase.round),
         )
-        rollout.run(self._config.quorum.step_timeout)
-        return rollout
+        sync.run(self._config.quorum.step_timeout)
+        return sync
 
-    def _resting(self) -> set[int]:
+    def _resting(self, round_: int) -> set[int]:
         """Return the devices that take no part in the round, by node id."""
         share, devices = self._config.algorithm.participation, len(self._grid.names)
-        awake = drawn(self._config.seed, self._name, self._round, share, devices)
+        awake = drawn(self._config.seed, self._name, round_, share, devices)
         return {node_id for node_id in self._grid.names if node_id - 1 not in awake}
 
     def _repeat_last_round(self) -> bool:
@@ -201,25 +230,21 @@ class Cluster:
 
         Some devices have lost what they had done in that round, and so has this edge.
         """
-        round_, answered = self._round, self._answered
+        round_, answered = self._phase.round, self._answered
         if not self._go_back(round_ - 1):
             return False
-        self._roll_out()
+        assert isinstance(self._phase, AtBase)
+        self._bring_devices(self._phase)
         self.run(round_ - 1, answered)
         if not self._go_back(round_):
             raise RunFailed(f"the checkpoint of round {round_} is gone")
         return True
 
-    def _whole(self) -> Base:
-        layout = self._layout.to_json()
-        return replace(self._at, change=b"", model=to_bytes(self._base), layout=layout)
-
-    def _redo(self) -> tuple[int, int, Question] | None:
-        """Return what makes a device redo the round before: its decisions, if they are there."""
-        done = self._finished
-        if done is None or done.opening.round != self._round - 1:
+    def _redo(self, round_: int) -> tuple[int, Redo] | None:
+        """Return what makes a device redo a round: its decisions, if they are there."""
+        if self._last is None or self._last.round != round_:
             return None
-        return done.opening.round, self._config.algorithm.edge_steps, done.all_but_last()
+        return round_, self._last.redo()
 
     # -- a round ---------------------------------------------------------------------------------
 
@@ -237,96 +262,82 @@ class Cluster:
             RunFailed: if the cluster falls below its quorum for good.
         """
         expect(round_, self._config.algorithm.rounds)
-        if round_ != self._round:
-            return OutOfSync(self._round)
-        if self._report is None:
-            if self._rollout is None:  # the round is redone after a restart
-                self._roll_out()
-            assert self._rollout is not None
+        phase = self._phase
+        if isinstance(phase, NoBase) or round_ != phase.round:
+            return OutOfSync(phase.round)
+        if isinstance(phase, AtBase):
+            if phase.sync is None:  # the round is redone after a restart
+                phase = self._bring_devices(phase)
             self._answered = answered
-            voting = Voting(
-                self._grid,
-                self._config,
-                self._algorithm,
-                self._state,
-                self._step,
-                self._rollout,
-                self._answer(),
-            )
-            report = voting.run(self._tell)
-            self._faults += Faults(abstained=voting.abstained)
-            self._report = replace(report, traffic=self._all_traffic().to_list())
-            self._finished = voting
-        return self._report
+            self._phase = phase = self._vote(phase)
+        return phase.report
 
-    @property
-    def _step(self) -> Step:
+    def _vote(self, at: AtBase) -> Finished:
+        assert at.sync is not None
+        replica, start, opening = at.replica, self._step(at), b""
+        if at.part and self._answered:
+            opening = opening_of(replica.algorithm).respond(at.part, self._answered, start)
+        voting = Voting(
+            self._grid.names,
+            self._config.algorithm.edge_steps,
+            replica.algorithm,
+            replica.state,
+            start,
+            at.sync,
+            opening,
+            partial(self._progress, at.round),
+        )
+        take_steps(self._grid, voting, at.sync, self._config.quorum.step_timeout)
+        self._totals.add(Faults(abstained=voting.abstained))
+        self._last = voting.journal
+        traffic = self._totals.traffic().to_list()
+        return Finished(at, replace(voting.report(), traffic=traffic))
+
+    def _step(self, at: AtBase) -> Step:
         """The round's start."""
-        return Step(self._config.seed, self._name, self._round, 0, from_bits(self._at.lr))
+        return Step(self._config.seed, self._name, at.round, 0, from_bits(at.head.lr))
 
-    def _answer(self) -> bytes:
-        """Return what the devices are told in the round's opening."""
-        if not (self._part and self._answered):
-            return b""
-        return opening_of(self._algorithm).respond(self._part, self._answered, self._step)
-
-    # -- counts ----------------------------------------------------------------------------------
-
-    def _all_traffic(self) -> Traffic:
-        return self._traffic + self._grid.ledger.traffic()
-
-    def _all_faults(self) -> Faults:
-        return self._faults + self._grid.faults()
+    def _progress(self, round_: int, step: int, voters: int, rate: float) -> None:
+        traffic = self._grid.ledger.traffic()
+        payload = traffic.up.payload + traffic.down.payload
+        self._tell(StepDone(round_, step, rate, voters, payload))
 
     # -- the transaction -------------------------------------------------------------------------
 
-    def _keep(self) -> None:
-        if self._checkpoints is not None:
-            arrays = {
-                "base": self._base,
-                "change": np.frombuffer(self._at.change, np.uint8),
-                "buffers": np.frombuffer(self._at.buffers, np.uint8),
-                "answered": np.frombuffer(self._answered, np.uint8),
-            }
-            arrays |= {f"state.{name}": array for name, array in self._state.items()}
-            facts: dict[str, Json] = {
-                "lr": self._at.lr,
-                "layout": self._layout.to_json(),
-                "traffic": list(self._all_traffic().to_list()),
-                "faults": list(self._all_faults().to_list()),
-            }
-            self._checkpoints.write(Checkpoint(self._run, self._round, arrays, facts))
+    def _snapshot(self, at: AtBase) -> Snapshot:
+        return Snapshot(
+            self._snapshots.run,
+            at.round,
+            at.replica.base,
+            at.replica.state,
+            payloads={
+                "change": at.head.change,
+                "buffers": at.head.buffers,
+                "answered": self._answered,
+            },
+            facts={"lr": at.head.lr, "layout": at.replica.layout.to_json(), **self._totals.facts()},
+        )
 
     def _go_back(self, round_: int) -> bool:
         """Return to a round's start; return whether its checkpoint is there."""
-        kept = self._checkpoints.read(round_) if self._checkpoints is not None else None
-        if kept is None or kept.run != self._run:
+        if (kept := self._snapshots.at(round_)) is None:
             return False
         self._restore(kept)
         return True
 
-    def _restore(self, kept: Checkpoint) -> None:
-        lr = kept.facts["lr"]
+    def _restore(self, kept: Snapshot) -> None:
+        lr, layout = kept.facts["lr"], Layout.from_json(str(kept.facts["layout"]))
         assert isinstance(lr, int)
-        buffers = kept.arrays["buffers"].size // F32.itemsize
-        self._set_layout(Layout.from_json(str(kept.facts["layout"])), buffers)
-        self._base = kept.arrays["base"].copy()
-        self._state = {
-            name.removeprefix("state."): array.copy()
-            for name, array in kept.arrays.items()
-            if name.startswith("state.")
-        }
-        self._answered = kept.arrays["answered"].tobytes()
-        self._round = kept.round
-        self._at = Base(
-            lr, kept.arrays["change"].tobytes(), buffers=kept.arrays["buffers"].tobytes()
-        )
-        self._restored = True
-        self._report = None
-        self._rollout = None
+        if self._replica is None:
+            buffers = len(kept.payloads["buffers"]) // F32.itemsize
+            self._replica = Replica.first(make_plan(self._config, layout, buffers), kept.base)
+        self._replica.take_whole(layout, kept.base)
+        self._replica.state = dict(kept.state)
+        self._answered = kept.payloads["answered"]
+        head = Base(lr, kept.payloads["change"], buffers=kept.payloads["buffers"])
+        self._phase = AtBase(kept.round, head, self._replica, restored=True)
 
 
-def _numbers(kept: Checkpoint, name: str) -> list[int]:
-    numbers = kept.facts[name]
-    assert isinstance(numbers, list)
-    return [int(number) for number in numbers if isinstance(number, int)]
+def _unfinished(phase: AtBase | Finished) -> bool:
+    """Whether a round has to be redone that was cut off."""
+    return isinstance(phase, AtBase) and phase.restored

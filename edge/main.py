@@ -16,6 +16,7 @@ from hierfl.config.digest import digest
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
+from hierfl.link.loop import LinkLoop
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.checkpoint import Checkpoints
 from hierfl.protocol.progress import DevicesAttached, to_json
@@ -57,17 +58,21 @@ def run(
             news = DevicesAttached(total - len(grid.missing()), total)
             client.progress(to_json(news))
 
-    with LinkGrid(
-        edge.address,
-        edge.devices,
-        quorum=config.quorum.devices,
-        max_missed=config.quorum.max_missed,
-        plan=plan,
-        heartbeat=heartbeat,
-        credentials=credentials,
-        token=devices_token,
-        on_presence=tell_devices,
-    ) as grid:
+    with (
+        LinkLoop() as loop,
+        LinkGrid(
+            edge.address,
+            edge.devices,
+            quorum=config.quorum.devices,
+            max_missed=config.quorum.max_missed,
+            plan=plan,
+            heartbeat=heartbeat,
+            credentials=credentials,
+            token=devices_token,
+            loop=loop,
+            on_presence=tell_devices,
+        ) as grid,
+    ):
         on_grid(grid)
         cluster = Cluster(
             name,
@@ -92,6 +97,7 @@ def run(
             heartbeat=heartbeat,
             credentials=credentials.towards(CLOUD) if credentials else None,
             token=token,
+            loop=loop,
             on_welcome=welcome,
             position=lambda: cluster.position,
         )

@@ -15,9 +15,9 @@ from edge.cluster import Cluster
 from hierfl.config import Config
 from hierfl.learning.dataset import Data
 from hierfl.learning.setup import first_model, load_data, make_trainer
-from hierfl.link.app_runner import AppRunner
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.memory_grid import MemoryGrid
+from hierfl.link.responder import Responder
 from hierfl.planning.plan import Plan, make_plan
 
 
@@ -31,7 +31,7 @@ def run_memory(config: Config, out: Path, view: View) -> None:
     model = first_model(config, data)
     plan = make_plan(config, model.layout, model.buffer_layout.d)
     edges = {
-        edge: AppRunner(edge_app(_cluster(config, plan, edge, data, view)), _context())
+        edge: Responder(edge_app(_cluster(config, plan, edge, data, view)), _context())
         for edge in config.tree()
     }
     app = server_app(config, plan, model, data.test, out, view)
@@ -42,7 +42,7 @@ def _cluster(config: Config, plan: Plan, edge: str, data: Data, view: View) -> C
     devices = {}
     for name in config.tree()[edge]:
         device = Device(name, config, plan, make_trainer(config, name, data))
-        devices[name] = AppRunner(device_app(device), _context())
+        devices[name] = Responder(device_app(device), _context(), device.vote)
     grid = MemoryGrid(devices, config.quorum.devices)
     return Cluster(edge, grid, config, lambda news: view.handle(EdgeProgress(edge, news)))
 

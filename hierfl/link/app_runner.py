@@ -1,4 +1,4 @@
-"""A child's side of the conversation: any Flower `ClientApp`, asked and answering in bytes."""
+"""A child's answers to Flower messages: any Flower `ClientApp`, asked and answering in bytes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ class AppRunner:
 
     A request that comes again, because its reply was lost on the way, gets the same answer from
     memory. There is one request in flight at a time, so the last answer is all that is kept.
+
+    Args:
+        app: what answers.
+        context: the app's.
+        sent: counts the answers.
     """
 
-    def __init__(self, app: ClientApp, context: Context) -> None:
-        self.sent = Count()
+    def __init__(self, app: ClientApp, context: Context, sent: Count) -> None:
         self._app = app
         self._context = context
+        self._sent = sent
         self._last: tuple[str, bytes] | None = None
 
     def answer(self, data: bytes) -> bytes:
@@ -42,9 +47,13 @@ class AppRunner:
         message_id = request.metadata.message_id
         if self._last is None or self._last[0] != message_id:
             payload, frame = self._run(request)
-            self.sent.add(payload, len(frame))
+            self._sent.add(payload, len(frame))
             self._last = message_id, frame
         return self._last[1]
+
+    def forget(self) -> None:
+        """Forget the last answer: the request that it answered is worked on anew."""
+        self._last = None
 
     def _run(self, request: Message) -> tuple[int, bytes]:
         """Return the reply's payload, in bytes, and the frame that carries it."""
@@ -53,13 +62,18 @@ class AppRunner:
             if reply.metadata.reply_to_message_id != request.metadata.message_id:
                 raise ValueError("what the app returned is no reply to its message")
             return _framed(reply)
-        except HierflError as error:
-            log.error("%s", error)
-            reason = f"{error} ({error.hint})" if error.hint else str(error)
         except Exception as error:  # whatever the app raises is an answer, as in Flower
-            log.exception("the app failed on a message of type %s", request.metadata.message_type)
-            reason = f"{type(error).__name__}: {error}"
-        return _framed(error_reply(request, reason))
+            what = f"a message of type {request.metadata.message_type}"
+            return _framed(error_reply(request, failure(error, what)))
+
+
+def failure(error: Exception, what: str) -> str:
+    """Log why a request could not be answered; return what the parent is told."""
+    if isinstance(error, HierflError):
+        log.error("%s", error)
+        return f"{error} ({error.hint})" if error.hint else str(error)
+    log.error("the app failed on %s", what, exc_info=error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _framed(reply: Message) -> tuple[int, bytes]:

@@ -11,8 +11,8 @@ import math
 import time
 import uuid
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
@@ -20,18 +20,22 @@ from typing import NamedTuple
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from hierfl.errors import RunFailed, shortened
+from hierfl.errors import RunFailed
 from hierfl.link import frames
+from hierfl.link import link_pb2 as pb
+from hierfl.link.correlation import Breach, Correlation, Open
 from hierfl.link.flower_compat import (
     Run,
     assume_identity,
     content_to_bytes,
     error_reply,
-    message_from_bytes,
     message_to_bytes,
     stamp,
 )
+from hierfl.link.membership import MAX_MISSED, Membership
 from hierfl.link.pending import PendingReplies
+from hierfl.link.step_run import StepRun
+from hierfl.link.steps import ANSWERS, StepExchange, StepRound
 from hierfl.link.traffic import Faults, Ledger
 
 log = logging.getLogger(__name__)
@@ -43,15 +47,11 @@ _NOW = -math.inf
 """A deadline that has passed: whatever is there, without waiting."""
 
 
-MAX_MISSED = 5
-"""How often running a child may miss the end of a stream before it is away."""
-
-
 class Arrival(NamedTuple):
-    """A serialized Flower message from a child, and the length of the frame that brought it."""
+    """A frame from a child, and its length in bytes."""
 
     child: str
-    data: bytes
+    frame: pb.Frame
     size: int
 
 
@@ -62,10 +62,40 @@ class Broken(NamedTuple):
     reason: str
 
 
+class Banned(NamedTuple):
+    """A child has lost its place for the run."""
+
+    child: str
+
+
 class Aborted(NamedTuple):
     """The run cannot go on."""
 
     reason: str
+
+
+class LacksBase(NamedTuple):
+    """A child cannot vote: it lacks the round's base."""
+
+    round: StepRound
+    node_id: int
+
+
+class StepsOver(NamedTuple):
+    """A round's steps are over, or have failed."""
+
+    round: StepRound
+    error: Exception | None
+
+
+class Call(NamedTuple):
+    """A method of the step exchange is to be called."""
+
+    function: Callable[..., None]
+    arguments: tuple[object, ...]
+
+
+Event = Arrival | Broken | Banned | Aborted | LacksBase | StepsOver | Call
 
 
 class BaseGrid(Grid):
@@ -77,41 +107,48 @@ class BaseGrid(Grid):
             a timeout is a timeout, as in Flower.
         max_missed: how often running a child may miss the end of a stream before it is away.
 
-    One thread at a time may push and pull.
+    One thread at a time may push and pull, and run steps.
 
     Attributes:
         names: the children's names by node id.
-        quorum: how many children make up the quorum.
-        away: the children that are not waited for beyond the quorum.
+        members: whom it counts on.
+        ledger: counts the bytes.
     """
 
     def __init__(
         self, children: Sequence[str], quorum: float = 0.0, max_missed: int = MAX_MISSED
     ) -> None:
         assume_identity(RUN_ID)
-        self.names = dict(enumerate(children, start=1))
-        self.quorum = math.ceil(quorum * len(children) - 1e-9)
-        self.away: set[str] = set()
+        self.members = Membership(children, quorum, max_missed)
+        self.names = self.members.names
         self.ledger = Ledger()
-        self._max_missed = max_missed
-        self._missed: Counter[str] = Counter()
-        self._banned: dict[str, str] = {}
-        self.reconnects = 0
-        self.restarts = 0
-        self.rejected = 0
-        self.late = 0
+        self._node_ids = {name: node_id for node_id, name in self.names.items()}
+        self._exchange = StepExchange(self, self.members, self.ledger)
+        self._correlation = Correlation(self.members, self.ledger)
         self._run: Run | None = None
         self._serial = count()
         self._instance = uuid.uuid4().hex[:8]
-        self._asked: dict[str, tuple[str, Message]] = {}
-        self.arrived: dict[str, Message] = {}
-        self._inbox: SimpleQueue[Arrival | Broken | Aborted] = SimpleQueue()
+        self._pulled: deque[Message] = deque()
+        self._steps: StepRun | None = None
+        self._inbox: SimpleQueue[Event] = SimpleQueue()
 
     # -- what a transport provides ---------------------------------------------------------------
 
     @abstractmethod
     def get_node_ids(self) -> list[int]:
         """Return the node ids of the children that are attached now."""
+
+    @abstractmethod
+    def transmit(self, node_id: int, frame: bytes) -> None:
+        """Send a step's request to a child that is attached; see `steps.Transport`."""
+
+    @abstractmethod
+    def is_attached(self, node_id: int) -> bool:
+        """Return whether a child can be sent a step's request now; see `steps.Transport`."""
+
+    @abstractmethod
+    def in_exchange(self, function: Callable[..., None], *args: object) -> None:
+        """Call a method of the step exchange in the thread that owns it, maybe later."""
 
     @abstractmethod
     def _send(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
@@ -122,8 +159,8 @@ class BaseGrid(Grid):
         """Drop requests that nobody waits for any more, where they are not under way yet."""
 
     @abstractmethod
-    def _part(self, child: str, reason: str) -> None:
-        """Send a child away for good."""
+    def _dismiss(self, child: str, reason: str, final: bool) -> None:
+        """Send a child away, until it says hello anew or for good."""
 
     # -- Flower's Grid ---------------------------------------------------------------------------
 
@@ -156,40 +193,22 @@ class BaseGrid(Grid):
         Raises:
             ValueError: if a message is addressed to no child of this parent.
         """
-        messages = list(messages)
-        for message in messages:
-            if message.metadata.dst_node_id not in self.names:
-                raise ValueError(f"no child has the node id {message.metadata.dst_node_id}")
-        batch: list[tuple[str, str, bytes]] = []
-        message_ids: list[str] = []
-        shared: dict[int, tuple[RecordDict, bytes, int]] = {}
-        for message in messages:
-            child = self.names[message.metadata.dst_node_id]
-            message_id = f"{self._instance}-{next(self._serial)}"
-            stamp(message, message_id)
-            if child in self._banned:
-                self.arrived[message_id] = error_reply(message, self._banned[child])
-                message_ids.append(message_id)
-                continue
-            content = message.content
-            if id(content) not in shared:
-                # The content itself is kept, so that its id names nothing else meanwhile.
-                body = content_to_bytes(content)
-                shared[id(content)] = content, body, frames.payload_bytes(content)
-            _, body, payload = shared[id(content)]
-            frame = frames.message(message_to_bytes(message, body))
-            self._asked[message_id] = child, message
-            self.ledger.add(child, "down", payload=payload, message=len(frame))
-            batch.append((child, message_id, frame))
-            message_ids.append(message_id)
-        self._send(batch)
-        return message_ids
+        return self.push(messages, self._pulled)
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Return the replies that have arrived to the given messages, without waiting."""
         while self.take_one(_NOW):
             pass
-        return [self.arrived.pop(i) for i in message_ids if i in self.arrived]
+        wanted, kept = set(message_ids), deque[Message]()
+        found = {}
+        for reply in self._pulled:
+            if reply.metadata.reply_to_message_id in wanted:
+                found[reply.metadata.reply_to_message_id] = reply
+            else:
+                kept.append(reply)
+        self._pulled.clear()
+        self._pulled.extend(kept)
+        return [found[i] for i in message_ids if i in found]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -214,93 +233,146 @@ class BaseGrid(Grid):
         """Send messages and iterate over their replies as they arrive; see `PendingReplies`."""
         return PendingReplies(self, messages, timeout)
 
-    def give_up(self, pending: Mapping[str, str]) -> None:
-        """Drop requests, given as message id to child: these children have missed the end."""
-        for message_id, child in pending.items():
-            self._asked.pop(message_id, None)
-            self.arrived.pop(message_id, None)
-            self._missed[child] += 1
-            if self._missed[child] >= self._max_missed and child not in self.away:
-                log.warning("%s is away: nobody waits for it until it is back", child)
-                self.away.add(child)
-        self._forget(pending)
+    def steps(self, round_: StepRound, timeout: float) -> StepRun:
+        """Take a round's steps; see `StepRun` and `StepExchange.start`."""
+        self._steps = StepRun(self, round_)
+        self.in_exchange(self._exchange.start, round_, timeout)
+        return self._steps
 
     def faults(self) -> Faults:
         """Return the faults so far, among them no abstentions: of these a grid knows nothing."""
-        return Faults(self.reconnects, self.restarts, self.rejected, self.late)
-
-    def heard_of(self, child: str) -> None:
-        """Count on a child again."""
-        self._missed.pop(child, None)
-        if child in self.away:
-            log.info("%s is back", child)
-            self.away.discard(child)
+        return self.members.faults.total()
 
     def abort(self, reason: str) -> None:
         """Let whoever waits for replies, in another thread, fail with RunFailed."""
         self._inbox.put(Aborted(reason))
 
-    def reject(self, child: str, reason: str) -> None:
-        """Send away a child that broke the protocol; its requests get error replies."""
-        reason = shortened(reason)
-        log.warning("%s is sent away: %s", child, reason)
-        self.rejected += 1
-        self.away.add(child)
-        self._banned[child] = f"{child} was sent away: {reason}"
-        self._part(child, reason)
-        for message_id, (asked, request) in list(self._asked.items()):
-            if asked == child:
-                del self._asked[message_id]
-                self.arrived[message_id] = error_reply(request, self._banned[child])
+    def suspend(self, node_id: int, reason: str) -> bool:
+        """Send away a child that broke the protocol, until it says hello anew; any thread may.
 
-    # -- replies ---------------------------------------------------------------------------------
+        Returns:
+            whether it has lost its place for the run: then its requests get error replies.
+        """
+        name = self.names[node_id]
+        final = self.members.breach(name, reason)
+        self._dismiss(name, reason, final)
+        if final:
+            self._inbox.put(Banned(name))
+            self.in_exchange(self._exchange.lose, node_id, self.members.banned[name])
+        return final
+
+    # -- for PendingReplies and StepRun ----------------------------------------------------------
+
+    def push(
+        self, messages: Iterable[Message], replies: deque[Message], timeout: float | None = None
+    ) -> list[str]:
+        """Send messages whose replies go into `replies`; see `push_messages`."""
+        messages = list(messages)
+        for message in messages:
+            if message.metadata.dst_node_id not in self.names:
+                raise ValueError(f"no child has the node id {message.metadata.dst_node_id}")
+        due = math.inf if timeout is None else time.monotonic() + timeout
+        batch: list[tuple[str, str, bytes]] = []
+        shared: dict[int, tuple[RecordDict, bytes, int]] = {}
+        for message in messages:
+            child = self.names[message.metadata.dst_node_id]
+            message_id = f"{self._instance}-{next(self._serial)}"
+            stamp(message, message_id)
+            if child in self.members.banned:
+                replies.append(error_reply(message, self._sent_away(child)))
+                continue
+            content = message.content
+            if id(content) not in shared:
+                # The content itself is kept, so that its id names nothing else meanwhile.
+                body = content_to_bytes(content)
+                shared[id(content)] = content, body, frames.payload_bytes(content)
+            _, body, payload = shared[id(content)]
+            frame = frames.message(message_to_bytes(message, body))
+            self._correlation.open[message_id] = Open(child, message, frame, replies, due)
+            self.ledger.add(child, "down", payload=payload, message=len(frame))
+            batch.append((child, message_id, frame))
+        self._send(batch)
+        return [message.metadata.message_id for message in messages]
+
+    def give_up(self, message_ids: Iterable[str]) -> None:
+        """Drop requests: these children have missed the end."""
+        message_ids = list(message_ids)
+        self._correlation.give_up(message_ids)
+        self._forget(message_ids)
 
     def take_one(self, deadline: float) -> bool:
-        """Take one reply from the inbox; return whether there was one before the deadline.
+        """Take one event from the inbox; return whether there was one before the deadline.
 
         Raises:
             RunFailed: if `abort` was called.
         """
         left = deadline - time.monotonic()
         try:
-            item = self._inbox.get(left > 0, None if left == math.inf else left)
+            event = self._inbox.get(left > 0, None if left == math.inf else left)
         except Empty:
             return False
-        if isinstance(item, Aborted):
-            raise RunFailed(item.reason)
-        if item.child in self._banned:
-            return True  # it had more to say
-        if isinstance(item, Broken):
-            self.reject(item.child, item.reason)
-            return True
-        try:
-            reply = message_from_bytes(item.data)
-        except ValueError as error:
-            self.reject(item.child, str(error))
-            return True
-        if self.names.get(reply.metadata.src_node_id) != item.child:
-            self.reject(item.child, "it answered in the name of another node")
-            return True
-        request_id = reply.metadata.reply_to_message_id
-        asked, request = self._asked.get(request_id, (None, None))
-        if asked not in (None, item.child):
-            self.reject(item.child, f"it answered a request to {asked}")
-            return True
-        if request is not None and _subject(reply) != _subject(request):
-            self.reject(item.child, f"it answered {_subject(request)} with {_subject(reply)}")
-            return True
-        self.heard_of(item.child)
-        payload = frames.payload_bytes(reply.content) if reply.has_content() else 0
-        self.ledger.add(item.child, "up", payload=payload, message=item.size)
-        if asked is None:
-            self.late += 1
-            log.info("late reply from %s", item.child)
-        else:
-            del self._asked[request_id]
-            self.arrived[request_id] = reply
+        self._handle(event)
         return True
 
+    def end_steps(self) -> None:
+        """Leave the steps under way, if there are some."""
+        self._steps = None
+        self.in_exchange(self._exchange.stop)
 
-def _subject(message: Message) -> str:
-    """Return what a message is about, which a reply has in common with its request."""
-    return f"{message.metadata.message_type} {message.metadata.group_id}"
+    # -- steps.Transport -------------------------------------------------------------------------
+
+    def lacks_base(self, round_: StepRound, node_id: int) -> None:
+        """See `steps.Transport`."""
+        self._inbox.put(LacksBase(round_, node_id))
+
+    def steps_over(self, round_: StepRound, error: Exception | None) -> None:
+        """See `steps.Transport`."""
+        self._inbox.put(StepsOver(round_, error))
+
+    def has_base(self, node_id: int) -> None:
+        """A child that lacked the base holds it now."""
+        self.in_exchange(self._exchange.has_base, node_id)
+
+    def lose(self, node_id: int, reason: str) -> None:
+        """A child has failed while it was brought to the base."""
+        self.in_exchange(self._exchange.lose, node_id, reason)
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Arrival(child, frame, size):
+                if not self.members.is_out(child):
+                    self._heard(child, frame, size)
+            case Broken(child, reason):
+                self._breach(child, reason, self._correlation.oldest(child))
+            case Banned(child):
+                self._correlation.fail(child, self._sent_away(child))
+            case Aborted(reason):
+                raise RunFailed(reason)
+            case LacksBase(round_, node_id):
+                if self._steps is not None and self._steps.round is round_:
+                    self._steps.lacking.append(node_id)
+            case StepsOver(round_, error):
+                if self._steps is not None and self._steps.round is round_:
+                    self._steps.end(error)
+            case Call(function, arguments):
+                function(*arguments)
+
+    def _sent_away(self, child: str) -> str:
+        return f"{child} was sent away: {self.members.banned[child]}"
+
+    def _heard(self, child: str, frame: pb.Frame, size: int) -> None:
+        if frame.WhichOneof("kind") in ANSWERS:
+            self._exchange.receive(self._node_ids[child], frame, size)
+            return
+        try:
+            self._correlation.reply(child, frame.message, size)
+        except Breach as breach:
+            self._breach(child, str(breach), breach.lost)
+
+    def _breach(self, child: str, reason: str, lost: str | None) -> None:
+        """Send a child away; unless that is for good, it is asked again what it did not answer."""
+        final = self.suspend(self._node_ids[child], reason)
+        if lost is not None and not final:
+            self._send([(child, lost, self._correlation.open[lost].frame)])

@@ -1,4 +1,4 @@
-"""LinkClient: the child's end of a stream, which runs a Flower `ClientApp` for its parent."""
+"""LinkClient: the child's end of a stream, which answers its parent's requests."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import random
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from queue import SimpleQueue
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 
 import grpc
 from flwr.app import Context, RecordDict
@@ -19,11 +18,13 @@ from hierfl.config.addresses import split
 from hierfl.errors import LinkError, ParentFailed, PeerRefused, RunFailed
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.app_runner import AppRunner
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.channel_options import HEARTBEAT_S, LONGEST_FRAME, client_options
+from hierfl.link.client_stream import ClientStream, ParentBreach
 from hierfl.link.flower_compat import assume_identity
-from hierfl.tls.identity import Towards, dial
+from hierfl.link.loop import LinkLoop
+from hierfl.link.responder import Responder, Vote
+from hierfl.tls.identity import Towards
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +46,14 @@ SAY_AGAIN_S = 10.0
 class LinkClient:
     """Attaches to a parent and answers its requests until it says that the run is over.
 
-    Everything happens in the calling thread; gRPC's own threads keep the stream alive meanwhile.
+    Steps are answered in the event loop's thread, without a hand-over; Flower messages in the
+    thread that calls `serve`. One request is worked on at a time.
 
     Args:
         address: "host:port" of the parent.
         name: this node's name in the topology.
-        app: what answers the requests.
+        app: answers Flower messages.
+        vote: answers steps; None at a node that is asked for none.
         model: fingerprint of this node's model, "" if it holds none.
         plan: fingerprint of this node's configuration.
         max_frame: no longer frame is read, in bytes.
@@ -58,6 +61,7 @@ class LinkClient:
         heartbeat: seconds within which a parent that has vanished is given up.
         credentials: this node's identity on its way to the parent; None: plain text.
         token: the run's secret, where the parent asks for one.
+        loop: the process's event loop for links; None: one of its own.
         on_welcome: called with the parent's welcome, each time.
         position: tells where this node is: round, and decisions applied in it.
     """
@@ -67,6 +71,7 @@ class LinkClient:
         address: str,
         name: str,
         app: ClientApp,
+        vote: Vote | None = None,
         *,
         model: str = "",
         plan: str = "",
@@ -75,12 +80,13 @@ class LinkClient:
         heartbeat: float = HEARTBEAT_S,
         credentials: Towards | None = None,
         token: str = "",
+        loop: LinkLoop | None = None,
         on_welcome: Callable[[pb.Welcome], None] = lambda welcome: None,
         position: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
         assume_identity(RUN_ID)
         self.context = Context(RUN_ID, 0, {"name": name}, RecordDict(), {})
-        self.child = AppRunner(app, self.context)
+        self.responder = Responder(app, self.context, vote)
         self._address = address
         self._name = name
         self._model = model
@@ -90,17 +96,19 @@ class LinkClient:
         self._heartbeat = heartbeat
         self._credentials = credentials
         self._token = token
+        self._given_loop = loop
         self._on_welcome = on_welcome
         self._position = position
         self._instance = uuid.uuid4().hex[:16]
         self._run = ""
-        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
+        self._stream: ClientStream | None = None
         # Jitter keeps a cluster from dialling in step; it decides nothing that is computed.
         self._jitter = random.Random()
 
-    def progress(self, news: bytes) -> None:
-        """Tell the parent the latest news; they are lost if it is away."""
-        self._outbox.put(frames.progress(news))
+    def progress(self, data: bytes) -> None:
+        """Tell the parent the latest progress; it is lost if the parent is away."""
+        if self._stream is not None:
+            self._stream.send(frames.progress(data))
 
     def serve(self) -> None:
         """Answer requests until the run is done.
@@ -112,10 +120,15 @@ class LinkClient:
             LinkError: if the parent was away for longer than `patience`, broke the protocol, or
                 is not who it should be.
         """
+        with ExitStack() as stack:
+            loop = self._given_loop or stack.enter_context(LinkLoop())
+            self._serve(loop)
+
+    def _serve(self, loop: LinkLoop) -> None:
         pause, away_since = FIRST_PAUSE_S, time.monotonic()
         said, said_at = "", 0.0
         while True:
-            welcomed, reason = self._session()
+            welcomed, reason = self._session(loop)
             if reason is None:
                 return
             if welcomed:
@@ -136,47 +149,50 @@ class LinkClient:
                 time.sleep(nap)
             pause = min(2 * pause, LONGEST_PAUSE_S if self._run else FIRST_CONTACT_PAUSE_S)
 
-    def _session(self) -> tuple[bool, str | None]:
+    def _session(self, loop: LinkLoop) -> tuple[bool, str | None]:
         """Serve one stream; return whether there was a welcome, and why it ended (None: done)."""
-        self._outbox = SimpleQueue()
         welcomed = False
+        hello = frames.hello(
+            self._name,
+            run=self._run,
+            model=self._model,
+            plan=self._plan,
+            instance=self._instance,
+            position=self._position(),
+            token=self._token,
+        )
         options = client_options(self._max_frame, self._heartbeat)
-        with dial(self._address, options, self._credentials) as channel:
-            attach = channel.stream_stream(frames.METHOD)
-            hello = frames.hello(
-                self._name,
-                run=self._run,
-                model=self._model,
-                plan=self._plan,
-                instance=self._instance,
-                position=self._position(),
-                token=self._token,
-            )
-            self._outbox.put(hello)
-            received: Iterator[bytes] = attach(iter(self._outbox.get, None))
-            try:
-                for data in received:
-                    frame = self._parse(data)
-                    match frame.WhichOneof("kind"):
-                        case "message":
-                            self._outbox.put(self._answer(frame.message))
-                        case "welcome":
-                            self._welcome(frame.welcome)
-                            welcomed = True
-                        case "goodbye":
-                            return welcomed, self._goodbye(frame.goodbye)
-                        case kind:
-                            raise self._breach(f"a frame of the kind {kind}")
-                return welcomed, "the stream ended"
-            except grpc.RpcError as error:
-                if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:  # it would be again
-                    raise LinkError(
-                        f"a frame between {self._name} and its parent at {self._address} is "
-                        f"longer than the link allows: {error.details()}"
-                    ) from error
-                return welcomed, self._explained(error.details() or error.code().name)
-            finally:
-                self._outbox.put(None)
+        self._stream = stream = ClientStream(loop, self.responder.answer_step)
+        try:
+            for frame in stream.frames(self._address, options, self._credentials, hello):
+                match frame.WhichOneof("kind"):
+                    case "message":
+                        stream.answer(self._answer(frame.message))
+                    case "welcome":
+                        self._welcome(frame.welcome)
+                        welcomed = True
+                    case "goodbye":
+                        return welcomed, self._goodbye(frame.goodbye)
+                    case kind:
+                        raise ParentBreach(f"a frame of the kind {kind}")
+            return welcomed, "the stream ended"
+        except ParentBreach as error:
+            raise LinkError(f"the parent at {self._address} sent {error}") from error
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:  # it would be again
+                raise LinkError(
+                    f"a frame between {self._name} and its parent at {self._address} is "
+                    f"longer than the link allows: {error.details()}"
+                ) from error
+            return welcomed, self._explained(error.details() or error.code().name)
+        finally:
+            stream.close()
+
+    def _answer(self, request: bytes) -> bytes:
+        try:
+            return self.responder.answer_message(request)
+        except ValueError as error:
+            raise ParentBreach(str(error)) from error
 
     def _explained(self, details: str) -> str:
         """Return why to dial again, or raise LinkError if that is useless.
@@ -192,21 +208,6 @@ class LinkClient:
                 "`hierfl certs TOPOLOGY --out DIR`, and be renewed when they expire.",
             )
         return mistrust or details
-
-    def _parse(self, data: bytes) -> pb.Frame:
-        try:
-            return frames.parse(data)
-        except LinkError as error:
-            raise self._breach(str(error)) from error
-
-    def _answer(self, request: bytes) -> bytes:
-        try:
-            return self.child.answer(request)
-        except ValueError as error:
-            raise self._breach(str(error)) from error
-
-    def _breach(self, what: str) -> LinkError:
-        return LinkError(f"the parent at {self._address} sent {what}")
 
     def _welcome(self, welcome: pb.Welcome) -> None:
         if self._run not in ("", welcome.run):
@@ -225,6 +226,9 @@ class LinkClient:
             case pb.Goodbye.DONE:
                 return None
             case pb.Goodbye.BUSY:
+                return goodbye.reason
+            case pb.Goodbye.BREACH:
+                self.responder.forget()
                 return goodbye.reason
             case pb.Goodbye.FAILED:
                 raise ParentFailed(goodbye.reason)

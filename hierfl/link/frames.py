@@ -7,7 +7,7 @@ from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from hierfl.errors import LinkError
 from hierfl.link import link_pb2 as pb
 
-PROTOCOL = 2
+PROTOCOL = 3
 """The version of the protocol. Peers of different versions do not talk."""
 
 METHOD = "/hierfl.link.v1.Link/Attach"
@@ -58,13 +58,30 @@ def message(data: bytes) -> bytes:
 
 
 def progress(data: bytes) -> bytes:
-    """Return the frame that carries a child's news."""
+    """Return the frame that carries a child's progress."""
     return pb.Frame(progress=data).SerializeToString()
 
 
 def goodbye(code: pb.Goodbye.Code, reason: str) -> bytes:
     """Return the last frame of a stream."""
     return pb.Frame(goodbye=pb.Goodbye(code=code, reason=reason)).SerializeToString()
+
+
+def step_request(request: pb.StepRequest) -> bytes:
+    """Return the frame that asks for a vote."""
+    return pb.Frame(step_request=request).SerializeToString()
+
+
+def step_answer(answer: pb.Ballot | pb.OutOfSync | pb.Failure) -> bytes:
+    """Return the frame that answers a `StepRequest`."""
+    match answer:
+        case pb.Ballot():
+            frame = pb.Frame(ballot=answer)
+        case pb.OutOfSync():
+            frame = pb.Frame(out_of_sync=answer)
+        case _:
+            frame = pb.Frame(failure=answer)
+    return frame.SerializeToString()
 
 
 def parse(data: bytes) -> pb.Frame:
@@ -80,6 +97,16 @@ def parse(data: bytes) -> pb.Frame:
     if frame.WhichOneof("kind") is None:
         raise LinkError(f"a frame of no known kind, {len(data)} bytes")
     return frame
+
+
+def step_payload(body: pb.StepRequest | pb.Ballot | pb.OutOfSync | pb.Failure) -> int:
+    """Return the payload in a step's frame, in bytes (see `hierfl.link.traffic`)."""
+    match body:
+        case pb.Ballot():
+            return len(body.ballot) + len(body.buffers)
+        case pb.StepRequest():
+            return sum(map(len, body.decisions)) + len(body.opening)
+    return 0
 
 
 def payload_bytes(content: RecordDict) -> int:

@@ -1,25 +1,30 @@
 """LinkGrid: the parent's end of the streams.
 
-A gRPC server runs on an event loop in a thread of its own; the loop only moves bytes. Whoever
-uses the grid (a ServerApp, a Strategy) runs in another thread and does the work.
+A gRPC server runs on an event loop in a thread of its own; steps are taken there. Whoever uses the
+grid (a ServerApp, a Strategy, an edge) runs in another thread and waits for the rest.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 
-from hierfl.errors import ConfigError, ParentFailed, RunFailed
+from hierfl.errors import LinkError, ParentFailed, RunFailed
 from hierfl.link import link_pb2 as pb
 from hierfl.link.admission import Admission
-from hierfl.link.base_grid import MAX_MISSED, Arrival, BaseGrid, Broken
+from hierfl.link.base_grid import Arrival, BaseGrid
 from hierfl.link.channel_options import HEARTBEAT_S, LONGEST_FRAME
-from hierfl.link.grpc_server import Farewell, GrpcServer
+from hierfl.link.grpc_server import GrpcServer
+from hierfl.link.loop import LinkLoop
+from hierfl.link.membership import MAX_MISSED
 from hierfl.link.session import Session
+from hierfl.link.steps import ANSWERS
 from hierfl.tls.identity import Identity
 
 log = logging.getLogger(__name__)
@@ -29,7 +34,7 @@ class LinkGrid(BaseGrid):
     """Flower's `Grid` over one long-lived gRPC stream per child.
 
     Requests to a child that is not attached wait for it; the one that was in flight when a stream
-    broke is sent again. There is one request in flight per child.
+    broke is sent again. There is one Flower message in flight per child.
 
     Args:
         address: "host:port" to listen at; port 0 lets the kernel choose.
@@ -40,7 +45,8 @@ class LinkGrid(BaseGrid):
         heartbeat: seconds within which a child that has vanished is given up.
         credentials: this node's identity, and children must show theirs; None: plain text.
         token: the run's secret, which children must know; "" if there is none.
-        on_progress: called with (child, news) from the event loop's thread.
+        loop: the process's event loop for links; None: one of its own.
+        on_progress: called with (child, progress) from the event loop's thread.
         on_presence: called with (child, attached) from the event loop's thread.
     """
 
@@ -55,7 +61,8 @@ class LinkGrid(BaseGrid):
         heartbeat: float = HEARTBEAT_S,
         credentials: Identity | None = None,
         token: str = "",
-        on_progress: Callable[[str, bytes], None] = lambda child, news: None,
+        loop: LinkLoop | None = None,
+        on_progress: Callable[[str, bytes], None] = lambda child, progress: None,
         on_presence: Callable[[str, bool], None] = lambda child, attached: None,
     ) -> None:
         super().__init__(children, quorum, max_missed)
@@ -70,9 +77,10 @@ class LinkGrid(BaseGrid):
         self._sessions = {name: Session(name, node_id) for node_id, name in self.names.items()}
         self._presence = threading.Condition()
         self._aborted = ""
+        self._given_loop = loop
+        self._loop: LinkLoop | None = None
         self._server: GrpcServer
-        self._thread: threading.Thread | None = None
-        self._farewell: Future[Farewell]
+        self._timer: asyncio.TimerHandle | None = None
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -98,20 +106,11 @@ class LinkGrid(BaseGrid):
             heartbeat=self._heartbeat,
             credentials=self._credentials,
         )
-        bound: Future[str] = Future()
-        self._farewell = Future()
-        self._thread = threading.Thread(
-            target=self._server.run,
-            args=(self._address, bound, self._farewell),
-            name="link",
-            daemon=True,
-        )
-        self._thread.start()
+        self._loop = self._given_loop or LinkLoop()
         try:
-            return bound.result()
-        except ConfigError:
-            self._thread.join()
-            self._thread = None
+            return self._loop.run(self._server.open(self._address)).result()
+        except BaseException:
+            self._leave_loop()
             raise
 
     def close(self, error: str | None = None, *, interrupted: bool = False) -> None:
@@ -119,7 +118,7 @@ class LinkGrid(BaseGrid):
 
         Where this node is only interrupted, they are told to come back.
         """
-        if self._thread is None:
+        if self._loop is None:
             return
         if interrupted:
             farewell = pb.Goodbye.BUSY, "the parent was stopped"
@@ -127,9 +126,13 @@ class LinkGrid(BaseGrid):
             farewell = pb.Goodbye.DONE, "the run is done"
         else:
             farewell = pb.Goodbye.FAILED, error
-        self._farewell.set_result(farewell)
-        self._thread.join()
-        self._thread = None
+        self._loop.run(self._server.close(*farewell)).result()
+        self._leave_loop()
+
+    def _leave_loop(self) -> None:
+        if self._loop is not None and self._loop is not self._given_loop:
+            self._loop.close()
+        self._loop = None
 
     def __enter__(self) -> LinkGrid:
         return self
@@ -145,7 +148,7 @@ class LinkGrid(BaseGrid):
     @property
     def is_open(self) -> bool:
         """Whether the grid listens."""
-        return self._thread is not None
+        return self._loop is not None
 
     def wait_for_children(self, timeout: float | None = None) -> list[str]:
         """Wait until every child is attached; return those still missing after `timeout` s.
@@ -178,41 +181,104 @@ class LinkGrid(BaseGrid):
             session.node_id for session in self._sessions.values() if session.outbox is not None
         ]
 
+    def is_attached(self, node_id: int) -> bool:
+        """See `BaseGrid`; in the event loop."""
+        return self._sessions[self.names[node_id]].outbox is not None
+
+    def transmit(self, node_id: int, frame: bytes) -> None:
+        """See `BaseGrid`; in the event loop."""
+        outbox = self._sessions[self.names[node_id]].outbox
+        assert outbox is not None
+        outbox.put_nowait(frame)
+
+    def in_exchange(self, function: Callable[..., None], *args: object) -> None:
+        """See `BaseGrid`."""
+        if self._loop is not None:
+            self._loop.call(self._then_wait, function, *args)
+
     def _send(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
-        self._server.send(batch)
+        if batch and self._loop is not None:
+            self._loop.call(self._server.send, batch)
 
     def _forget(self, message_ids: Iterable[str]) -> None:
-        if gone := set(message_ids):
-            self._server.forget(gone)
+        if (gone := set(message_ids)) and self._loop is not None:
+            self._loop.call(self._server.forget, gone)
 
-    def _part(self, child: str, reason: str) -> None:
-        self._server.ban(child, reason)
+    def _dismiss(self, child: str, reason: str, final: bool) -> None:
+        if self._loop is not None:
+            self._loop.call(self._end_stream, self._sessions[child], reason, final)
 
-    # -- what the streams tell -------------------------------------------------------------------
+    # -- in the event loop -----------------------------------------------------------------------
 
-    def deliver(self, item: Arrival | Broken) -> None:
-        """See `Owner.deliver`."""
-        self._inbox.put(item)
+    def _end_stream(self, session: Session, reason: str, final: bool) -> None:
+        if final:
+            session.clear()
+        session.dismiss(pb.Goodbye.REFUSED if final else pb.Goodbye.BREACH, reason)
+
+    def _then_wait(self, function: Callable[..., None], *args: object) -> None:
+        """Call a method of the exchange, and see that its next deadline is kept."""
+        function(*args)
+        deadline = self._exchange.deadline
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return  # when it rings, the deadline is looked at again
+            self._timer.cancel()
+            self._timer = None
+        if deadline < math.inf:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        due = time.monotonic() >= self._exchange.deadline
+        self._then_wait(self._exchange.elapse if due else lambda: None)
+
+    # -- grpc_server.Owner -----------------------------------------------------------------------
+
+    def refusal(self, child: str) -> str | None:
+        """See `Owner.refusal`."""
+        return self.members.banned.get(child)
+
+    def received(self, session: Session, frame: pb.Frame, size: int) -> None:
+        """See `Owner.received`."""
+        kind = frame.WhichOneof("kind")
+        if kind == "progress":
+            self._progress(session.name, frame.progress)
+        elif self.members.is_out(session.name):
+            return  # it had more to say
+        elif kind in ANSWERS:
+            self._then_wait(self._exchange.receive, session.node_id, frame, size)
+        elif kind == "message":
+            session.answered()
+            self._inbox.put(Arrival(session.name, frame, size))
+        else:
+            raise LinkError(f"a frame of the kind {kind} in the middle of the stream")
+
+    def broke(self, child: str, reason: str) -> None:
+        """See `Owner.broke`."""
+        self.suspend(self._sessions[child].node_id, reason)
 
     def welcome(self, child: str, known: bool | None) -> None:
         """See `Owner.welcome`."""
-        self.reconnects += known is True
-        self.restarts += known is False
-        self.heard_of(child)
+        if known is not None:
+            self.members.faults.add("reconnects" if known else "restarts")
+        self.members.readmit(child)
 
-    def presence(self, child: str, attached: bool) -> None:
+    def presence(self, session: Session, attached: bool) -> None:
         """See `Owner.presence`."""
+        happened = self._exchange.attached if attached else self._exchange.detached
+        self._then_wait(happened, session.node_id)
         with self._presence:
             self._presence.notify_all()
-        self._on_presence(child, attached)
-
-    def news(self, child: str, data: bytes) -> None:
-        """See `Owner.news`; news that cannot be shown must not stop the votes."""
-        try:
-            self._on_progress(child, data)
-        except Exception:  # the news are the child's: they may be anything
-            log.exception("the news of %s could not be shown", child)
+        self._on_presence(session.name, attached)
 
     def turned_away(self) -> None:
         """See `Owner.turned_away`."""
-        self.rejected += 1
+        self.members.faults.add("rejected")
+
+    def _progress(self, child: str, data: bytes) -> None:
+        """Pass a child's progress on; what cannot be shown must not stop the votes."""
+        try:
+            self._on_progress(child, data)
+        except Exception:  # it is the child's: it may be anything
+            log.exception("the progress of %s could not be shown", child)

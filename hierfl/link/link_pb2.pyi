@@ -42,18 +42,26 @@ class Tunnelled(_message.Message):
     def __init__(self, config: _Optional[str] = ..., run: _Optional[str] = ..., frame: _Optional[bytes] = ..., over: _Optional[bool] = ..., token: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Frame(_message.Message):
-    __slots__ = ("hello", "welcome", "message", "progress", "goodbye")
+    __slots__ = ("hello", "welcome", "message", "progress", "goodbye", "step_request", "ballot", "out_of_sync", "failure")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    STEP_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    BALLOT_FIELD_NUMBER: _ClassVar[int]
+    OUT_OF_SYNC_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
     message: bytes
     progress: bytes
     goodbye: Goodbye
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., message: _Optional[bytes] = ..., progress: _Optional[bytes] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+    step_request: StepRequest
+    ballot: Ballot
+    out_of_sync: OutOfSync
+    failure: Failure
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., message: _Optional[bytes] = ..., progress: _Optional[bytes] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., step_request: _Optional[_Union[StepRequest, _Mapping]] = ..., ballot: _Optional[_Union[Ballot, _Mapping]] = ..., out_of_sync: _Optional[_Union[OutOfSync, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("name", "protocol", "run", "model", "plan", "instance", "round", "applied", "token")
@@ -108,13 +116,63 @@ class Goodbye(_message.Message):
         REFUSED: _ClassVar[Goodbye.Code]
         BUSY: _ClassVar[Goodbye.Code]
         FAILED: _ClassVar[Goodbye.Code]
+        BREACH: _ClassVar[Goodbye.Code]
     UNSPECIFIED: Goodbye.Code
     DONE: Goodbye.Code
     REFUSED: Goodbye.Code
     BUSY: Goodbye.Code
     FAILED: Goodbye.Code
+    BREACH: Goodbye.Code
     CODE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     code: Goodbye.Code
     reason: str
     def __init__(self, code: _Optional[_Union[Goodbye.Code, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class StepRequest(_message.Message):
+    __slots__ = ("round", "step", "after", "decisions", "examples", "devices", "opening")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    OPENING_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    step: int
+    after: int
+    decisions: _containers.RepeatedScalarFieldContainer[bytes]
+    examples: int
+    devices: int
+    opening: bytes
+    def __init__(self, round: _Optional[int] = ..., step: _Optional[int] = ..., after: _Optional[int] = ..., decisions: _Optional[_Iterable[bytes]] = ..., examples: _Optional[int] = ..., devices: _Optional[int] = ..., opening: _Optional[bytes] = ...) -> None: ...
+
+class Ballot(_message.Message):
+    __slots__ = ("round", "step", "ballot", "loss", "abstains", "buffers")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    BALLOT_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    ABSTAINS_FIELD_NUMBER: _ClassVar[int]
+    BUFFERS_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    step: int
+    ballot: bytes
+    loss: float
+    abstains: str
+    buffers: bytes
+    def __init__(self, round: _Optional[int] = ..., step: _Optional[int] = ..., ballot: _Optional[bytes] = ..., loss: _Optional[float] = ..., abstains: _Optional[str] = ..., buffers: _Optional[bytes] = ...) -> None: ...
+
+class OutOfSync(_message.Message):
+    __slots__ = ("round", "applied")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    applied: int
+    def __init__(self, round: _Optional[int] = ..., applied: _Optional[int] = ...) -> None: ...
+
+class Failure(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...

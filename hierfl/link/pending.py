@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from flwr.app import Message
 
-if TYPE_CHECKING:
-    from hierfl.link.base_grid import BaseGrid
+from hierfl.link.requests import RequestGrid
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +24,20 @@ class PendingReplies(Iterator[Message]):
     It ends with the last reply, or, once `timeout` seconds have passed, as soon as the quorum has
     replied; while it has not, the log says whom it waits for. What has arrived by then counts. A
     child that has missed the end several times running is away: nobody waits for it beyond the
-    quorum until it is heard of again. A reply that comes after the end is counted as late and
+    quorum until it answers in time. A reply that comes after the end is counted as late and
     dropped.
     """
 
-    def __init__(self, grid: BaseGrid, messages: Iterable[Message], timeout: float | None) -> None:
+    def __init__(
+        self, grid: RequestGrid, messages: Iterable[Message], timeout: float | None
+    ) -> None:
         self._grid = grid
         self._timeout = timeout
+        self._replies: deque[Message] = deque()
         self._pending: dict[str, str] = {}
-        self._replied: set[str] = set()
+        self._waiting: Counter[str] = Counter()  # requests without a reply, by child
+        self._asked: set[str] = set()
+        self._expected: set[str] = set()  # the waiting that are waited for beyond the quorum
         self._end = self._remind = math.inf if timeout is None else time.monotonic() + timeout
         self._over = False
         self.ask(messages)
@@ -41,24 +45,28 @@ class PendingReplies(Iterator[Message]):
     def ask(self, messages: Iterable[Message]) -> None:
         """Send more messages, whose replies are waited for like the others."""
         messages = list(messages)
-        for message_id, message in zip(self._grid.push_messages(messages), messages, strict=True):
-            self._pending[message_id] = self._grid.names[message.metadata.dst_node_id]
+        message_ids = self._grid.push(messages, self._replies, self._timeout)
+        for message_id, message in zip(message_ids, messages, strict=True):
+            child = self._grid.names[message.metadata.dst_node_id]
+            self._pending[message_id] = child
+            self._waiting[child] += 1
+            self._asked.add(child)
+            if child not in self._grid.members.away:
+                self._expected.add(child)
 
     def __next__(self) -> Message:
         """Return the next reply."""
-        grid, pending = self._grid, self._pending
-        while pending and not self._over:
-            if arrived := next((i for i in pending if i in grid.arrived), None):
-                self._replied.add(pending.pop(arrived))
-                return grid.arrived.pop(arrived)
+        while self._pending and not self._over:
+            if self._replies:
+                return self._next()
             enough = self._enough()
-            if enough and grid.away.issuperset(pending.values()):
+            if enough and not self._expected:
                 break
-            if grid.take_one(self._end if enough else self._remind):
+            if self._grid.take_one(self._end if enough else self._remind):
                 continue
             if enough:
                 break
-            log.warning("still waiting for %s", ", ".join(sorted(set(pending.values()))))
+            log.warning("still waiting for %s", ", ".join(sorted(self._waiting)))
             self._remind = time.monotonic() + max(self._timeout or 0.0, REMINDER_S)
         self.close()
         raise StopIteration
@@ -75,8 +83,16 @@ class PendingReplies(Iterator[Message]):
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def _next(self) -> Message:
+        reply = self._replies.popleft()
+        child = self._pending.pop(reply.metadata.reply_to_message_id)
+        self._waiting[child] -= 1
+        if not self._waiting[child]:
+            del self._waiting[child]
+            self._expected.discard(child)
+        return reply
+
     def _enough(self) -> bool:
         """Whether a quorum has replied to all that it was asked."""
-        waiting = set(self._pending.values())
-        asked = self._replied | waiting
-        return len(asked) - len(waiting) >= min(self._grid.quorum, len(asked))
+        asked, waiting = len(self._asked), len(self._waiting)
+        return asked - waiting >= min(self._grid.members.quorum, asked)

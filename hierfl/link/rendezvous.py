@@ -1,8 +1,8 @@
-"""The rendezvous: where a tree that does not know itself yet comes together.
+"""The rendezvous: how nodes are discovered where no configuration lists them.
 
-On Flower's engine nobody has a list of names. Each child enters its parent's rendezvous with its
-own name, an edge with those of its devices as well, and waits there for the configuration of the
-whole federation. Then the rendezvous closes, and the link opens at the same address.
+On Flower's engine nobody has a list of names. Each child registers at its parent with its own name,
+an edge with those of its devices as well, and waits for the configuration of the whole federation.
+Then the rendezvous closes, and the link opens at the same address.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Rendezvous:
             self._enter, pb.Entry.FromString, pb.Place.SerializeToString
         )
         serve(self._server, METHOD, handler)
-        secrets = credentials.to_children(lambda: None) if credentials else None
+        secrets = credentials.to_children() if credentials else None
         self.address = bind(self._server, address, secrets)
 
     def __enter__(self) -> Rendezvous:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from hierfl.errors import LinkError
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.admission import Refusal
 
 Outbox = asyncio.Queue[bytes | None]
 """Frames to be written; None ends the stream."""
@@ -20,13 +19,14 @@ Outbox = asyncio.Queue[bytes | None]
 class Session:
     """The place of one child; to be used in the event loop alone.
 
-    One request is in flight at a time. What was in flight when the stream broke is sent again.
+    One Flower message is in flight at a time. What was in flight when the stream broke is sent
+    again.
 
     Attributes:
         name: the child's.
         node_id: the child's.
         outbox: the frames for its stream; None while it has none.
-        instance: of the child's process that sat here last; None before the first.
+        instance: of the child's process that was attached last; None before the first.
     """
 
     name: str
@@ -34,28 +34,20 @@ class Session:
     outbox: Outbox | None = None
     instance: str | None = None
     _requests: deque[tuple[str, bytes]] = field(default_factory=deque)
-    _banned: str | None = None
-
-    def check_free(self) -> None:
-        """Raise Refusal if the child may not sit here now."""
-        if self._banned is not None:
-            raise Refusal(self._banned)
-        if self.outbox is not None:
-            raise Refusal(f"{self.name} is attached already", pb.Goodbye.BUSY)
 
     def fill(self, outbox: Outbox) -> None:
-        """Put the request that waits, if there is one, into a new stream's outbox."""
+        """Put the message that waits, if there is one, into a new stream's outbox."""
         if self._requests:
             outbox.put_nowait(self._requests[0][1])
 
     def enqueue(self, message_id: str, frame: bytes) -> None:
-        """Send a request as soon as it is its turn."""
+        """Send a message as soon as it is its turn."""
         self._requests.append((message_id, frame))
         if len(self._requests) == 1 and self.outbox is not None:
             self.outbox.put_nowait(frame)
 
     def answered(self) -> None:
-        """The request in flight has its reply: send the next one.
+        """The message in flight has its reply: send the next one.
 
         Raises:
             LinkError: if there was none.
@@ -67,7 +59,7 @@ class Session:
             self.fill(self.outbox)
 
     def drop(self, message_ids: Collection[str]) -> None:
-        """Drop requests that are not under way yet."""
+        """Drop messages that are not under way yet."""
         under_way = self.outbox is not None
         self._requests = deque(
             request
@@ -75,11 +67,9 @@ class Session:
             if request[0] not in message_ids or (position == 0 and under_way)
         )
 
-    def ban(self, reason: str) -> None:
-        """Send the child away for good."""
-        self._banned = reason
+    def clear(self) -> None:
+        """Drop all messages."""
         self._requests.clear()
-        self.dismiss(pb.Goodbye.REFUSED, reason)
 
     def dismiss(self, code: pb.Goodbye.Code, reason: str) -> None:
         """End the child's stream, if it has one."""

@@ -1,12 +1,15 @@
 """Bytes are counted where frames are handed over, by child and direction.
 
-*Payload* is what an algorithm or an app wants to say: every value of type bytes in a message's
-ConfigRecords and the data of every Array. *Messages* is all that is handed to gRPC: payload and
-framing (Flower's records and metadata, and the link's frame around them).
+*Payload* is what an algorithm or an app sends: the fields of type bytes of a step's frames; in a
+Flower message, every value of type bytes in its ConfigRecords and the data of every Array.
+*Messages* is all that is handed to gRPC: payload and framing (Flower's records and metadata, and
+the link's frame around them).
 """
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, fields
 from typing import Literal
@@ -40,20 +43,23 @@ class Count:
 
 @dataclass
 class Ledger:
-    """The counts of one parent's hop: for each child, up and down."""
+    """The counts of one parent's hop: for each child, up and down. Any thread may add."""
 
     counts: dict[str, dict[Direction, Count]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, child: str, direction: Direction, *, payload: int, message: int) -> None:
         """Count one frame between the parent and `child`."""
-        both = self.counts.get(child)
-        if both is None:
-            both = self.counts[child] = {"up": Count(), "down": Count()}
-        both[direction].add(payload, message)
+        with self._lock:
+            both = self.counts.get(child)
+            if both is None:
+                both = self.counts[child] = {"up": Count(), "down": Count()}
+            both[direction].add(payload, message)
 
     def total(self, direction: Direction) -> Count:
         """Return the sum over all children."""
-        return sum((both[direction] for both in self.counts.values()), Count())
+        with self._lock:
+            return sum((both[direction] for both in self.counts.values()), Count())
 
     def traffic(self) -> Traffic:
         """Return the totals over all children."""
@@ -95,7 +101,7 @@ class Faults:
     Attributes:
         reconnects: streams that came back after they had broken.
         restarts: nodes that came back as new processes.
-        rejected: peers and frames that were turned away.
+        rejected: hellos that were refused, and breaches of the protocol.
         late: replies that came after their step or round had been closed.
         abstained: votes that a device did not cast because its gradient was not finite.
     """
@@ -123,3 +129,21 @@ class Faults:
         if numbers and len(numbers) != len(fields(cls)):
             raise PayloadError(f"faults of {len(numbers)} numbers")
         return cls(*numbers)
+
+
+class FaultCounter:
+    """Counts a parent's faults; any thread may add."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, kind: str) -> None:
+        """Count one fault of a kind: the name of an attribute of `Faults`."""
+        with self._lock:
+            self._counts[kind] += 1
+
+    def total(self) -> Faults:
+        """Return the counts so far."""
+        with self._lock:
+            return Faults(**self._counts)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
 
 from flwr.app import Message
 
-from hierfl.errors import PayloadError, RunFailed, shortened
+from hierfl.errors import PayloadError, RunFailed
 from hierfl.link.base_grid import BaseGrid
 from hierfl.link.pending import PendingReplies
 from hierfl.link.traffic import Faults, Traffic
-from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Question, answer, questions
+from hierfl.protocol.budget import Budget
+from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Question, Redo, answer, questions
+from hierfl.protocol.participants import Participants
 
 log = logging.getLogger(__name__)
-
-MOST_DETOURS = 20
-"""How often a child may say that it cannot follow, on its way to one base or one step."""
 
 
 @dataclass
@@ -28,8 +26,9 @@ class BaseSync:
     A child that is at the base before follows with the change alone; one that lost its state in
     the round before redoes that round first; any other takes the whole model.
 
-    A child that fails is out of the round, one that breaks the protocol or holds other bits is
-    sent away; the others go on, as long as they are a quorum.
+    A child that fails is out of the round; the others go on, as long as they are a quorum. One that
+    breaks the protocol or holds other bits is sent away until it says hello anew, and is then
+    brought there again; at the third time it is out of the round.
 
     Args:
         grid: the children.
@@ -37,13 +36,15 @@ class BaseSync:
         base: the base, with the change from the one before, where there is one.
         whole: makes the same base with the whole model.
         hash: the base's `model_hash`.
-        redo: returns (round, step, question) that makes a child redo the round before, or None
-            if this parent cannot help it.
+        redo: returns (round, question) that makes a child redo the round before, or None if this
+            parent cannot help it.
         most_examples: how many samples a child may claim to hold.
+        recovery: see `Budget`.
         resting: the node ids of the children that take no part in the round, but go to its base.
 
     Attributes:
-        members: the node ids of the children that have not failed in the round.
+        participants: the children that have not failed in the round.
+        budget: what each child may cause in the round beyond its votes.
         moved: the answers of the children that are at the base, by node id.
         stuck: the children that must redo the round before and cannot.
     """
@@ -53,21 +54,18 @@ class BaseSync:
     base: Base
     whole: Callable[[], Base]
     hash: str
-    redo: Callable[[], tuple[int, int, Question] | None]
+    redo: Callable[[], tuple[int, Question] | None]
     most_examples: int
+    recovery: int
     resting: Set[int] = frozenset()
-    members: set[int] = field(init=False)
+    participants: Participants = field(init=False)
+    budget: Budget = field(init=False)
     moved: dict[int, BaseAck] = field(default_factory=dict)
     stuck: set[int] = field(default_factory=set)
-    _detours: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.members = set(self.grid.names)
-
-    @property
-    def awake(self) -> set[int]:
-        """The members that take part in the round."""
-        return self.members - self.resting
+        self.participants = Participants(self.grid.members, self.round, self.resting)
+        self.budget = Budget(self.recovery)
 
     def run(self, timeout: float) -> None:
         """Bring all children there, or, after `timeout` seconds, a quorum.
@@ -89,38 +87,37 @@ class BaseSync:
         """Return the whole model for those that are stuck; what they had computed is lost."""
         for node_id in self.stuck:
             log.warning("%s starts from the whole model", self.grid.names[node_id])
-        messages = self._send_whole(*self.stuck)
+        stuck = sorted(self.stuck)
         self.stuck.clear()
-        return messages
+        return self._send(stuck, self.whole()) if stuck else iter(())
 
     def start(self, node_id: int) -> Iterator[Message]:
         """Return the first message for one child."""
         return self._first([node_id])
 
     def take(self, reply: Message) -> Iterator[Message]:
-        """Take a child's reply to a message of this rollout; return what to send it next.
+        """Take a child's reply to a message of this sync; return what to send it next.
 
         Raises:
             PayloadError: if it is none, or the child holds other bits.
         """
         node_id = reply.metadata.src_node_id
         if reply.metadata.message_type != "train.base":  # the round before is redone
-            self._count(node_id)
+            self.budget.spend(node_id, detours=1)
             return self._first([node_id])
         said = answer(reply.content, BaseAck, OutOfSync)
         if isinstance(said, OutOfSync):
-            self._count(node_id)
+            self.budget.spend(node_id, detours=1)
             return self._behind(node_id, said)
         assert isinstance(said, BaseAck)
         self._check(said)
         self.moved[node_id] = said
-        self._detours.pop(node_id, None)
         return iter(())
 
     def gather(self, make: Callable[[list[float], list[bytes]], bytes]) -> bytes:
         """Make one part of the children's parts in the round's opening; nothing of none.
 
-        Who sent what is no part is sent away.
+        Who sent what is no part is sent away, and the round goes on without its part.
 
         Args:
             make: as `RoundOpening.combine`, for this round.
@@ -146,34 +143,22 @@ class BaseSync:
                 if moved.opening:
                     make([1.0], [moved.opening])
             except PayloadError as own:
+                self.moved[node_id] = replace(moved, opening=b"")
                 self.refuse(node_id, own)
                 return
         raise RunFailed(f"the opening of round {self.round}: {error}") from error
 
     def lose(self, node_id: int, reason: str, hint: str | None = None) -> None:
-        """Go on without a child for the rest of the round.
-
-        Raises:
-            RunFailed: if those that are left are no quorum.
-        """
-        name, reason, quorum = self.grid.names[node_id], shortened(reason), self.grid.quorum
-        log.error("%s is out of round %d: %s", name, self.round, reason)
-        self.members.discard(node_id)
+        """Go on without a child that has failed; see `Participants.lose`."""
         self.moved.pop(node_id, None)
-        left = len(self.members)
-        if left < quorum:
-            share = f" ({left} are left, the quorum is {quorum})" if quorum < self._all else ""
-            raise RunFailed(f"{name}: {reason}{share}", hint)
+        self.participants.lose(node_id, reason, hint)
 
-    def refuse(self, node_id: int, error: PayloadError) -> None:
-        """Send a child away for good that broke the protocol; see `lose`."""
-        name = self.grid.names[node_id]
-        self.grid.reject(name, f"it sent {error}")
-        self.lose(node_id, f"it sent {error}", error.hint)
-
-    @property
-    def _all(self) -> int:
-        return len(self.grid.names)
+    def refuse(self, node_id: int, error: PayloadError) -> bool:
+        """Send a child away that broke the protocol; return whether for good. See `lose`."""
+        final = self.grid.suspend(node_id, f"it sent {error}")
+        if final:
+            self.lose(node_id, f"it sent {error}", error.hint)
+        return final
 
     def _take_all(self, stream: PendingReplies) -> None:
         with stream as replies:
@@ -185,7 +170,8 @@ class BaseSync:
                 try:
                     replies.ask(self.take(reply))
                 except PayloadError as error:
-                    self.refuse(node_id, error)
+                    if not self.refuse(node_id, error):
+                        replies.ask(self._first([node_id]))
 
     def _check(self, said: BaseAck) -> None:
         if not 1 <= said.examples <= self.most_examples:
@@ -200,11 +186,6 @@ class BaseSync:
                 "decision in exactly rounded operations only.",
             )
 
-    def _count(self, node_id: int) -> None:
-        self._detours[node_id] += 1
-        if self._detours[node_id] > MOST_DETOURS:
-            raise PayloadError(f"{MOST_DETOURS} times that it cannot follow")
-
     def _behind(self, node_id: int, said: OutOfSync) -> Iterator[Message]:
         name = self.grid.names[node_id]
         log.info("%s is behind: at round %d, not %d", name, said.round, self.round)
@@ -212,15 +193,16 @@ class BaseSync:
             if (task := self.redo()) is None:
                 self.stuck.add(node_id)
                 return iter(())
-            round_, step, question = task
-            return questions({node_id: question}, round_, step)
-        return self._send_whole(node_id)
+            round_, question = task
+            if isinstance(question, Redo):
+                self.budget.spend(node_id, sum(map(len, question.decisions)))
+            return questions({node_id: question}, round_)
+        whole = self.whole()
+        self.budget.spend(node_id, len(whole.model))
+        return self._send([node_id], whole)
 
     def _first(self, node_ids: Iterable[int]) -> Iterator[Message]:
         return self._send(node_ids, self.base if self.base.change else self.whole())
-
-    def _send_whole(self, *node_ids: int) -> Iterator[Message]:
-        return self._send(node_ids, self.whole())
 
     def _send(self, node_ids: Iterable[int], base: Base) -> Iterator[Message]:
         rest = replace(base, rests=True)

@@ -1,12 +1,13 @@
-"""What cloud, edges and devices say to each other: the contents of their Flower messages.
+"""What cloud, edges and devices say to each other once a round: the contents of Flower messages.
 
-Each is a frozen dataclass that travels as one ConfigRecord, whatever the transport. Fields that
-have their default value stay at home. What is of type bytes is payload, everything else framing.
+Each is a frozen dataclass that travels as one ConfigRecord, whatever the transport. Default values
+are not sent. What is of type bytes is payload, everything else framing. What happens at every step
+travels in frames of its own: `StepRequest` and `Ballot` in `hierfl/link/link.proto`.
 
 All numbers are within bounds: integers count something and are not negative, and what is a float
 here (a loss, a duration) fits a float32.
 
-The round and the step that a message belongs to are its group: "ROUND.STEP" in the metadata of the
+The round that a message belongs to is its group: the text of the number in the metadata of the
 question, from where Flower copies it into the reply.
 """
 
@@ -20,7 +21,6 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 from flwr.app import ConfigRecord, Message, RecordDict
 
 from hierfl.errors import PayloadError, shortened
-from hierfl.link import flower_compat
 
 
 @dataclass(frozen=True)
@@ -79,39 +79,28 @@ class Round:
 
 
 @dataclass(frozen=True)
-class StepRequest:
-    """Apply these decisions, and vote on the step.
+class Redo:
+    """Take the gradients of a round that is over once more, along its decisions.
+
+    It is for a device that has lost what it computed in the round before the base to which it is
+    brought.
 
     Attributes:
-        after: how many of the round's decisions the device is known to have applied.
-        decisions: those of the steps after + 1 to s - 1.
-        examples: samples that the cluster holds (n_q); in a device's first question only.
-        devices: devices in the cluster (K); likewise.
-        opening: the edge's answer to the round's opening; likewise.
+        examples: samples that the cluster holds (n_q).
+        devices: devices in the cluster (K).
+        decisions: those of all steps but the last.
+        opening: the edge's answer to the round's opening.
     """
 
-    after: int = 0
+    examples: int
+    devices: int
     decisions: list[bytes] = field(default_factory=list)
-    examples: int = 0
-    devices: int = 0
     opening: bytes = b""
 
 
 @dataclass(frozen=True)
-class Ballot:
-    """A device's vote on a step.
-
-    Attributes:
-        ballot: the algorithm's ballot; empty if the device abstains.
-        loss: of the minibatch.
-        abstains: why, for people; empty if it votes.
-        buffers: the model's buffers after the round's last step, float32[b].
-    """
-
-    ballot: bytes = b""
-    loss: float = 0.0
-    abstains: str = ""
-    buffers: bytes = b""
+class Redone:
+    """The round was redone, as far as it could be."""
 
 
 @dataclass(frozen=True)
@@ -150,13 +139,13 @@ class Report:
     traffic: list[int] = field(default_factory=list)
 
 
-Question = Base | Round | StepRequest
-Answer = BaseAck | Ballot | Report | OutOfSync
+Question = Base | Round | Redo
+Answer = BaseAck | Redone | Report | OutOfSync
 Content = Question | Answer
-C = TypeVar("C", Base, BaseAck, Round, StepRequest, Ballot, Report, OutOfSync)
+C = TypeVar("C", Base, BaseAck, Round, Redo, Redone, Report, OutOfSync)
 
 
-def questions(contents: Mapping[int, Question], round_: int, step: int = 0) -> Iterator[Message]:
+def questions(contents: Mapping[int, Question], round_: int) -> Iterator[Message]:
     """Return messages, by node id of the child that each is for.
 
     A content that several children share becomes one RecordDict, which is serialized once.
@@ -165,13 +154,12 @@ def questions(contents: Mapping[int, Question], round_: int, step: int = 0) -> I
     for node_id, content in contents.items():
         if id(content) not in records:
             records[id(content)] = to_content(content)
-        yield flower_compat.question(
-            records[id(content)], node_id, _QUESTIONS[type(content)], f"{round_}.{step}"
-        )
+        kind = _QUESTIONS[type(content)]
+        yield Message(records[id(content)], node_id, kind, group_id=str(round_))
 
 
-def position(message: Message) -> tuple[int, int]:
-    """Return the round and the step that a message belongs to.
+def round_of(message: Message) -> int:
+    """Return the round that a message belongs to.
 
     Raises:
         PayloadError: if it names none.
@@ -179,7 +167,7 @@ def position(message: Message) -> tuple[int, int]:
     match = _GROUP.fullmatch(message.metadata.group_id)
     if match is None:
         raise PayloadError(f"a message of the group {message.metadata.group_id!r}")
-    return int(match[1]), int(match[2])
+    return int(match[0])
 
 
 def expect(round_: int, rounds: int, step: int = 1, steps: int = 1) -> None:
@@ -194,7 +182,7 @@ def expect(round_: int, rounds: int, step: int = 1, steps: int = 1) -> None:
 
 def reply(message: Message, content: Answer) -> Message:
     """Return the reply to a message."""
-    return flower_compat.reply(to_content(content), message)
+    return Message(to_content(content), reply_to=message)
 
 
 def answer(content: RecordDict, *kinds: type[Answer]) -> Answer:
@@ -216,7 +204,7 @@ def to_content(content: Content) -> RecordDict:
         for name, default in _DEFAULTS[type(content)].items()
         if (value := getattr(content, name)) != default
     }
-    return flower_compat.config_content(type(content).__name__, values)
+    return RecordDict({type(content).__name__: ConfigRecord(values)})
 
 
 def from_content(kind: type[C], content: RecordDict) -> C:
@@ -254,18 +242,24 @@ def _within_bounds(value: object) -> bool:
         case int():
             return value >= 0
         case float():
-            return abs(value) <= _LARGEST  # which NaN is not
+            return fits_float32(value)
         case list():
             return all(map(_within_bounds, value))
     return True
+
+
+def fits_float32(value: float) -> bool:
+    """Return whether a number is finite, and within the bounds of a float32."""
+    return abs(value) <= _LARGEST  # which NaN is not
 
 
 def _other_kind(kind: type, content: RecordDict) -> PayloadError:
     return PayloadError(shortened(f"a message that is no {kind.__name__}: {list(content)}"))
 
 
-_QUESTIONS: dict[type, str] = {Base: "train.base", Round: "train.round", StepRequest: "train.vote"}
-_KINDS: tuple[type[Content], ...] = (Base, BaseAck, Round, StepRequest, Ballot, Report, OutOfSync)
+_QUESTIONS: dict[type, str] = {Base: "train.base", Round: "train.round", Redo: "train.redo"}
+_KINDS: tuple[type[Content], ...] = (Base, BaseAck, Round, Redo, Redone, Report, OutOfSync)
+_LARGEST = (2 - 2.0**-23) * 2.0**127
 _TYPES = {kind: get_type_hints(kind) for kind in _KINDS}
 _DEFAULTS: dict[type, dict[str, Any]] = {
     kind: {
@@ -274,5 +268,4 @@ _DEFAULTS: dict[type, dict[str, Any]] = {
     }
     for kind in _KINDS
 }
-_LARGEST = (2 - 2.0**-23) * 2.0**127
-_GROUP = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")
+_GROUP = re.compile(r"[0-9]{1,9}")

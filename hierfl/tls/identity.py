@@ -12,7 +12,7 @@ import grpc
 from hierfl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from cryptography.x509 import Certificate
 
@@ -64,17 +64,10 @@ class Identity:
         """Return the credentials with which this node connects to its parent of that name."""
         return Towards(self, parent)
 
-    def to_children(self, on_handshake: Callable[[], None]) -> grpc.ServerCredentials:
-        """Return credentials for a server that requires certificates of the same CA.
-
-        Args:
-            on_handshake: called at the start of each connection's handshake, in gRPC's thread.
-        """
-        pair = (self.key, self.certificate)
-        return grpc.dynamic_ssl_server_credentials(
-            grpc.ssl_server_certificate_configuration([pair], root_certificates=self.ca),
-            on_handshake,  # returns None: the certificate is not replaced
-            require_client_authentication=True,
+    def to_children(self) -> grpc.ServerCredentials:
+        """Return credentials for a server that requires certificates of the same CA."""
+        return grpc.ssl_server_credentials(
+            [(self.key, self.certificate)], self.ca, require_client_auth=True
         )
 
 
@@ -89,12 +82,12 @@ class Towards:
     identity: Identity
     parent: str
 
-    def channel(self, address: str, options: list[tuple[str, Any]]) -> grpc.Channel:
-        """Return a channel to the parent."""
+    def channel(self, address: str, options: list[tuple[str, Any]], api: Any = grpc) -> Any:
+        """Return a channel to the parent; see `dial`."""
         mine = self.identity
         credentials = grpc.ssl_channel_credentials(mine.ca, mine.key, mine.certificate)
         named = ("grpc.ssl_target_name_override", self.parent)
-        return grpc.secure_channel(address, credentials, [*options, named])
+        return api.secure_channel(address, credentials, [*options, named])
 
     def mistrust(self, details: str) -> str | None:
         """Return what is wrong with the peer's certificate, or None for any other error.
@@ -108,11 +101,20 @@ class Towards:
         return None
 
 
-def dial(address: str, options: list[tuple[str, Any]], towards: Towards | None) -> grpc.Channel:
-    """Return a channel to a parent: with this node's identity, or in plain text if it has none."""
+def dial(
+    address: str, options: list[tuple[str, Any]], towards: Towards | None, api: Any = grpc
+) -> Any:
+    """Return a channel to a parent: with this node's identity, or in plain text if it has none.
+
+    Args:
+        address: "host:port" of the parent.
+        options: gRPC's channel options.
+        towards: this node's identity on its way to the parent.
+        api: which of gRPC's two interfaces the channel is of: `grpc` or `grpc.aio`.
+    """
     if towards is None:
-        return grpc.insecure_channel(address, options)
-    return towards.channel(address, options)
+        return api.insecure_channel(address, options)
+    return towards.channel(address, options, api)
 
 
 _MISTRUST = {

@@ -152,7 +152,7 @@ def test_a_federation_learns_through_the_air_and_repeats_itself(kind: str) -> No
         federation.run()
         bases.append(federation.strategy.base.tobytes())
         assert np.abs(federation.strategy.base - 0.5).mean() < 0.6 * start
-        final = {device._base.tobytes() for device in federation.devices.values()}
+        final = {device.replica.base.tobytes() for device in federation.devices.values()}
         assert final == {bases[0]}
 
 

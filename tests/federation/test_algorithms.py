@@ -60,7 +60,7 @@ def test_it_sends_what_is_planned_and_all_hold_the_same_bits(name: str) -> None:
     assert edges.down.payload == planned["edge_down"] or name == "ef-lion"  # for edges alone
     assert devices.down.payload == planned["device_down"] or name in ESTIMATED
     final = federation.strategy.base.tobytes()
-    assert {device._base.tobytes() for device in federation.devices.values()} == {final}
+    assert {device.replica.base.tobytes() for device in federation.devices.values()} == {final}
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -118,13 +118,13 @@ def test_a_device_s_correction_is_what_its_cluster_differs_by() -> None:
     # East votes - at every coordinate and step, west +; the mean is 0.
     for name, device in federation.devices.items():
         expected = GAIN if name.startswith("east") else -GAIN
-        np.testing.assert_allclose(device._state["correction"], expected, rtol=1e-3)
+        np.testing.assert_allclose(device.replica.state["correction"], expected, rtol=1e-3)
     federation = trained(
         "algorithm.name=tally-corrected", "algorithm.rounds=1", "downlink.codec=float32",
         **{"targets": dict.fromkeys(TARGETS, 9.0)},
     )  # fmt: skip
     for device in federation.devices.values():
-        np.testing.assert_allclose(device._state["correction"], 0, atol=1e-3)
+        np.testing.assert_allclose(device.replica.state["correction"], 0, atol=1e-3)
 
 
 def test_tally_corrected_sends_no_byte_more() -> None:
@@ -190,7 +190,7 @@ def test_an_abstention_in_a_local_step_leaves_no_trace() -> None:
     _, faults = federation.run()
     assert faults.abstained == 1
     device = federation.devices["east-1"]
-    assert not device._state["moved"].any() and not device._state["momentum"].any()
+    assert not device.replica.state["moved"].any() and not device.replica.state["momentum"].any()
     assert np.abs(federation.strategy.base - base).max() > 0
 
 

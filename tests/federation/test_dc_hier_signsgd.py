@@ -71,8 +71,8 @@ def test_a_federation_corrects_by_what_its_clusters_differ() -> None:
     federation.run()
     for name, device in federation.devices.items():
         drift = 1.0 if name.startswith("east") else -1.0  # c - c_q, at the mean of the noise
-        assert device._state["correction"].mean() == pytest.approx(drift, abs=0.2)
-    east = [federation.devices[f"east-{i}"]._state["correction"].tobytes() for i in range(3)]
+        assert device.replica.state["correction"].mean() == pytest.approx(drift, abs=0.2)
+    east = [federation.devices[f"east-{i}"].replica.state["correction"].tobytes() for i in range(3)]
     assert len(set(east)) == 1
 
 
@@ -82,7 +82,7 @@ def test_a_part_that_is_not_finite_is_left_out_and_its_device_votes() -> None:
     _, faults = federation.run()
     assert faults.abstained == 0
     assert federation.results[0].voters == {"east": 3, "west": 3}
-    assert federation.devices["east-1"]._state["correction"].any()
+    assert federation.devices["east-1"].replica.state["correction"].any()
 
 
 def test_where_a_cluster_has_no_part_nothing_is_corrected() -> None:
@@ -90,7 +90,7 @@ def test_where_a_cluster_has_no_part_nothing_is_corrected() -> None:
     for i in range(3):
         federation.trainers[f"east-{i}"].poison = {1}
     federation.run()
-    assert not federation.devices["east-1"]._state["correction"].any()
+    assert not federation.devices["east-1"].replica.state["correction"].any()
     assert federation.results[0].voters == {"east": 3, "west": 3}
 
 

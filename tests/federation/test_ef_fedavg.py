@@ -129,5 +129,5 @@ def test_an_abstention_in_a_local_step_leaves_no_trace() -> None:
     federation.trainers["east-1"].poison = {3}
     _, faults = federation.run()
     assert faults.abstained == 1
-    state = federation.devices["east-1"]._state
+    state = federation.devices["east-1"].replica.state
     assert not state["residual"].any() and not state["momentum"].any()

@@ -86,7 +86,8 @@ def test_every_downlink_keeps_all_nodes_at_the_same_bits(codec: str) -> None:
     before = np.abs(federation.strategy.base - 0.5).mean()
     federation.run()
     final = federation.strategy.base
-    assert {device._base.tobytes() for device in federation.devices.values()} == {final.tobytes()}
+    bases = {device.replica.base.tobytes() for device in federation.devices.values()}
+    assert bases == {final.tobytes()}
     assert np.abs(final - 0.5).mean() < 0.8 * before
 
 
@@ -144,7 +145,7 @@ def test_each_round_asks_the_devices_that_are_drawn_for_it_and_the_others_follow
     assert devices.up.payload == planned["device_up"]
     assert devices.down.payload == planned["device_down"]
     assert federation.results[0].voters == {"east": 2, "west": 2}
-    bases = {model_hash(device._base) for device in federation.devices.values()}
+    bases = {model_hash(device.replica.base) for device in federation.devices.values()}
     assert bases == {model_hash(federation.strategy.base)}
     assert not any(faults.to_list())
 
@@ -156,7 +157,7 @@ def test_a_gradient_that_is_not_finite_is_no_vote_and_changes_no_state() -> None
     assert faults.abstained == 1
     assert federation.results[0].voters == {"east": 2, "west": 3}
     assert devices.up.payload == (6 * 4 - 1) * math.ceil(LAYOUT.d / 8)
-    assert np.isfinite(federation.devices["east-1"]._state["momentum"]).all()
+    assert np.isfinite(federation.devices["east-1"].replica.state["momentum"]).all()
 
 
 def test_where_nobody_can_vote_the_run_stops_and_says_where() -> None:

@@ -36,7 +36,7 @@ def test_any_codec_goes_both_ways(codec: str) -> None:
         assert edges.up.payload == planned.payload()["edge_up"]
         assert edges.down.payload == planned.payload()["edge_down"]
         final = federation.strategy.base.tobytes()
-        assert {device._base.tobytes() for device in federation.devices.values()} == {final}
+        assert {device.replica.base.tobytes() for device in federation.devices.values()} == {final}
 
 
 @pytest.mark.parametrize("codec", [name for name in CODECS if name != "float32"])

@@ -19,129 +19,130 @@ from edge.cluster import Cluster
 from hierfl.algorithms.schedule import to_bits
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.link import flower_compat, frames
-from hierfl.link.app_runner import AppRunner
+from hierfl.link import link_pb2 as pb
 from hierfl.link.base_grid import Arrival
 from hierfl.link.memory_grid import MemoryGrid
+from hierfl.link.responder import Responder
 from hierfl.protocol.checkpoint import Checkpoints
-from hierfl.protocol.messages import (
-    Ballot,
-    Base,
-    BaseAck,
-    OutOfSync,
-    Report,
-    StepRequest,
-    position,
-    reply,
-)
+from hierfl.protocol.messages import Base, BaseAck, OutOfSync, from_content, reply, round_of
+from hierfl.protocol.snapshot import Snapshots
 from tests.federation.toy import LAYOUT, Toy, toy
 
 SETS = ["quorum.devices=0.6", "quorum.step_timeout=0.001"]
 
+Twist = Callable[[int, Any], Any]
+"""Makes what a device answers of the round and of the honest answer."""
 
-def other_device(federation: Toy, answers: Callable[[Message, Any], Any]) -> None:
-    """Put another program in the place of east-1.
 
-    Args:
-        federation: whose east it belongs to.
-        answers: makes its answer of a question and the honest answer.
-    """
+def other_device(federation: Toy, twist: Twist) -> list[Any]:
+    """Put another program in the place of east-1; return where what it was asked is noted."""
     children = federation.grids["east"]._children
     honest = federation.devices["east-1"]
-    app = ClientApp()
+    app, asked = ClientApp(), []
 
     @app.train("base")
     def base(message: Message, context: Context) -> Message:
-        content = _content(Base, message)
-        return reply(message, answers(message, honest.move(position(message)[0], content)))
+        content = from_content(Base, message.content)
+        asked.append(content)
+        return reply(message, twist(round_of(message), honest.move(round_of(message), content)))
 
-    @app.train("vote")
-    def vote(message: Message, context: Context) -> Message:
-        content = _content(StepRequest, message)
-        return reply(message, answers(message, honest.vote(*position(message), content)))
+    def vote(request: pb.StepRequest) -> Any:
+        asked.append(request)
+        return twist(request.round, honest.vote(request))
 
-    children["east-1"] = AppRunner(app, Context(1, 0, {}, RecordDict(), {}))
-
-
-def _content(kind: Any, message: Message) -> Any:
-    from hierfl.protocol.messages import from_content
-
-    return from_content(kind, message.content)
+    children["east-1"] = Responder(app, Context(1, 0, {}, RecordDict(), {}), vote)
+    return asked
 
 
 BITS = np.packbits(np.arange(LAYOUT.d) % 3 == 0, bitorder="little").tobytes()
 
 
-def spin(message: Message, said: Any) -> Any:
-    return OutOfSync(position(message)[0], 0) if isinstance(said, Ballot) else said
+def changed(said: Any, **fields: Any) -> Any:
+    """Return an answer with some fields changed; a ballot's or an acknowledgement's."""
+    if isinstance(said, pb.Ballot):
+        other = pb.Ballot()
+        other.CopyFrom(said)
+        for name, value in fields.items():
+            setattr(other, name, value)
+        return other
+    return replace(said, **fields)
 
 
-def spin_through_the_base(message: Message, said: Any) -> Any:
-    return OutOfSync(0) if isinstance(said, Ballot) else said
+def of_ballots(twist: Twist) -> Twist:
+    return lambda round_, said: twist(round_, said) if isinstance(said, pb.Ballot) else said
 
 
-CHEATS: dict[str, tuple[Callable[[Message, Any], Any], str]] = {
-    "is behind for ever": (spin, "20 times in one step that it cannot follow"),
-    "is behind and at the base": (spin_through_the_base, "20 times in one step"),
+def of_acks(twist: Twist) -> Twist:
+    return lambda round_, said: twist(round_, said) if isinstance(said, BaseAck) else said
+
+
+CHEATS: dict[str, tuple[Twist, str]] = {
+    "is behind for ever": (
+        of_ballots(lambda round_, said: pb.OutOfSync(round=round_)),
+        "too often in one round that it cannot follow",
+    ),
+    "is behind and at the base": (
+        of_ballots(lambda round_, said: pb.OutOfSync()),
+        "too often in one round that it cannot follow",
+    ),
     "never gets to the base": (
-        lambda message, said: OutOfSync(0),
-        "20 times that it cannot follow",
+        of_acks(lambda round_, said: OutOfSync(0)),
+        "too often in one round that it cannot follow",
     ),
     "is ahead": (
-        lambda message, said: (
-            OutOfSync(position(message)[0], 7) if isinstance(said, Ballot) else said
-        ),
+        of_ballots(lambda round_, said: pb.OutOfSync(round=round_, applied=7)),
         "that it is at decision 7 in step",
     ),
     "holds all samples there are": (
-        lambda message, said: replace(said, examples=2**62) if isinstance(said, BaseAck) else said,
+        of_acks(lambda round_, said: changed(said, examples=2**62)),
         "a number of samples of 4611686018427387904",
     ),
     "holds no samples": (
-        lambda message, said: replace(said, examples=0) if isinstance(said, BaseAck) else said,
+        of_acks(lambda round_, said: changed(said, examples=0)),
         "a number of samples of 0",
     ),
     "holds other bits": (
-        lambda message, said: replace(said, hash="0f" * 32) if isinstance(said, BaseAck) else said,
+        of_acks(lambda round_, said: changed(said, hash="0f" * 32)),
         "a model that differs from its parent's at the start of round 1",
     ),
     "has longer buffers": (
-        lambda message, said: replace(said, buffers=said.buffers * 2)
-        if isinstance(said, Ballot) and said.buffers else said,
+        of_ballots(lambda round_, said: changed(said, buffers=said.buffers * 2)),
         "16 bytes where 8 were expected",
     ),
     "has buffers in mid-round": (
-        lambda message, said: (
-            replace(said, buffers=b"\0" * 8) if isinstance(said, Ballot) else said
-        ),
+        of_ballots(lambda round_, said: changed(said, buffers=b"\0" * 8)),
         "8 bytes where 0 were expected",
     ),
     "has an infinite loss": (
-        lambda message, said: replace(said, loss=1e308) if isinstance(said, Ballot) else said,
-        "Ballot with loss out of bounds",
+        of_ballots(lambda round_, said: changed(said, loss=1e308)),
+        "a loss that is no float32",
+    ),
+    "sends a ballot that is too short": (
+        of_ballots(lambda round_, said: changed(said, ballot=said.ballot[:-1])),
+        "5 bytes of packed bits where 41 coordinates need 6",
     ),
     "opens what has no opening": (
-        lambda message, said: replace(said, opening=b"xy") if isinstance(said, BaseAck) else said,
+        of_acks(lambda round_, said: changed(said, opening=b"xy")),
         "2 bytes for an opening, which this algorithm has not",
-    ),
-    "reports as if it were an edge": (
-        lambda message, said: Report(BITS, 10, 0.5, 3) if isinstance(said, Ballot) else said,
-        "a message that is no Ballot",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("cheat", CHEATS)
 def test_a_device_that_cheats_is_sent_away(cheat: str, caplog: pytest.LogCaptureFixture) -> None:
-    answers, reason = CHEATS[cheat]
-    federation = toy(SETS, buffers=2)
-    other_device(federation, answers)
+    """Twice until it says hello anew, the third time for good."""
+    twist, reason = CHEATS[cheat]
+    federation = toy([*SETS, "algorithm.rounds=6"], buffers=2)
+    other_device(federation, twist)
     _, faults = federation.run()
-    assert faults.rejected == 1
-    assert any(f"east-1 is sent away: it sent {reason}" in line for line in caplog.messages)
-    assert [result.voters["east"] for result in federation.results][1:] == [2, 2]
+    assert faults.rejected == 3
+    until = f"east-1 is sent away until it says hello anew: it sent {reason}"
+    assert sum(until in line for line in caplog.messages) == 2
+    assert any("east-1 is sent away for good: it sent" in line for line in caplog.messages)
+    assert [result.voters["east"] for result in federation.results][-2:] == [2, 2]
     final = federation.strategy.base.tobytes()
     honest = [device for name, device in federation.devices.items() if name != "east-1"]
-    assert {device._base.tobytes() for device in honest} == {final}
+    assert {device.replica.base.tobytes() for device in honest} == {final}
 
 
 def test_where_all_are_needed_the_run_fails_and_names_the_device() -> None:
@@ -151,14 +152,54 @@ def test_where_all_are_needed_the_run_fails_and_names_the_device() -> None:
         federation.run()
 
 
+@pytest.mark.parametrize("cheat", ["sends a ballot that is too short", "has an infinite loss"])
+def test_one_breach_is_survived_where_all_are_needed(cheat: str, tmp_path: Path) -> None:
+    """The run waits for the device, asks again, and ends in the undisturbed bits."""
+    undisturbed = toy()
+    undisturbed.run()
+    federation, left = toy(), [2]
+    device = federation.devices["east-1"]  # it takes the step anew, from the round's start
+    device._snapshots = Snapshots(Checkpoints(tmp_path, "east-1"))
+    device.join("run")
+
+    def twist(round_: int, said: Any) -> Any:
+        if isinstance(said, pb.Ballot) and said.step == 3 and left[0]:
+            left[0] -= 1
+            return CHEATS[cheat][0](round_, said)
+        return said
+
+    other_device(federation, twist)
+    _, faults = federation.run()
+    assert faults.rejected == 2
+    assert federation.strategy.base.tobytes() == undisturbed.strategy.base.tobytes()
+
+
+def test_what_a_device_causes_beyond_its_votes_has_a_budget() -> None:
+    """One that is out of sync again and again, but for each vote: 26 times the downlink once."""
+    sent = []
+    for often in (0, 19):
+        federation, calls = toy([*SETS, "algorithm.edge_steps=15", "algorithm.rounds=12"]), [0]
+
+        def twist(round_: int, said: Any, calls: list[int] = calls, often: int = often) -> Any:
+            if isinstance(said, pb.Ballot):
+                calls[0] += 1
+                if calls[0] % (often + 1):
+                    return pb.OutOfSync()
+            return said
+
+        other_device(federation, twist)
+        federation.run()
+        sent.append(federation.grids["east"].ledger.counts["east-1"]["down"].payload)
+    assert sent[0] < sent[1] < 5 * sent[0]
+
+
 def test_buffers_that_are_not_finite_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
     federation = toy(["algorithm.rounds=1"], buffers=2)
     spoilt = np.array([np.nan, 1], "<f4").tobytes()
     other_device(
         federation,
-        lambda message, said: replace(said, buffers=spoilt)
-        if isinstance(said, Ballot) and said.buffers else said,
-    )  # fmt: skip
+        of_ballots(lambda _, said: changed(said, buffers=spoilt) if said.buffers else said),
+    )
     _, faults = federation.run()
     np.testing.assert_array_equal(federation.strategy.rounds.state.buffers, [40, 40])
     assert "east-1 has buffers that are not finite: they are left out" in caplog.messages
@@ -169,7 +210,9 @@ def test_words_are_cut_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     federation = toy([*SETS, "algorithm.rounds=1"])
     other_device(
         federation,
-        lambda message, said: Ballot(abstains="x" * 10**6) if isinstance(said, Ballot) else said,
+        of_ballots(
+            lambda round_, said: pb.Ballot(round=round_, step=said.step, abstains="x" * 10**6)
+        ),
     )
     _, faults = federation.run()
     assert faults.abstained == 4
@@ -188,45 +231,71 @@ class Deaf(MemoryGrid):
 
 @pytest.fixture
 def grid() -> Deaf:
-    app = ClientApp()
-    return Deaf({n: AppRunner(app, Context(1, 0, {}, RecordDict(), {})) for n in ("a", "b")}, 0.5)
+    context = Context(1, 0, {}, RecordDict(), {})
+    return Deaf({name: Responder(ClientApp(), context) for name in ("a", "b")}, 0.5)
 
 
-def arrives(grid: Deaf, number: int, change: dict[str, Any] | None = None) -> None:
+def arrives(grid: Deaf, sent: tuple[str, bytes], change: dict[str, Any] | None = None) -> None:
     """The answer of a child to its request, with changed metadata, comes in."""
-    name, request = grid.sent[number]
+    name, request = sent
     message = flower_compat.message_from_bytes(request)
     said = Message(RecordDict(), reply_to=message)
     said.metadata.__dict__.update({f"_{key}": value for key, value in (change or {}).items()})
-    grid._inbox.put(Arrival(name, flower_compat.message_to_bytes(said), 10))
+    frame = pb.Frame(message=flower_compat.message_to_bytes(said))
+    grid._inbox.put(Arrival(name, frame, 10))
 
 
 def asked(*node_ids: int) -> list[Message]:
-    return [Message(RecordDict(), n, "train.vote", group_id="3.2") for n in node_ids]
+    return [Message(RecordDict(), n, "train.base", group_id="3") for n in node_ids]
 
 
-@pytest.mark.parametrize("change", [{"group_id": "3.3"}, {"message_type": "train.base"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"group_id": "4"},
+        {"message_type": "train.redo"},
+        {"src_node_id": 1},
+        {"reply_to_message_id": "never sent"},
+    ],
+)
 def test_an_answer_to_something_else_is_a_breach(grid: Deaf, change: dict[str, Any]) -> None:
+    """The request stays; who breaks the protocol a third time is sent nothing more."""
     replies = grid.stream(asked(1, 2))
-    arrives(grid, 0)
-    arrives(grid, 1, change)
-    assert [reply.has_error() for reply in replies] == [False, True]
-    assert grid.rejected == 1
-
-
-def test_who_was_sent_away_is_not_listened_to_and_not_sent_anything(grid: Deaf) -> None:
-    replies = grid.stream(asked(1, 2))
-    arrives(grid, 1, {"src_node_id": 1})
-    arrives(grid, 1)  # it goes on talking
-    arrives(grid, 1, {"src_node_id": 1})
-    arrives(grid, 0)
-    assert len(list(replies)) == 2
-    assert grid.rejected == 1 and grid.away == {"b"}
+    to_a, to_b = grid.sent
+    arrives(grid, to_a)
+    for times in (1, 2, 3):
+        arrives(grid, to_b, change)
+        assert (times, grid.faults().rejected) == (times, times - 1)
+        if times == 1:
+            assert not next(replies).has_error()
+        if times < 3:
+            while grid.take_one(0.0):
+                pass
+            assert grid.sent == [to_b]  # it is asked again
+    assert [reply.has_error() for reply in replies] == [True]
+    assert grid.faults().rejected == 3 and grid.members.away == {"b"}
     sent = grid.ledger.counts["b"]["down"].frames
     later = grid.stream(asked(1, 2))
-    arrives(grid, 0)
+    arrives(grid, grid.sent[0])
     assert {r.metadata.src_node_id: r.has_error() for r in later} == {1: False, 2: True}
     assert grid.ledger.counts["b"]["down"].frames == sent and len(grid.sent) == 1
+
+
+def test_a_reply_is_late_once_and_then_a_breach(grid: Deaf) -> None:
+    assert [r.metadata.src_node_id for r in late_b(grid)] == [1]
+    assert (grid.faults().late, grid.faults().rejected) == (1, 1)
+
+
+def late_b(grid: Deaf) -> list[Message]:
+    replies = grid.stream(asked(1, 2), timeout=0.001)
+    to_a, to_b = grid.sent
+    arrives(grid, to_a)
+    got = list(replies)
+    arrives(grid, to_b)
+    arrives(grid, to_b)
+    while grid.take_one(0.0):
+        pass
+    return got
 
 
 # -- memory --------------------------------------------------------------------------------------
@@ -261,7 +330,7 @@ def test_a_model_that_is_only_announced_takes_no_memory(layout: str, model: byte
     edge = cluster()
     with little_memory(), pytest.raises(PayloadError):
         edge.move(1, Base(LR, model=model or b"\0", layout=layout))
-    assert not hasattr(edge, "_layout") and edge.position == (0, 0)
+    assert edge.position == (0, 0)
 
 
 def test_another_layout_than_the_run_s_is_refused() -> None:
@@ -288,15 +357,13 @@ def test_a_device_takes_no_memory_for_what_is_only_announced() -> None:
     device.move(1, Base(LR, model=bytes(4 * LAYOUT.d), layout=LAYOUT.to_json()))
     logging.disable(logging.CRITICAL)
     with little_memory():
-        for vote in (
-            StepRequest(0, [], 2**63 - 1, 2**63 - 1),
-            StepRequest(2**62, [b""]),
-            StepRequest(0, [b"x"] * 2, 30, 3),
-            StepRequest(0, [BITS], 30, 0),
+        first = pb.StepRequest(round=1, step=1, examples=2**64 - 1, devices=2**32 - 1)
+        assert isinstance(device.vote(first), pb.Ballot)
+        for request in (
+            pb.StepRequest(round=1, step=2, after=2**32 - 1, decisions=[b""]),
+            pb.StepRequest(round=1, step=2, decisions=[b"x"] * 2, examples=30, devices=3),
+            pb.StepRequest(round=1, step=2, decisions=[BITS], examples=30),
         ):
-            if vote.examples == 2**63 - 1:
-                assert isinstance(device.vote(1, 1, vote), Ballot)
-            else:
-                with pytest.raises(PayloadError):
-                    device.vote(1, 2, vote)
+            with pytest.raises(PayloadError):
+                device.vote(request)
     logging.disable(logging.NOTSET)

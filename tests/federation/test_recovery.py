@@ -24,8 +24,9 @@ from cloud.strategy import HierStrategy
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.config import load_config
-from hierfl.link.app_runner import AppRunner
+from hierfl.link import link_pb2 as pb
 from hierfl.link.memory_grid import MemoryGrid
+from hierfl.link.responder import Responder, Vote
 from hierfl.planning.plan import make_plan, resolve
 from hierfl.protocol.checkpoint import Checkpoints
 from hierfl.protocol.vectors import model_hash
@@ -40,29 +41,35 @@ class Crash(BaseException):
     """The process is gone: nothing in it may catch this."""
 
 
-class Node(AppRunner):
+class Node(Responder):
     """A child that is built anew after a crash.
 
     Args:
-        build: returns the node's app, fresh from its checkpoints.
+        build: returns the node's app, fresh from its checkpoints, and what answers its steps.
         crashes: message number to how: "before" the work on it, or "after" it, before the reply.
     """
 
-    def __init__(self, build: Callable[[], ClientApp], crashes: dict[int, str]) -> None:
+    def __init__(
+        self, build: Callable[[], tuple[ClientApp, Vote | None]], crashes: dict[int, str]
+    ) -> None:
         self._build = build
         self._crashes = crashes
         self._seen = 0
         self.restarts = 0
-        super().__init__(build(), _context())
+        self._start()
 
-    def answer(self, data: bytes) -> bytes:
+    def _start(self) -> None:
+        app, vote = self._build()
+        super().__init__(app, _context(), vote)
+
+    def answer(self, frame: pb.Frame) -> bytes:
         while True:
             self._seen += 1
             how = self._crashes.pop(self._seen, None)
             try:
                 if how == "before":
                     raise Crash
-                reply = super().answer(data)
+                reply = super().answer(frame)
                 if how == "after":
                     raise Crash
                 return reply
@@ -72,7 +79,7 @@ class Node(AppRunner):
     def crash(self) -> None:
         """Lose everything that is not on disk."""
         self.restarts += 1
-        super().__init__(self._build(), _context())
+        self._start()
 
 
 class DeviceNode(Node):
@@ -98,20 +105,22 @@ def run(
         devices = {}
         for name in members:
 
-            def build(name: str = name) -> ClientApp:
+            def build(name: str = name) -> tuple[ClientApp, Vote]:
                 trainer = ToyTrainer(0.1 * len(name), 10 + len(name), LAYOUT)
                 device = Device(name, config, plan, trainer, Checkpoints(folder, name))  # type: ignore[arg-type]
                 device.join(RUN)
-                return device_app(device)
+                return device_app(device), device.vote
 
             devices[name] = DeviceNode(build, crashes.get(name, {}))
             devices[name].machine = (lambda: None) if machine else None
 
-        def build_edge(edge: str = edge, devices: dict[str, DeviceNode] = devices) -> ClientApp:
+        def build_edge(
+            edge: str = edge, devices: dict[str, DeviceNode] = devices
+        ) -> tuple[ClientApp, None]:
             grid = MemoryGrid(devices, config.quorum.devices)
             cluster = Cluster(edge, grid, config, lambda news: None, Checkpoints(folder, edge))
             cluster.join(RUN)
-            return edge_app(cluster)
+            return edge_app(cluster), None
 
         edges[edge] = Node(build_edge, crashes.get(edge, {}))
         nodes += [*devices.values(), edges[edge]]

@@ -18,9 +18,9 @@ from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.algorithms.schedule import Schedule
 from hierfl.config import Config, load_config
-from hierfl.link.app_runner import AppRunner
 from hierfl.link.base_grid import BaseGrid
 from hierfl.link.memory_grid import MemoryGrid
+from hierfl.link.responder import Responder
 from hierfl.link.traffic import Faults, Traffic
 from hierfl.numerics.layout import Layout
 from hierfl.planning.plan import Plan, make_plan, resolve
@@ -127,10 +127,13 @@ def toy(
     news: list[Progress] = []
     edges, grids = {}, {}
     for edge, members in config.tree().items():
-        children = {name: AppRunner(device_app(devices[name]), _context()) for name in members}
+        children = {
+            name: Responder(device_app(devices[name]), _context(), devices[name].vote)
+            for name in members
+        }
         grids[edge] = MemoryGrid(children, config.quorum.devices)
         cluster = Cluster(edge, grids[edge], config, news.append)
-        edges[edge] = AppRunner(edge_app(cluster), _context())
+        edges[edge] = Responder(edge_app(cluster), _context())
     grid = MemoryGrid(edges, config.quorum.edges)
     base = np.linspace(-1, 1, layout.d, dtype=np.float32)
     first = np.zeros(buffers, np.float32)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from tests.link.trees import LIMIT_S, TREES, MakeApp, Tree, echo_app
+from tests.link.trees import LIMIT_S, TREES, MakeApp, MakeVote, Tree, echo_app, no_vote
 
 Grow = Callable[..., Tree]
 
@@ -24,8 +24,9 @@ def grow(request: pytest.FixtureRequest) -> Iterator[Grow]:
             names: Sequence[str] = ("a", "b", "c"),
             make_app: MakeApp = echo_app,
             quorum: float = 0.0,
+            make_vote: MakeVote = no_vote,
         ) -> Tree:
-            tree = TREES[request.param](names, make_app, quorum)
+            tree = TREES[request.param](names, make_app, quorum, make_vote)
             return stack.enter_context(closing(tree))
 
         yield make

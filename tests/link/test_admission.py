@@ -63,7 +63,7 @@ def test_a_child_is_welcomed(grid: LinkGrid, address: str) -> None:
         )
         assert grid.missing() == ["a"] and grid.get_node_ids() == [2]
         assert grid.wait_for_children(0.01) == ["a"]
-    assert grid.rejected == 0
+    assert grid.faults().rejected == 0
 
 
 def test_a_child_that_knows_no_fingerprints_is_welcomed(address: str) -> None:
@@ -112,7 +112,7 @@ def test_others_are_refused(grid: LinkGrid, address: str, first: bytes, reason: 
         goodbye = child.dismissed()
     assert goodbye.code == pb.Goodbye.REFUSED
     assert reason in goodbye.reason and len(goodbye.reason) < 300
-    assert grid.rejected == 1
+    assert grid.faults().rejected == 1
     with RawChild(address, hello("a")) as child:
         assert child.welcomed().node_id == 1
 
@@ -127,7 +127,7 @@ def test_a_stream_that_ends_before_its_hello(grid: LinkGrid, address: str) -> No
     with RawChild(address) as child:
         child.finish()
         assert child.dismissed().reason == "the stream ended before its hello"
-    assert grid.rejected == 1
+    assert grid.faults().rejected == 1
 
 
 def test_a_silent_peer_is_sent_away(

@@ -15,6 +15,7 @@ from hierfl.link import flower_compat, frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
+from hierfl.link.loop import LinkLoop
 from tests.link.raw import RawParent
 from tests.link.trees import LIMIT_S, Leaf, echo_app, say
 
@@ -93,6 +94,8 @@ REQUEST = flower_compat.message_to_bytes(say("x", 1))
         (b"", "a frame of no known kind"),
         (frames.hello("a", run="", model="", plan=""), "a frame of the kind hello"),
         (frames.progress(b""), "a frame of the kind progress"),
+        (frames.step_request(pb.StepRequest(round=1, step=1)), "a frame of the kind step_request"),
+        (frames.step_answer(pb.Ballot()), "a frame of the kind ballot"),
         (frames.message(b"\xff"), "not a Flower message"),
         (frames.message(REQUEST[:-1]), "not a Flower message"),
     ],
@@ -165,7 +168,7 @@ def test_pauses_grow_and_are_capped(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, run: str, longest: float
 ) -> None:
     """Before the first welcome parents are starting, so they are looked for more often."""
-    monkeypatch.setattr(LinkClient, "_session", lambda self: (False, "nobody is there"))
+    monkeypatch.setattr(LinkClient, "_session", lambda self, loop: (False, "nobody is there"))
     monkeypatch.setattr(hierfl.link.client, "_until_listening", lambda at, nap: clock.sleep(nap))
     client = LinkClient("127.0.0.1:9", "a", echo_app("a"), patience=100.0)
     client._run = run
@@ -194,7 +197,7 @@ def test_a_parent_that_is_starting_is_found_as_soon_as_it_listens() -> None:
 def test_a_welcome_renews_patience(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     welcomes = [True, False, True, True, False, False, False, False, False]
 
-    def session(client: LinkClient) -> tuple[bool, str]:
+    def session(client: LinkClient, loop: LinkLoop) -> tuple[bool, str]:
         clock.now += 60.0
         return welcomes.pop(0), "it broke"
 

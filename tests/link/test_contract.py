@@ -126,7 +126,7 @@ def test_replies_are_yielded_as_they_arrive(tree: Tree) -> None:
 
 def test_send_and_receive_returns_replies_in_the_order_of_the_children(tree: Tree) -> None:
     tree.hold("a")
-    tree.grid.quorum = 3
+    tree.grid.members.quorum = 3
     with On(LOG, "still waiting for a", lambda: tree.release("a")) as log:
         replies = tree.grid.send_and_receive([say("x", n) for n in (2, 1, 3)], timeout=SHORT_S)
     assert [reply.metadata.src_node_id for reply in replies] == [1, 2, 3]
@@ -152,12 +152,12 @@ def test_beyond_the_timeout_the_quorum_is_waited_for(grow: Grow) -> None:
         replies = tree.grid.send_and_receive([say("x", n) for n in (1, 2, 3)], timeout=SHORT_S)
     assert sorted(text(r) for r in replies) == ["a heard x", "b heard x", "c heard x"]
     assert log.seen[-1] == "still waiting for b"
-    assert tree.grid.late == 0
+    assert tree.grid.faults().late == 0
 
 
 def test_beyond_the_timeout_the_quorum_is_enough(grow: Grow) -> None:
     tree = grow(quorum=0.6)
-    assert tree.grid.quorum == 2
+    assert tree.grid.members.quorum == 2
     tree.hold("b")
     replies = tree.grid.send_and_receive([say("x", n) for n in (1, 2, 3)], timeout=SHORT_S)
     assert [text(r) for r in replies] == ["a heard x", "c heard x"]
@@ -179,18 +179,18 @@ def test_a_reply_that_is_there_counts_even_if_the_timeout_has_passed(tree: Tree)
     (other,) = tree.grid.send_and_receive([say("y", 2)])  # b's answer to x came before this
     assert text(other) == "b heard y"
     assert [text(r) for r in replies] == ["b heard x"]
-    assert tree.grid.late == 0
+    assert tree.grid.faults().late == 0
 
 
 def test_a_late_reply_is_counted_and_dropped_and_the_next_request_answered(tree: Tree) -> None:
     tree.hold("b")
-    tree.grid.quorum = 2
+    tree.grid.members.quorum = 2
     assert len(tree.grid.send_and_receive([say("x", n) for n in (1, 2, 3)], timeout=SHORT_S)) == 2
-    assert tree.grid.late == 0
+    assert tree.grid.faults().late == 0
     tree.release("b")
     replies = tree.grid.send_and_receive([say("y", n) for n in (1, 2, 3)])
     assert [text(r) for r in replies] == ["a heard y", "b heard y", "c heard y"]
-    assert tree.grid.late == 1
+    assert tree.grid.faults().late == 1
     assert tree.ran["b"] == ["query.echo"] * 2
     assert_counts_agree(tree)
 
@@ -202,7 +202,7 @@ def test_a_stream_that_is_left_early_makes_the_rest_late(tree: Tree) -> None:
     replies.close()  # type: ignore[attr-defined]
     tree.release("b")
     assert [text(r) for r in tree.grid.send_and_receive([say("y", 2)])] == ["b heard y"]
-    assert tree.grid.late == 1
+    assert tree.grid.faults().late == 1
 
 
 # -- apps that fail ------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def test_an_app_that_fails_is_an_error_reply(tree: Tree, kind: str, reason: str)
     assert failed.metadata.src_node_id == 1
     assert text(fine) == "b heard x"
     assert [text(r) for r in tree.grid.send_and_receive([say("y", 1)])] == ["a heard y"]
-    assert tree.grid.rejected == 0
+    assert tree.grid.faults().rejected == 0
     assert_counts_agree(tree)
 
 
@@ -235,11 +235,14 @@ def test_a_child_that_is_sent_away_leaves_error_replies_behind(tree: Tree) -> No
     tree.hold("b")
     replies = tree.grid.stream([say("x", n) for n in (1, 2, 3)])
     assert {text(next(replies)), text(next(replies))} == {"a heard x", "c heard x"}
-    tree.grid.reject("b", "it told lies")
+    for times in (1, 2, 3):
+        tree.grid.members.readmit("b")
+        assert tree.grid.suspend(2, "it told lies") == (times == 3)
     (error,) = replies
     assert error.metadata.src_node_id == 2
     assert "b was sent away: it told lies" in str(error.error.reason)
-    assert (tree.grid.rejected, tree.grid.late) == (1, 0)
+    assert (tree.grid.faults().rejected, tree.grid.faults().late) == (3, 0)
+    tree.leaves_for_good("b")
 
 
 # -- repetition ----------------------------------------------------------------------------------
@@ -249,7 +252,7 @@ def test_a_repeated_request_is_answered_from_memory(tree: Tree) -> None:
     tree.grid.send_and_receive([say("x", 1)])
     child, (request,) = tree.children["a"], tree.heard["a"]
     sent = child.sent.frames, child.sent.messages
-    once, twice = child.answer(request), child.answer(request)
+    once, twice = child.answer_message(request), child.answer_message(request)
     assert once == twice
     assert text(flower_compat.message_from_bytes(pb.Frame.FromString(once).message)) == "a heard x"
     assert tree.ran["a"] == ["query.echo"]

@@ -11,15 +11,15 @@ from flwr.clientapp import ClientApp
 from hierfl.link.traffic import Count
 from hierfl.protocol.messages import (
     Answer,
-    Ballot,
     Base,
     BaseAck,
     Content,
     OutOfSync,
     Question,
+    Redo,
+    Redone,
     Report,
     Round,
-    StepRequest,
     from_content,
     questions,
     reply,
@@ -37,12 +37,8 @@ EXCHANGES: dict[str, tuple[Question, Answer]] = {
         BaseAck("f" * 64, 2**40, BITS, TRAFFIC, [2**20] * 4),
     ),
     "round": (Round(BITS), Report(BITS, 2**40, 0.693, 1000, BITS, 12.5, TRAFFIC)),
-    "first vote": (StepRequest(0, [], 2**40, 1000, BITS), Ballot(BITS, 2.5)),
-    "vote": (StepRequest(14, [BITS]), Ballot(BITS, 2.5)),
-    "last vote": (StepRequest(14, [BITS]), Ballot(BITS, 2.5, buffers=BITS)),
-    "catching up": (StepRequest(0, [BITS] * 14, 2**40, 1000, BITS), Ballot(BITS, 2.5)),
-    "falling behind": (StepRequest(14, [BITS]), OutOfSync(999_999, 999)),
-    "abstention": (StepRequest(14, [BITS]), Ballot(abstains="a gradient that is not finite")),
+    "falling behind": (Base(lr=2**32 - 1, change=BITS), OutOfSync(999_999, 999)),
+    "redo": (Redo(2**40, 1000, [BITS] * 14, BITS), Redone()),
 }
 
 
@@ -62,7 +58,7 @@ def test_framing_is_small(grow: Grow, name: str) -> None:
 
         @app.train("base")
         @app.train("round")
-        @app.train("vote")
+        @app.train("redo")
         def answer(message: Message, context: Context) -> Message:
             assert from_content(type(asked), message.content) == asked
             return reply(message, answered)
@@ -70,7 +66,7 @@ def test_framing_is_small(grow: Grow, name: str) -> None:
         return app
 
     tree = grow(LONG, make_app)
-    replies = tree.grid.send_and_receive(questions(dict.fromkeys((1, 2, 3), asked), 999_999, 999))
+    replies = tree.grid.send_and_receive(questions(dict.fromkeys((1, 2, 3), asked), 999_999))
     assert [from_content(type(answered), r.content) for r in replies] == [answered] * 3
     for counts in tree.grid.ledger.counts.values():
         assert_small(counts["down"], asked)

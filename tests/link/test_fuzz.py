@@ -13,23 +13,23 @@ from hypothesis import strategies as st
 from hierfl.errors import LinkError, PayloadError
 from hierfl.link import flower_compat, frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.app_runner import AppRunner
 from hierfl.link.memory_grid import MemoryGrid
+from hierfl.link.responder import Responder
 from hierfl.protocol.messages import (
-    Ballot,
     Base,
     BaseAck,
     OutOfSync,
+    Redo,
+    Redone,
     Report,
     Round,
-    StepRequest,
     from_content,
-    position,
+    round_of,
 )
 from tests.link.test_golden import BYTES
 from tests.link.trees import say, text
 
-KINDS = (Base, BaseAck, Round, StepRequest, Ballot, Report, OutOfSync)
+KINDS = (Base, BaseAck, Round, Redo, Redone, Report, OutOfSync)
 FRAMES = [data for name, data in BYTES.items() if not name.startswith("content")]
 MESSAGES = [frames.parse(BYTES[name]).message for name in BYTES if name.startswith("message")]
 
@@ -78,7 +78,7 @@ def read(message: Message) -> None:
     assert isinstance(message.metadata.reply_to_message_id, str)
     assert isinstance(message.metadata.src_node_id, int)
     with suppress(PayloadError):
-        position(message)
+        round_of(message)
     if not message.has_content():
         assert message.error.reason is None or isinstance(message.error.reason, str)
         return
@@ -121,11 +121,17 @@ def test_cut_messages(data: bytes) -> None:
         parse_message(data[:end])
 
 
-class Liar:
+class Liar(Responder):
     """A child that answers with whatever bytes it is given."""
 
     def __init__(self, lie: Callable[[bytes], bytes]) -> None:
-        self.answer = lie
+        self._lie = lie
+
+    def answer(self, frame: pb.Frame) -> bytes:
+        return self._lie(frame.message)
+
+    def forget(self) -> None:
+        pass
 
 
 @given(st.data())
@@ -134,16 +140,13 @@ def test_a_grid_survives_any_reply(data: st.DataObject) -> None:
         truth = frames.parse(tell_the_truth(request)).message
         return frames.message(data.draw(mutated([truth, *MESSAGES])))
 
-    honest: AppRunner = Liar(tell_the_truth)  # type: ignore[assignment]
-    liar: AppRunner = Liar(lie)  # type: ignore[assignment]
-    grid = MemoryGrid({"honest": honest, "liar": liar})
-    replies = grid.send_and_receive([say("x", 1), say("x", 2)], timeout=0.001)
-    assert text(replies[0]) == "x"
-    assert len(replies) + grid.late == 2
-    if len(replies) == 2:
-        assert replies[1].metadata.src_node_id == 2
-        assert grid.rejected == (2 not in grid.get_node_ids())
-        read(replies[1])
+    grid = MemoryGrid({"honest": Liar(tell_the_truth), "liar": Liar(lie)})
+    first, second = grid.send_and_receive([say("x", 1), say("x", 2)])
+    assert text(first) == "x"
+    assert second.metadata.src_node_id == 2
+    banned = 2 not in grid.get_node_ids()
+    assert banned == (grid.faults().rejected == 3) == ("liar" in grid.members.banned)
+    read(second)
 
 
 def tell_the_truth(request: bytes) -> bytes:

@@ -18,14 +18,14 @@ from flwr.app.metadata import Metadata
 from hierfl.link import flower_compat, frames
 from hierfl.link import link_pb2 as pb
 from hierfl.protocol.messages import (
-    Ballot,
     Base,
     BaseAck,
     Content,
     OutOfSync,
+    Redo,
+    Redone,
     Report,
     Round,
-    StepRequest,
     from_content,
     to_content,
 )
@@ -36,19 +36,37 @@ BITS = bytes(range(7, 250, 11))
 CONTENTS: dict[str, Content] = {
     "base-whole": Base(lr=0x3B03126F, model=BITS * 4, layout='[["w", [22]]]', buffers=BITS),
     "base-change": Base(lr=0x3B03126F, change=BITS, edges=BITS[::2]),
-    "moved": BaseAck("0f" * 32, 60000, b"", [1, 2, 3, 4, 5, 2**40], [0, 1, 0, 2]),
-    "moved-device": BaseAck("0f" * 32, 10000),
-    "moved-opening": BaseAck("0f" * 32, 10000, BITS),
+    "base-ack": BaseAck("0f" * 32, 60000, b"", [1, 2, 3, 4, 5, 2**40], [0, 1, 0, 2]),
+    "base-ack-device": BaseAck("0f" * 32, 10000),
+    "base-ack-opening": BaseAck("0f" * 32, 10000, BITS),
     "round": Round(),
     "round-opening": Round(BITS),
-    "vote-first": StepRequest(examples=30000, devices=3),
-    "vote-opening": StepRequest(examples=30000, devices=3, opening=BITS),
-    "vote": StepRequest(7, [BITS, BITS[::-1]]),
-    "ballot": Ballot(BITS, 0.6931471805599453),
-    "ballot-last": Ballot(BITS, 0.25, buffers=BITS * 2),
-    "ballot-abstains": Ballot(abstains="a gradient of w is not finite"),
-    "behind": OutOfSync(12, 5),
+    "redo": Redo(30000, 3, [BITS, BITS[::-1]], BITS),
+    "redone": Redone(),
+    "out-of-sync": OutOfSync(12, 5),
     "report": Report(BITS, 450000, 0.125, 3, BITS, 1.5, [6, 5, 4, 3, 2, 1]),
+}
+
+
+STEPS: dict[str, pb.Frame] = {
+    "request-first": pb.Frame(
+        step_request=pb.StepRequest(round=12, step=1, examples=30000, devices=3)
+    ),
+    "request-opening": pb.Frame(
+        step_request=pb.StepRequest(round=12, step=1, examples=30000, devices=3, opening=BITS)
+    ),
+    "request": pb.Frame(
+        step_request=pb.StepRequest(round=12, step=10, after=7, decisions=[BITS, BITS[::-1]])
+    ),
+    "ballot": pb.Frame(ballot=pb.Ballot(round=12, step=10, ballot=BITS, loss=0.6931471805599453)),
+    "ballot-last": pb.Frame(
+        ballot=pb.Ballot(round=12, step=15, ballot=BITS, loss=0.25, buffers=BITS * 2)
+    ),
+    "ballot-abstains": pb.Frame(
+        ballot=pb.Ballot(round=12, step=10, abstains="a gradient of w is not finite")
+    ),
+    "out-of-sync": pb.Frame(out_of_sync=pb.OutOfSync(round=12, applied=5)),
+    "failure": pb.Frame(failure=pb.Failure(reason="RuntimeError: battery")),
 }
 
 
@@ -60,21 +78,21 @@ def metadata(reply: bool) -> Metadata:
         src_node_id=2 if reply else 0,
         dst_node_id=0 if reply else 2,
         reply_to_message_id="0123abcd-17" if reply else "",
-        group_id="12.7",
+        group_id="12",
         created_at=1700000000.25,
         ttl=43200.0,
-        message_type="train.vote",
+        message_type="train.base",
         src_task_id=None if reply else 0,
         dst_task_id=0 if reply else None,
     )
 
 
 def request() -> Message:
-    return make_message(metadata(False), to_content(CONTENTS["vote"]))
+    return make_message(metadata(False), to_content(CONTENTS["base-change"]))
 
 
 def answer() -> Message:
-    return make_message(metadata(True), to_content(CONTENTS["ballot"]))
+    return make_message(metadata(True), to_content(CONTENTS["base-ack-device"]))
 
 
 def failure() -> Message:
@@ -103,15 +121,16 @@ MESSAGES: dict[str, Callable[[], Message]] = {
     "failure": failure,
     "stock": stock,
 }
-HELLO = pb.Hello(name="east-1", protocol=2, run="6f" * 16, model="0a" * 32, plan="0b" * 32)
+HELLO = pb.Hello(name="east-1", protocol=3, run="6f" * 16, model="0a" * 32, plan="0b" * 32)
 WELCOME = pb.Welcome(run="6f" * 16, node_id=2, model="0a" * 32, max_frame=4 * 98442 + 65536)
 GOODBYES = {
     "done": (pb.Goodbye.DONE, "the run is done"),
     "refused": (pb.Goodbye.REFUSED, "no child of this node is called 'x', only a"),
     "busy": (pb.Goodbye.BUSY, "east-1 is attached already"),
     "failed": (pb.Goodbye.FAILED, "east-2: no room"),
+    "breach": (pb.Goodbye.BREACH, "it sent 3 bytes that are no frame"),
 }
-NEWS = b'{"round": 3, "step": 15}'
+PROGRESS = b'{"round": 3, "step": 15}'
 
 
 def hello() -> bytes:
@@ -135,6 +154,15 @@ def content(name: str) -> bytes:
     return flower_compat.content_to_bytes(to_content(CONTENTS[name]))
 
 
+def step(name: str) -> bytes:
+    frame = STEPS[name]
+    if frame.WhichOneof("kind") == "step_request":
+        return frames.step_request(frame.step_request)
+    kind = frame.WhichOneof("kind")
+    assert kind is not None
+    return frames.step_answer(getattr(frame, kind))
+
+
 def framed(name: str) -> bytes:
     return frames.message(flower_compat.message_to_bytes(MESSAGES[name]()))
 
@@ -142,7 +170,8 @@ def framed(name: str) -> bytes:
 BYTES: dict[str, bytes] = {
     "hello": hello(),
     "welcome": welcome(),
-    "progress": frames.progress(NEWS),
+    "progress": frames.progress(PROGRESS),
+    **{f"step-{name}": step(name) for name in STEPS},
     **{f"goodbye-{name}": goodbye(name) for name in GOODBYES},
     **{f"content-{name}": content(name) for name in CONTENTS},
     **{f"message-{name}": framed(name) for name in MESSAGES},
@@ -170,13 +199,18 @@ def test_the_protocol_s_number_goes_with_the_files() -> None:
 def test_old_frames_are_read() -> None:
     assert frames.parse(golden("hello")) == pb.Frame(hello=HELLO)
     assert frames.parse(golden("welcome")) == pb.Frame(welcome=WELCOME)
-    assert frames.parse(golden("progress")) == pb.Frame(progress=NEWS)
+    assert frames.parse(golden("progress")) == pb.Frame(progress=PROGRESS)
 
 
 @pytest.mark.parametrize("name", GOODBYES)
 def test_old_goodbyes_are_read(name: str) -> None:
     body = frames.parse(golden(f"goodbye-{name}")).goodbye
     assert (body.code, body.reason) == GOODBYES[name]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_old_steps_are_read(name: str) -> None:
+    assert frames.parse(golden(f"step-{name}")) == STEPS[name]
 
 
 @pytest.mark.parametrize("name", CONTENTS)

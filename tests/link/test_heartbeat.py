@@ -42,7 +42,7 @@ def test_a_seat_is_free_within_a_heartbeat(grid: LinkGrid, monkeypatch: pytest.M
         (reply,) = grid.send_and_receive([say("x", 1)])
         assert text(reply) == "a heard x"
         assert HEARTBEAT_S / 2 <= time.monotonic() - start < HEARTBEAT_S + SLACK_S
-    assert (grid.restarts, grid.rejected) == (1, 0)
+    assert (grid.faults().restarts, grid.faults().rejected) == (1, 0)
     grid.close()
     assert leaf.join() is None
 
@@ -56,7 +56,7 @@ def test_who_is_alive_keeps_the_seat_however_silent(grid: LinkGrid) -> None:
         assert second.dismissed().code == pb.Goodbye.BUSY
     with grid._presence:
         assert not grid._presence.wait_for(grid.missing, 3 * HEARTBEAT_S)
-    assert grid.reconnects == 0
+    assert grid.faults().reconnects == 0
     grid.close()
     assert leaf.join() is None
 
@@ -72,6 +72,6 @@ def test_a_child_looks_for_a_parent_that_has_vanished(monkeypatch: pytest.Monkey
         (reply,) = grid.send_and_receive([say("x", 1)])
         assert text(reply) == "a heard x"
         assert time.monotonic() - start < HEARTBEAT_S + SLACK_S
-        assert (grid.reconnects, grid.late) == (1, 0)
+        assert (grid.faults().reconnects, grid.faults().late) == (1, 0)
         grid.close()
         assert leaf.join() is None

@@ -47,7 +47,7 @@ def test_the_answer_is_that_to_a_hello_and_leaves_no_trace(
             assert grid.missing() == ["a"]
     assert verdict.code == code
     assert verdict.reason.startswith(reason)
-    assert (grid.rejected, grid.restarts, grid.reconnects) == (0, 0, 0)
+    assert (grid.faults().rejected, grid.faults().restarts, grid.faults().reconnects) == (0, 0, 0)
     assert ("a", True) not in seen
 
 
@@ -77,7 +77,7 @@ def test_with_certificates_it_is_asked_by_name_and_not_counted(tmp_path: Path) -
         assert (lie.code, lie.reason) == (
             REFUSED, "it says it is 'b', and its certificate says 'a'",
         )  # fmt: skip
-        assert grid.rejected == 0
+        assert grid.faults().rejected == 0
 
 
 def test_nobody_and_somebody_else(tmp_path: Path) -> None:

@@ -82,9 +82,9 @@ def test_an_idle_stream_that_breaks(grid: LinkGrid, wire: Wire, leaf: Leaf) -> N
         wire.cut()
         away(grid)
         assert not grid.wait_for_children(LIMIT_S)
-        assert grid.reconnects == i
-    assert leaf.client.child.sent == grid.ledger.counts["a"]["up"]
-    assert (grid.late, grid.rejected) == (0, 0)
+        assert grid.faults().reconnects == i
+    assert leaf.client.responder.sent == grid.ledger.counts["a"]["up"]
+    assert (grid.faults().late, grid.faults().rejected) == (0, 0)
 
 
 def test_a_request_to_a_child_that_is_away_waits_for_it(
@@ -114,10 +114,10 @@ def test_a_request_in_flight_is_sent_again_and_counts_once(
     assert text(reply) == "a heard z"
     assert [text(r) for r in grid.pull_messages(ids)] == ["a heard x", "a heard y"]
     assert app.ran == 3
-    assert (grid.reconnects, grid.late, grid.rejected) == (1, 0, 0)
+    assert (grid.faults().reconnects, grid.faults().late, grid.faults().rejected) == (1, 0, 0)
     counts = grid.ledger.counts["a"]
     assert counts["down"].frames == 3
-    assert counts["up"] == leaf.client.child.sent
+    assert counts["up"] == leaf.client.responder.sent
     assert counts["up"].frames == 3
 
 
@@ -132,7 +132,7 @@ def test_a_request_that_nobody_waits_for_is_not_sent_again(
     assert not grid.wait_for_children(LIMIT_S)
     (reply,) = grid.send_and_receive([say("y", 1)])
     assert text(reply) == "a heard y"
-    assert (app.ran, grid.late) == (1, 0)
+    assert (app.ran, grid.faults().late) == (1, 0)
 
 
 def test_many_cuts(grid: LinkGrid, wire: Wire, leaf: Leaf, app: Slow) -> None:
@@ -144,8 +144,8 @@ def test_many_cuts(grid: LinkGrid, wire: Wire, leaf: Leaf, app: Slow) -> None:
         said += [text(reply) for reply in grid.pull_messages(ids)]
     assert said == [f"a heard {i}" for i in range(20)]
     assert app.ran == 40
-    assert leaf.client.child.sent == grid.ledger.counts["a"]["up"]
-    assert (grid.late, grid.rejected) == (0, 0)
+    assert leaf.client.responder.sent == grid.ledger.counts["a"]["up"]
+    assert (grid.faults().late, grid.faults().rejected) == (0, 0)
 
 
 def test_a_parent_that_is_started_again(wire: Wire, grid: LinkGrid, leaf: Leaf) -> None:
@@ -157,7 +157,7 @@ def test_a_parent_that_is_started_again(wire: Wire, grid: LinkGrid, leaf: Leaf) 
             assert second._presence.wait_for(lambda: 2 in second.get_node_ids(), LIMIT_S)
         (reply,) = second.send_and_receive([say("", 2, "query.node")])
         assert text(reply) == "2"
-        assert second.reconnects == second.restarts == 0
+        assert second.faults().reconnects == second.faults().restarts == 0
 
 
 def test_a_parent_in_another_run_is_none(wire: Wire, grid: LinkGrid, app: ClientApp) -> None:

@@ -111,4 +111,4 @@ def test_a_link_with_a_token_admits_nobody_without(token: str) -> None:
             assert "does not know the token" in stranger.dismissed().reason
         with RawChild(address, hello("a", token=TOKEN)) as child:
             assert child.welcomed().node_id == 1
-        assert grid.rejected == 1
+        assert grid.faults().rejected == 1

@@ -98,7 +98,7 @@ def test_a_stock_app_learns(grow: Grow, name: str) -> None:
     assert all(isinstance(value, float) for value in losses)
     assert losses[-1] < 0.75 * math.log(2) and losses[-1] < losses[0]
     assert tree.grid.ledger.total("up").frames == 2 * 5 * 6
-    assert (tree.grid.late, tree.grid.rejected) == (0, 0)
+    assert (tree.grid.faults().late, tree.grid.faults().rejected) == (0, 0)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

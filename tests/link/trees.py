@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from hierfl.link.app_runner import AppRunner
+from hierfl.errors import PeerRefused
+from hierfl.link import link_pb2 as pb
 from hierfl.link.base_grid import RUN_ID, BaseGrid
 from hierfl.link.client import LinkClient
 from hierfl.link.flower_compat import assume_identity
 from hierfl.link.link_grid import LinkGrid
 from hierfl.link.memory_grid import MemoryGrid
+from hierfl.link.responder import Responder, Vote
 
 assume_identity(RUN_ID)
 
@@ -22,6 +24,11 @@ LIMIT_S = 20.0
 """Seconds after which a test that still waits has failed."""
 
 MakeApp = Callable[[str], ClientApp]
+MakeVote = Callable[[str], Vote | None]
+
+
+def no_vote(name: str) -> None:
+    """Return what answers the steps of a node that is asked for none."""
 
 
 def say(text: str, node_id: int, message_type: str = "query.echo") -> Message:
@@ -83,15 +90,17 @@ class Tree(ABC):
     Attributes:
         grid: the parent's.
         children: by name.
-        heard: the requests' bytes that each child's `AppRunner` was handed.
+        heard: the Flower messages that each child's `Responder` was handed, as bytes.
+        steps: the requests of steps that it was handed.
         ran: the types of the messages that each child's app was called with.
     """
 
     grid: BaseGrid
-    children: dict[str, AppRunner]
+    children: dict[str, Responder]
 
     def __init__(self) -> None:
         self.heard: dict[str, list[bytes]] = {}
+        self.steps: dict[str, list[pb.StepRequest]] = {}
         self.ran: dict[str, list[str]] = {}
 
     @abstractmethod
@@ -101,6 +110,10 @@ class Tree(ABC):
     @abstractmethod
     def release(self, name: str) -> None:
         """Let a slow child go on."""
+
+    @abstractmethod
+    def leaves_for_good(self, name: str) -> None:
+        """Release a slow child that was banned, and see that it goes."""
 
     @abstractmethod
     def close(self) -> None:
@@ -113,43 +126,54 @@ class Tree(ABC):
             ran.append(message.metadata.message_type)
             return app(message, context)
 
-        return run  # type: ignore[return-value]  # all that a AppRunner does with an app is to call it
+        return run  # type: ignore[return-value]  # all that is done with an app is to call it
 
-    def _listen_in(self, name: str, child: AppRunner) -> AppRunner:
-        heard, answer = self.heard.setdefault(name, []), child.answer
+    def _listen_in(self, name: str, child: Responder) -> Responder:
+        heard, steps = self.heard.setdefault(name, []), self.steps.setdefault(name, [])
+        answer, vote = child.answer_message, child.answer_step
 
         def listen(data: bytes) -> bytes:
             heard.append(data)
             return answer(data)
 
-        child.answer = listen  # type: ignore[method-assign]
+        def listen_to_steps(request: pb.StepRequest) -> bytes:
+            steps.append(request)
+            return vote(request)
+
+        child.answer_message = listen  # type: ignore[method-assign]
+        child.answer_step = listen_to_steps  # type: ignore[method-assign]
         return child
 
 
 class _PatientMemoryGrid(MemoryGrid):
     """A MemoryGrid whose calls to some children are put off."""
 
-    def __init__(self, children: dict[str, AppRunner], quorum: float) -> None:
+    def __init__(self, children: dict[str, Responder], quorum: float) -> None:
         super().__init__(children, quorum)
-        self.waiting: dict[str, list[tuple[str, str, bytes]]] = {}
+        self.waiting: dict[str, list[bytes]] = {}
 
-    def _send(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
-        for request in batch:
-            if request[0] in self.waiting:
-                self.waiting[request[0]].append(request)
-            else:
-                super()._send([request])
+    def _ask(self, name: str, frame: bytes) -> None:
+        if name in self.waiting:
+            self.waiting[name].append(frame)
+        else:
+            super()._ask(name, frame)
+
+    def release(self, name: str) -> None:
+        for frame in self.waiting.pop(name, []):
+            super()._ask(name, frame)
 
 
 class MemoryTree(Tree):
     """Children in this thread. A slow one is called when it is released."""
 
-    def __init__(self, names: Sequence[str], make_app: MakeApp, quorum: float) -> None:
+    def __init__(
+        self, names: Sequence[str], make_app: MakeApp, quorum: float, make_vote: MakeVote = no_vote
+    ) -> None:
         super().__init__()
         self.children = {}
         for node_id, name in enumerate(names, start=1):
             context = Context(RUN_ID, node_id, {"name": name}, RecordDict(), {})
-            child = AppRunner(self._watched(name, make_app(name)), context)
+            child = Responder(self._watched(name, make_app(name)), context, make_vote(name))
             self.children[name] = self._listen_in(name, child)
         self.grid: _PatientMemoryGrid = _PatientMemoryGrid(self.children, quorum)
 
@@ -157,8 +181,10 @@ class MemoryTree(Tree):
         self.grid.waiting[name] = []
 
     def release(self, name: str) -> None:
-        for request in self.grid.waiting.pop(name, []):
-            self.grid._send([request])
+        self.grid.release(name)
+
+    def leaves_for_good(self, name: str) -> None:
+        assert name not in self.grid._children
 
     def close(self) -> None:
         pass
@@ -193,16 +219,18 @@ class Leaf:
 class LinkTree(Tree):
     """Children in threads of their own, over gRPC. A slow one sits in its app."""
 
-    def __init__(self, names: Sequence[str], make_app: MakeApp, quorum: float) -> None:
+    def __init__(
+        self, names: Sequence[str], make_app: MakeApp, quorum: float, make_vote: MakeVote = no_vote
+    ) -> None:
         super().__init__()
         self.grid: LinkGrid = LinkGrid("127.0.0.1:0", names, quorum=quorum)
         self.address = self.grid.open()
         self._gates = {name: threading.Event() for name in names}
-        self.leaves = {name: self._grow(name, make_app(name)) for name in names}
-        self.children = {name: leaf.client.child for name, leaf in self.leaves.items()}
+        self.leaves = {name: self._grow(name, make_app(name), make_vote(name)) for name in names}
+        self.children = {name: leaf.client.responder for name, leaf in self.leaves.items()}
         assert not self.grid.wait_for_children(LIMIT_S)
 
-    def _grow(self, name: str, app: ClientApp) -> Leaf:
+    def _grow(self, name: str, app: ClientApp, vote: Vote | None) -> Leaf:
         self._gates[name].set()
         watched, gate = self._watched(name, app), self._gates[name]
 
@@ -210,8 +238,17 @@ class LinkTree(Tree):
             assert gate.wait(LIMIT_S)
             return watched(message, context)
 
-        client = LinkClient(self.address, name, gated)  # type: ignore[arg-type]
-        self._listen_in(name, client.child)
+        def gated_vote(request: pb.StepRequest) -> pb.Ballot | pb.OutOfSync:
+            assert gate.wait(LIMIT_S) and vote is not None
+            return vote(request)
+
+        client = LinkClient(
+            self.address,
+            name,
+            gated,  # type: ignore[arg-type]
+            None if vote is None else gated_vote,
+        )
+        self._listen_in(name, client.responder)
         return Leaf(client, name)
 
     def hold(self, name: str) -> None:
@@ -219,6 +256,10 @@ class LinkTree(Tree):
 
     def release(self, name: str) -> None:
         self._gates[name].set()
+
+    def leaves_for_good(self, name: str) -> None:
+        self.release(name)
+        assert isinstance(self.leaves[name].join(), PeerRefused)
 
     def close(self) -> None:
         for gate in self._gates.values():

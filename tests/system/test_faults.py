@@ -57,7 +57,7 @@ OWN = {
     ("device", "with its vote unsent"): ("west-0", "clients.device:Device._ballot@7:after"),
     ("device", "while it writes"): ("east-0", "pathlib:Path.rename@3:before"),
     ("device", "at the new base"): ("west-0", "clients.device:Device.move@3:after"),
-    ("edge", "after its last decision"): ("west", "edge.voting:Voting.run@2:after"),
+    ("edge", "after its last decision"): ("west", "edge.voting:Voting.report@2:after"),
     ("edge", "while it writes"): ("west", "pathlib:Path.rename@3:before"),
     ("edge", "before its devices are at the base"): (
         "east",

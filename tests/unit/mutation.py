@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from flwr.app import ConfigRecord, RecordDict
 
-from hierfl.protocol.messages import Ballot, Base, BaseAck, OutOfSync, Report, Round, StepRequest
+from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Redo, Redone, Report, Round
 
-KINDS: tuple[type[Any], ...] = (Base, BaseAck, Round, StepRequest, Ballot, OutOfSync, Report)
+KINDS: tuple[type[Any], ...] = (Base, BaseAck, Round, Redo, Redone, OutOfSync, Report)
 
 WORDS = [
     *(struct.pack("<f", x) for x in (np.nan, np.inf, -np.inf, -1.0, 3.4e38, 1e-45, -0.0)),

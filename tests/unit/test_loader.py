@@ -36,12 +36,12 @@ def test_a_module_of_the_current_directory(here: Path) -> None:
     assert load("mine.nets:Family.build", "model")() == 7
 
 
-def test_the_users_folder_comes_last(here):
+def test_the_users_folder_comes_last(here: Path) -> None:
     load("json:dumps", "model")
     assert sys.path[-1] == str(here) and str(here) not in sys.path[:-1]
 
 
-def test_an_apps_folder_comes_first(here, tmp_path_factory):
+def test_an_apps_folder_comes_first(here: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     app = tmp_path_factory.mktemp("app")
     (app / "statistics.py").write_text("mine = 3\n")
     assert load("hierfl.units:plural", "serverapp", app)
@@ -50,7 +50,7 @@ def test_an_apps_folder_comes_first(here, tmp_path_factory):
 
 @pytest.mark.parametrize("form", ["{}.py", "{}/__init__.py"])
 @pytest.mark.parametrize("name", ["clients", "cloud", "deploy", "edge", "hierfl", "json", "time"])
-def test_a_module_of_the_users_with_the_name_of_another(here, name, form):
+def test_a_module_of_the_users_with_the_name_of_another(here: Path, name: str, form: str) -> None:
     file = here / form.format(name)
     file.parent.mkdir(exist_ok=True)
     file.write_text("raise SystemExit('executed')\n")
@@ -60,7 +60,7 @@ def test_a_module_of_the_users_with_the_name_of_another(here, name, form):
     assert ("hierfl's own" in text) == (name in PACKAGES)
 
 
-def test_a_module_in_a_package_of_the_users_with_the_name_of_another(here):
+def test_a_module_in_a_package_of_the_users_with_the_name_of_another(here: Path) -> None:
     (here / "cloud").mkdir()
     (here / "cloud" / "nets.py").write_text("raise SystemExit('executed')\n")
     assert f"{here / 'cloud' / 'nets.py'} is hidden by another module cloud" in failure(
@@ -68,18 +68,18 @@ def test_a_module_in_a_package_of_the_users_with_the_name_of_another(here):
     )
 
 
-def test_a_package_of_hierfls_that_nobody_else_has(here):
+def test_a_package_of_hierfls_that_nobody_else_has(here: Path) -> None:
     assert load("hierfl.units:plural", "model")(1, "step") == "1 step"
     assert "cloud, hierfl's own, has no attribute 'build'" in failure("cloud:build")
 
 
-def test_a_module_that_lies_in_a_package_of_its_own(here):
+def test_a_module_that_lies_in_a_package_of_its_own(here: Path) -> None:
     (here / "mine").mkdir()
     (here / "mine" / "cloud.py").write_text("build = 7\n")
     assert load("mine.cloud:build", "model") == 7
 
 
-def test_an_installed_module(here):
+def test_an_installed_module(here: Path) -> None:
     assert load("json:dumps", "model")([1]) == "[1]"
 
 

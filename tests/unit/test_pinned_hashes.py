@@ -28,14 +28,14 @@ HASHES = {
     "sparse-signsgd": "3356f9ea1226bd11044a17daeb2262b86c061c4020dae4b33e684469d03868b0",
     "hier-qsgd": "44e11bcb4cc9964267fd1a85635544891e22448e188e643945596d4918fb33a8",
     "hier-fedavg": "89809522c2dbb44b9f398d774080b3ef368fabaec1a8ea12e20d142c2df240cb",
-    "ef-fedavg": "f3d561f5f27eab66904f0b6e8331e1f8bc81a18bf0e34012d2ff681482c7a164",
-    "distributed-lion": "d4fb261504cac8e20517b60c9c91d477028db6ad7d004d176e0fce8a05842f6f",
-    "distributed-lion-mean": "1f54c30a921deb8237871d4fbdae8ec6b62d1c7737d30b57c7fed6abf01f2b82",
-    "z-signfedavg": "9252a8dc2f7b74eaf8838595500e66010fb6f079e25506ce403f2f61e8d59fd6",
-    "sto-signsgd": "5bbbdb2dd21ba7ab1c87ccada676fbcbd8e3efebc3cc719b5aa63ea0363395b7",
+    "ef-fedavg": "306a881193673eff247d729db17965cf72ac39928dd1139e4701008f22a7a17c",
+    "distributed-lion": "51a36656c280680147c73ff8a7b1ae2081f53483d5f82b7ffc699baa1b59bd9c",
+    "distributed-lion-mean": "3ab658993b90d1e0e773df32addf175dbe2e871677c687539213543c78a3c387",
+    "z-signfedavg": "cc74a4d75c1bc0474782cc05f8322280d49c3cbf161c26faf180279f45fee331",
+    "sto-signsgd": "377800a67fc8996f57cb61d1df9a9ce448de54bec0bc6cbb9cdf71998293e325",
     # Three devices that are trusted about alike: the weighted vote is hier-signsgd's majority.
-    "signsgd-fv": "1a5b85d68eef6bfd70e178ba4c77985a4599fb2c2ae34b39f76c92db70c18c55",
-    "sparseloco": "df278a0351625ba725a2d691d0181022804df5360a02cf4c9e81b394fb044f1b",
+    "signsgd-fv": "ab03f195d882324df31ccf785e6a0dc75a380cb7bd7c8ff24ad76b3f850442c4",
+    "sparseloco": "c20b303460eae5ce1564304f8a8d63473787ce371b59dfc0d462c500a4e4ffcb",
 }
 
 

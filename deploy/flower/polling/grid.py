@@ -12,9 +12,9 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from hierfl.errors import LinkError, RunFailed, shortened
-from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.base_grid import Arrival, BaseGrid, Broken
+from hierfl.link.base_grid import Broken
+from hierfl.link.memory_grid import CallerGrid
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def from_content(content: RecordDict) -> bytes:
     return data
 
 
-class Tunnel(BaseGrid):
+class Tunnel(CallerGrid):
     """A parent's children behind Flower's own grid, which one thread uses alone.
 
     Args:
@@ -92,6 +92,15 @@ class Tunnel(BaseGrid):
         """Return all children's: who is there, only an answer tells."""
         return list(self.names)
 
+    def is_attached(self, node_id: int) -> bool:
+        """See `BaseGrid`."""
+        return True
+
+    def transmit(self, node_id: int, frame: bytes) -> None:
+        """See `BaseGrid`."""
+        name = self.names[node_id]
+        self._outbox.put((name, self._with(name, frame=frame)))
+
     def _send(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
         for name, _, frame in batch:
             self._outbox.put((name, self._with(name, frame=frame)))
@@ -103,9 +112,6 @@ class Tunnel(BaseGrid):
 
     def _forget(self, message_ids: Iterable[str]) -> None:
         """What Flower has been given, it delivers."""
-
-    def _part(self, child: str, reason: str) -> None:
-        """Nobody holds a stream that could be ended."""
 
     # -- in the thread ---------------------------------------------------------------------------
 
@@ -155,8 +161,7 @@ class Tunnel(BaseGrid):
                     self._inbox.put(Broken(name, reason))
                 continue
             try:
-                data = from_content(reply.content)
-                self._inbox.put(Arrival(name, frames.parse(data).message, len(data)))
+                self.arrived(name, from_content(reply.content))
             except LinkError as error:
                 self._inbox.put(Broken(name, f"it sent {error}"))
 

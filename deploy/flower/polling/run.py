@@ -41,9 +41,9 @@ from hierfl.learning.setup import load_data, make_trainer
 from hierfl.learning.threads import one_thread
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.app_runner import AppRunner
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.flower_compat import assume_identity
+from hierfl.link.responder import Responder, Vote
 from hierfl.planning.plan import make_plan, resolve
 from hierfl.protocol.checkpoint import Checkpoints
 from hierfl.runs.folder import claim
@@ -114,7 +114,7 @@ class _Serving:
         self._stack = stack
         self._above = Above(int(own.upstream))
         self._found: Future[Found] = Future()
-        self._child: AppRunner | None = None
+        self._child: Responder | None = None
         self._over = threading.Event()
 
     def gather(self) -> None:
@@ -156,9 +156,9 @@ class _Serving:
             return b""
         if self._child is None:
             self._child = self._open(asked)
-        return self._child.answer(frames.parse(asked.frame).message)
+        return self._child.answer(frames.parse(asked.frame))
 
-    def _open(self, asked: pb.Tunnelled) -> AppRunner:
+    def _open(self, asked: pb.Tunnelled) -> Responder:
         config = read_config(asked.config)
         name, devices = self._own.node, self._found.result().node_ids
         order = {device: devices[device] for device in config.tree()[name]}
@@ -210,11 +210,12 @@ def device_frame(node: Node, asked: pb.Tunnelled, home: Path) -> bytes:
     paused = left.last()
     if paused is not None and paused.run == asked.run:
         device.resume(paused)
-    answer = _child(device_app(device), node.name).answer(frames.parse(asked.frame).message)
+    child = _child(device_app(device), node.name, device.vote)
+    answer = child.answer(frames.parse(asked.frame))
     left.write(device.pause())
     return answer
 
 
-def _child(app: Any, name: str) -> AppRunner:
+def _child(app: Any, name: str, vote: Vote | None = None) -> Responder:
     assume_identity(RUN_ID)
-    return AppRunner(app, Context(RUN_ID, 0, {"name": name}, RecordDict(), {}))
+    return Responder(app, Context(RUN_ID, 0, {"name": name}, RecordDict(), {}), vote)

@@ -26,21 +26,23 @@ from hierfl.algorithms.schedule import to_bits
 from hierfl.codecs import encode, make_codec
 from hierfl.errors import CheckpointError, LinkError, PayloadError, RunFailed
 from hierfl.link import flower_compat, frames
-from hierfl.link.app_runner import AppRunner
+from hierfl.link import link_pb2 as pb
+from hierfl.link.responder import Responder
+from hierfl.link.steps import ANSWERS
 from hierfl.numerics import signs, tally
 from hierfl.numerics.layout import Layout
 from hierfl.protocol.checkpoint import Checkpoint, Checkpoints, from_bytes, to_bytes
 from hierfl.protocol.messages import (
-    Ballot,
     Base,
     BaseAck,
     OutOfSync,
+    Redo,
+    Redone,
     Report,
-    StepRequest,
     answer,
     from_content,
-    position,
     questions,
+    round_of,
 )
 from hierfl.protocol.vectors import to_bytes as model_bytes
 from tests.federation.toy import LAYOUT, Toy, ToyTrainer, toy
@@ -80,7 +82,11 @@ def mutator(request: pytest.FixtureRequest) -> Iterator[Mutator]:
 def test_frames(mutator: Mutator) -> None:
     for _ in range(25_000):
         with suppress(LinkError):
-            assert frames.parse(mutator.bytes(FRAMES)).WhichOneof("kind")
+            frame = frames.parse(mutator.bytes(FRAMES))
+            kind = frame.WhichOneof("kind")
+            assert kind in pb.Frame.DESCRIPTOR.fields_by_name
+            if kind in (*ANSWERS, "step_request"):
+                assert 0 <= frames.step_payload(getattr(frame, kind)) <= frame.ByteSize()
 
 
 def test_messages(mutator: Mutator) -> None:
@@ -90,22 +96,16 @@ def test_messages(mutator: Mutator) -> None:
         except ValueError:
             continue
         with suppress(PayloadError):
-            position(message)
+            round_of(message)
         if message.has_content():
             assert frames.payload_bytes(message.content) >= 0
             with suppress(PayloadError):
-                assert isinstance(answer(message.content, Ballot, OutOfSync), Ballot | OutOfSync)
+                assert isinstance(answer(message.content, BaseAck, OutOfSync), BaseAck | OutOfSync)
 
 
 def test_contents(mutator: Mutator) -> None:
-    truths = [
-        StepRequest(0, [b"x" * 6], 30, 3),
-        Ballot(b"x" * 6, 0.5),
-        BaseAck("0f", 3),
-        OutOfSync(1, 2),
-    ]
-    truths += [StepRequest(0, [], 30, 3, b"x" * 6), BaseAck("0f", 3, b"x" * 6)]
-    truths += [Report(b"x" * 6, 3, 0.5, 2), Base(5, b"x" * 6)]
+    truths = [Redo(30, 3, [b"x" * 6], b"x" * 6), Redone(), BaseAck("0f", 3), OutOfSync(1, 2)]
+    truths += [BaseAck("0f", 3, b"x" * 6), Report(b"x" * 6, 3, 0.5, 2), Base(5, b"x" * 6)]
     for _ in range(12_000):
         content = mutator.content(mutator.pick(truths))
         for kind in KINDS:
@@ -193,7 +193,12 @@ FIRST = np.linspace(-1, 1, LAYOUT.d, dtype=np.float32)
 LR = to_bits(np.float32(0.01))
 WHOLE = Base(LR, model=model_bytes(FIRST), layout=LAYOUT.to_json())
 CHANGE = Base(LR, change=np.ones(len(LAYOUT.names), "<f4").tobytes() + SIGNS)
-VOTE = StepRequest(0, [SIGNS], 30, 3)
+FIRST_VOTE = pb.StepRequest(round=1, step=1, examples=30, devices=3)
+VOTE = pb.StepRequest(round=1, step=2, decisions=[SIGNS], examples=30, devices=3)
+THIRD_VOTE = pb.StepRequest(round=1, step=3, after=1, decisions=[SIGNS])
+
+
+Answer = BaseAck | Redone | OutOfSync | pb.Ballot | pb.OutOfSync | pb.Failure
 
 
 class Asked:
@@ -203,72 +208,76 @@ class Asked:
         federation = toy(["algorithm.momentum=0"])
         trainer = ToyTrainer(0.5, 10, LAYOUT)
         self.device = Device("east-0", federation.config, federation.plan, trainer)  # type: ignore[arg-type]
-        self.child = AppRunner(client_app(self.device), Context(1, 0, {}, RecordDict(), {}))
+        context = Context(1, 0, {}, RecordDict(), {})
+        self.child = Responder(client_app(self.device), context, self.device.vote)
         self.asked = 0
 
-    def frame(self, question: Base | StepRequest | RecordDict, round_: int, step: int) -> bytes:
-        """Return a question as bytes."""
+    def frame(self, question: Base | RecordDict | pb.StepRequest, round_: int) -> bytes:
+        """Return a question as the bytes of a frame."""
+        if isinstance(question, pb.StepRequest):
+            request = pb.StepRequest()
+            request.CopyFrom(question)
+            request.round = round_
+            return frames.step_request(request)
         if isinstance(question, RecordDict):
-            kind = "train.base" if "Base" in question else "train.vote"
-            message = Message(question, 1, kind, group_id=f"{round_}.{step}")
+            kind = "train.redo" if "Redo" in question else "train.base"
+            message = Message(question, 1, kind, group_id=str(round_))
         else:
-            message = next(questions({1: question}, round_, step))
+            message = next(questions({1: question}, round_))
         self.asked += 1
         flower_compat.stamp(message, f"question {self.asked}")
-        return flower_compat.message_to_bytes(message)
+        return frames.message(flower_compat.message_to_bytes(message))
 
-    def answered(self, frame: bytes) -> Message:
-        """Return the reply."""
-        return flower_compat.message_from_bytes(frames.parse(self.child.answer(frame)).message)
+    def answered(self, data: bytes) -> Answer:
+        """Return the answer; an error reply is a failure."""
+        said = frames.parse(self.child.answer(frames.parse(data)))
+        kind = said.WhichOneof("kind")
+        if kind != "message":
+            return getattr(said, str(kind))
+        reply = flower_compat.message_from_bytes(said.message)
+        if reply.has_error():
+            unknown = reply.metadata.message_type not in ("train.base", "train.redo")
+            return pb.Failure(reason="unknown" if unknown else reply.error.reason)
+        return answer(reply.content, BaseAck, Redone, OutOfSync)
 
-    def right(self, round_: int) -> list[RecordDict]:
-        """Return the contents of the answers to right questions from a round's start on."""
-        asked = [(WHOLE, 0), (StepRequest(0, [], 30, 3), 1), (VOTE, 2)]
-        return [self.answered(self.frame(what, round_, step)).content for what, step in asked]
+    def right(self, round_: int) -> list[Answer]:
+        """Return the answers to right questions from a round's start on."""
+        return [self.answered(self.frame(what, round_)) for what in (WHOLE, FIRST_VOTE, VOTE)]
 
 
 def test_a_device_answers_rightly_whatever_it_was_asked_before(mutator: Mutator) -> None:
     device = Asked()
     expected = {round_: Asked().right(round_) for round_ in (1, 2)}
-    assert len(expected[1]) == 3 and "Ballot" in expected[1][2]
+    assert isinstance(expected[1][2], pb.Ballot)
     outcomes: Counter[str] = Counter()
     for i in range(10_000):
-        asked = [(WHOLE, 1, 0), (CHANGE, 2, 0), (VOTE, 1, 2), (StepRequest(1, [SIGNS], 0, 0), 1, 3)]
-        truth, round_, step = mutator.pick(asked)
-        if mutator.draw.random() < 0.5:
-            frame = mutator.bytes([device.frame(truth, round_, step)])
+        redo = Redo(30, 3, [SIGNS] * 3)
+        asked = [(WHOLE, 1), (CHANGE, 2), (FIRST_VOTE, 1), (VOTE, 1), (THIRD_VOTE, 1), (redo, 1)]
+        truth, round_ = mutator.pick(asked)
+        if isinstance(truth, pb.StepRequest) or mutator.draw.random() < 0.4:
+            frame = mutator.bytes([device.frame(truth, round_)])
         else:
-            where = mutator.pick([(round_, step), (round_, step), (0, 0), (3, 9), (10**9 - 1, 1)])
-            frame = device.frame(mutator.content(truth), *where)
+            where = mutator.pick([round_, round_, 0, 3, 10**9 - 1])
+            frame = device.frame(mutator.content(truth), where)
         try:
-            reply = device.answered(frame)
-        except ValueError:  # where the link ends the stream: the parent broke the protocol
+            said = device.answered(frame)
+        except (ValueError, LinkError):  # the link ends the stream: the parent broke the protocol
             outcomes["breach"] += 1
         else:
-            if reply.has_error():
-                kind = str(reply.error.reason).partition(":")[0]
-                assert not kind.endswith(("Error", "Exception")) or _unknown_type(reply), reply
-                outcomes["error"] += 1
-            else:
-                said = answer(reply.content, BaseAck, Ballot, OutOfSync)
-                outcomes[type(said).__name__] += 1
+            outcomes[type(said).__name__] += 1
+            if isinstance(said, pb.Failure):
+                assert not said.reason.partition(":")[0].endswith(("Error", "Exception")), said
         if i % 3 == 0:
             again = 1 if device.device.position[0] != 1 else 2
             assert device.right(again) == expected[again]
-    assert (
-        min(outcomes[what] for what in ("breach", "error", "BaseAck", "Ballot", "OutOfSync")) > 20
-    )
-
-
-def _unknown_type(reply: Message) -> bool:
-    """Whether the question was of a type that no device knows, which Flower's own error says."""
-    return reply.metadata.message_type not in ("train.base", "train.vote")
+    least = ("breach", "Failure", "BaseAck", "Ballot", "OutOfSync", "Redone")
+    assert min(outcomes[what] for what in least) > 20, outcomes
 
 
 # -- a federation with a hostile node ------------------------------------------------------------
 
 
-class Liar:
+class Liar(Responder):
     """A child that lies now and then.
 
     Args:
@@ -276,14 +285,17 @@ class Liar:
         lie: makes a lie of the truth; None: this once the truth.
     """
 
-    def __init__(self, honest: AppRunner, lie: Callable[[Message], bytes | None]) -> None:
+    def __init__(self, honest: Responder, lie: Callable[[pb.Frame], bytes | None]) -> None:
         self._honest = honest
         self._lie = lie
 
-    def answer(self, data: bytes) -> bytes:
-        truth = self._honest.answer(data)
-        lie = self._lie(flower_compat.message_from_bytes(frames.parse(truth).message))
+    def answer(self, frame: pb.Frame) -> bytes:
+        truth = self._honest.answer(frame)
+        lie = self._lie(frames.parse(truth))
         return truth if lie is None else lie
+
+    def forget(self) -> None:
+        self._honest.forget()
 
 
 class Lies:
@@ -300,17 +312,20 @@ class Lies:
         self._often = often
         self._contents = contents
 
-    def __call__(self, truth: Message) -> bytes | None:
-        draw = self._mutator.draw
-        if not truth.has_content() or draw.random() > self._often:
+    def __call__(self, truth: pb.Frame) -> bytes | None:
+        if self._mutator.draw.random() > self._often:
             return None
-        if self._contents or draw.random() < 0.6:
-            (kind,) = (kind for kind in KINDS if kind.__name__ in truth.content)
-            content = self._mutator.content(from_content(kind, truth.content))
-            lie = make_message(truth.metadata, content)
+        if truth.WhichOneof("kind") != "message":
+            return self._mutator.bytes([truth.SerializeToString()])
+        reply = flower_compat.message_from_bytes(truth.message)
+        if not reply.has_content():
+            return None
+        if self._contents or self._mutator.draw.random() < 0.6:
+            (kind,) = (kind for kind in KINDS if kind.__name__ in reply.content)
+            content = self._mutator.content(from_content(kind, reply.content))
+            lie = make_message(reply.metadata, content)
             return frames.message(flower_compat.message_to_bytes(lie))
-        whole = frames.message(flower_compat.message_to_bytes(truth))
-        return self._mutator.bytes([whole])
+        return self._mutator.bytes([truth.SerializeToString()])
 
 
 SETS = ["algorithm.rounds=2", "algorithm.edge_steps=3", "quorum.step_timeout=0.0005",
@@ -322,7 +337,7 @@ def hold_together(federation: Toy, liar: str) -> None:
     final = federation.strategy.base.tobytes()
     for name, device in federation.devices.items():
         if name != liar:
-            assert device._base.tobytes() == final, name
+            assert device.replica.base.tobytes() == final, name
 
 
 @pytest.mark.parametrize("chosen", ["algorithm.tie=random", "algorithm.tie=zero",
@@ -334,12 +349,12 @@ def test_a_cluster_goes_on_without_a_hostile_device(chosen: str, mutator: Mutato
         lies = Lies(mutator, often=0.3, contents=False)
         federation = toy([*SETS, chosen], buffers=mutator.pick([0, 2]))
         children = federation.grids["east"]._children
-        children["east-1"] = Liar(children["east-1"], lies)  # type: ignore[assignment]
+        children["east-1"] = Liar(children["east-1"], lies)
         _, faults = federation.run()
-        assert faults.rejected == federation.grids["east"].rejected <= 1
+        assert faults.rejected == federation.grids["east"].faults().rejected <= 3
         assert len(federation.results) == 2
-        if faults.rejected:
-            assert federation.grids["east"].get_node_ids() == [1, 3]
+        banned = faults.rejected == 3
+        assert federation.grids["east"].get_node_ids() == ([1, 3] if banned else [1, 2, 3])
         hold_together(federation, "east-1")
         rejected += faults.rejected
     assert rejected > 80
@@ -350,13 +365,14 @@ def test_a_cluster_goes_on_without_a_hostile_device(chosen: str, mutator: Mutato
 def test_a_hostile_edge_is_named_or_done_without(
     quorum: float, algorithm: str, mutator: Mutator
 ) -> None:
-    failed = lost = 0
+    """It is sent away and asked again; the third time is one too many where all are needed."""
+    failed = survived = 0
     sets = [*SETS, f"quorum.edges={quorum}", f"algorithm.name={algorithm}"]
     for _ in range(100):
-        lies = Lies(mutator, often=0.3, contents=True)
+        lies = Lies(mutator, often=0.5, contents=True)
         federation = toy(sets, buffers=mutator.pick([0, 2]))
         children = federation.grid._children
-        children["east"] = Liar(children["east"], lies)  # type: ignore[assignment]
+        children["east"] = Liar(children["east"], lies)
         try:
             federation.run()
         except RunFailed as error:
@@ -364,8 +380,8 @@ def test_a_hostile_edge_is_named_or_done_without(
             failed += 1
         else:
             assert len(federation.results) == 2
-            lost += federation.grid.rejected
-    assert failed > 50 if quorum == 1.0 else lost > 50
+            survived += federation.grid.faults().rejected
+    assert survived > 20 and (failed > 20) == (quorum == 1.0), (failed, survived)
 
 
 def test_it_was_a_hundred_thousand() -> None:

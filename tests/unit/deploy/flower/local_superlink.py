@@ -8,8 +8,8 @@ from flwr.app import Context, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 
 from deploy.flower import app
-from hierfl.link.app_runner import AppRunner
 from hierfl.link.memory_grid import MemoryGrid
+from hierfl.link.responder import Responder
 
 NodeConfig = Mapping[str, bool | float | int | str]
 
@@ -25,7 +25,7 @@ class LocalSuperLink(MemoryGrid):
         self._registered = [name for name, _ in nodes]
         super().__init__(
             {
-                f"node-{number}": AppRunner(
+                f"node-{number}": Responder(
                     app.client, Context(1, number, dict(config), RecordDict(), {})
                 )
                 for number, (_, config) in enumerate(nodes, start=1)

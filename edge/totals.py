@@ -1,0 +1,48 @@
+"""An edge's counts over the whole run, whatever number of processes it took."""
+
+from __future__ import annotations
+
+from hierfl.link.base_grid import BaseGrid
+from hierfl.link.traffic import Faults, Traffic
+from hierfl.protocol.checkpoint import Json
+from hierfl.protocol.snapshot import Snapshot
+
+
+class Totals:
+    """What went over the devices' links, and what went wrong there.
+
+    Args:
+        grid: counts for this process.
+    """
+
+    def __init__(self, grid: BaseGrid) -> None:
+        self._grid = grid
+        self._traffic = Traffic.from_list([])
+        self._faults = Faults()
+
+    def traffic(self) -> Traffic:
+        """Return the traffic so far."""
+        return self._traffic + self._grid.ledger.traffic()
+
+    def faults(self) -> Faults:
+        """Return the faults so far."""
+        return self._faults + self._grid.faults()
+
+    def add(self, faults: Faults) -> None:
+        """Count faults of which the grid knows nothing."""
+        self._faults += faults
+
+    def facts(self) -> dict[str, Json]:
+        """Return the counts for a snapshot."""
+        return {"traffic": [*self.traffic().to_list()], "faults": [*self.faults().to_list()]}
+
+    def restore(self, kept: Snapshot) -> None:
+        """Go on from the counts of a snapshot."""
+        self._traffic = Traffic.from_list(_numbers(kept, "traffic"))
+        self._faults = Faults.from_list(_numbers(kept, "faults"))
+
+
+def _numbers(kept: Snapshot, name: str) -> list[int]:
+    numbers = kept.facts[name]
+    assert isinstance(numbers, list)
+    return [int(number) for number in numbers if isinstance(number, int)]
