@@ -99,8 +99,10 @@ REQUEST = flower_compat.message_to_bytes(say("x", 1))
         (frames.message(b"\xff"), "not a Flower message"),
         (frames.message(REQUEST[:-1]), "not a Flower message"),
     ],
-    ids=["no frame", "no kind", "hello", "progress", "no message", "cut short"],  # no time in them
-)
+    ids=[  # no time in them
+        "no frame", "no kind", "hello", "progress", "request", "ballot", "no message", "cut short",
+    ],
+)  # fmt: skip
 def test_a_parent_that_breaks_the_protocol(frame: bytes, message: str) -> None:
     address, error = outcome(WELCOME, frame)
     assert type(error) is LinkError
