@@ -6,6 +6,7 @@ import pytest
 
 from hierfl.config import Config, load_config
 from hierfl.config.digest import Digest, agreed, digest, explain
+from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.admission import Admission, Refusal
 from hierfl.planning.plan import resolve
@@ -73,5 +74,5 @@ def test_a_child_that_differs_is_told_in_what() -> None:
     ours, theirs = digest(config()).to_text(), digest(config("algorithm.lr=0.5")).to_text()
     admission = Admission(["east"], ours, "", "", certified=False, patience=1.0)
     with pytest.raises(Refusal, match=r"another configuration .*\(it differs in algorithm.lr\)"):
-        admission._check(pb.Hello(name="east", protocol=2, plan=theirs))
-    admission._check(pb.Hello(name="east", protocol=2, plan=ours))
+        admission._check(pb.Hello(name="east", protocol=frames.PROTOCOL, plan=theirs))
+    admission._check(pb.Hello(name="east", protocol=frames.PROTOCOL, plan=ours))
