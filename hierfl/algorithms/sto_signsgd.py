@@ -11,7 +11,7 @@ expectation is g_k / b, the same fraction of each device's gradient: that is why
 plain signs of devices with different data do not. A larger b draws more at random.
 
 Built from the paper's abstract and what later papers say of it: the paper's variant with a residual
-at the server is not here, and b was tuned on a validation set of ours.
+at the server is not here, and the default of b is not tuned.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ noise, eta_1 = sqrt(pi / 2); z = infinity is uniform noise in [-1, 1], eta = 1, 
 v is unbiased wherever |G_k| <= sigma. Devices keep no residual: the noise alone makes signs tell
 magnitudes.
 
-Built from the paper's abstract and introduction; sigma was tuned on a validation set of ours.
+Built from the paper's abstract and introduction, which name no sigma; the default is not tuned.
 """
 
 from __future__ import annotations
