@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -125,13 +124,13 @@ class Bench:
 
 
 @pytest.fixture
-def full() -> Iterator[Bench]:
-    yield Bench(3, 1.0)
+def full() -> Bench:
+    return Bench(3, 1.0)
 
 
 @pytest.fixture
-def some() -> Iterator[Bench]:
-    yield Bench(3, 0.6)
+def some() -> Bench:
+    return Bench(3, 0.6)
 
 
 def test_all_are_asked_and_the_step_closes_with_the_last_answer(full: Bench) -> None:
