@@ -110,8 +110,10 @@ class Bench:
         self.exchange.receive(node_id, frame, frame.ByteSize())
 
     def says(self, node_id: int, answer: pb.OutOfSync | pb.Failure) -> None:
-        known = isinstance(answer, pb.OutOfSync)
-        frame = pb.Frame(out_of_sync=answer) if known else pb.Frame(failure=answer)
+        if isinstance(answer, pb.OutOfSync):
+            frame = pb.Frame(out_of_sync=answer)
+        else:
+            frame = pb.Frame(failure=answer)
         self.exchange.receive(node_id, frame, frame.ByteSize())
 
     def wait(self, seconds: float) -> None:
