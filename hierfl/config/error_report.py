@@ -19,7 +19,6 @@ _SAYS = {
     "tuple_type": "should be a list",
     "dict_type": "should be a mapping of keys to values",
     "model_type": "should be a mapping of keys to values",
-    "path_type": "should be a path, in quotes if it begins with a brace",
     "string_type": "should be a string; put it in quotes if YAML reads it as something else",
     "string_too_short": "should not be empty",
     "string_pattern_mismatch": "should be a name: 1 to 63 letters, digits, '_', '.' and '-',"

@@ -73,7 +73,7 @@ def _spec(value: Any) -> Any:
             raise wrong("should not be empty")
         return value
     if not isinstance(value, dict) or len(value) != 1:
-        raise wrong("should be a text, or one name with its options: {name: {option: value}}")
+        raise wrong("should be a string, or one name with its options: {name: {option: value}}")
     ((name, options),) = value.items()
     if not isinstance(name, str) or not name:
         raise wrong("should have a name")

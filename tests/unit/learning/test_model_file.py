@@ -189,7 +189,7 @@ class TestFingerprint:
                 "2.cache is there alone",
             ),
             (
-                lambda m: m[2].running_mean.data.resize_(15),
+                lambda m: m[2].register_buffer("running_mean", torch.zeros(15)),
                 "2.running_mean is float32 [16], buffer",
             ),
         ],
