@@ -153,8 +153,8 @@ def sums(task: Task, model: FlatModel, samples: Samples, size: int = 64) -> dict
                     loss = task.loss(model.module, batch)
                     found["loss"] = loss.double() * float(found["examples"])
                 for name, value in found.items():
-                    value = torch.as_tensor(value).to("cpu", torch.float64)
-                    total[name] = total[name] + value if name in total else value
+                    part = torch.as_tensor(value).to("cpu", torch.float64)
+                    total[name] = total[name] + part if name in total else part
     finally:
         model.module.train()
     return total
