@@ -100,18 +100,20 @@ def worker(name: str) -> None:
 
     one_thread()
     from hierfl.algorithms.base import Step
-    from hierfl.learning.setup import load_data, make_trainer
+    from hierfl.learning.setup import judging, load_data, make_trainer
     from hierfl.learning.trainer import evaluate
 
     config = settings()
     data = load_data(config)
     first = next(iter(config.tree().values()))[0]
     trainer = make_trainer(config, first if name == EVALUATION else name, data)
+    test = judging(config, data)
+    assert test is not None
     print("ready", flush=True)
     sys.stdin.readline()
     for round_ in range(1, ROUNDS + 1):
         if name == EVALUATION:
-            evaluate(trainer.model, data.test)
+            evaluate(trainer.task, trainer.model, test)
             continue
         for step in range(1, config.algorithm.edge_steps + 1):
             at = Step(config.seed, name, round_, step, np.float32(0))

@@ -15,7 +15,7 @@ from clients.device import Device
 from hierfl.algorithms.base import Step
 from hierfl.algorithms.schedule import to_bits as rate_bits
 from hierfl.config import Config
-from hierfl.learning.setup import load_data, make_trainer
+from hierfl.learning.setup import known, load_data, make_trainer
 from hierfl.learning.threads import threads
 from hierfl.learning.trainer import Trainer
 from hierfl.link import link_pb2 as pb
@@ -67,7 +67,8 @@ def bench(config: Config, name: str, seconds: float) -> Pace:
         HierflError: whatever a person can put right.
     """
     config.edge(config.parent_of(name))
-    trainer = make_trainer(config, name, load_data(config))
+    data = load_data(config, name)
+    trainer = make_trainer(config, name, data, known(data))
     draw = np.random.Generator(np.random.PCG64(config.seed))
     gradient_s = _median(lambda: trainer.gradient(draw), seconds)
     model = trainer.model
@@ -157,7 +158,7 @@ def lines(config: Config, name: str, pace: Pace) -> list[str]:
         else "all devices like this one"
     )
     return [
-        f"{name}: {config.model} of {plural(pace.model, 'parameter')}, batch {pace.batch}, "
+        f"{name}: {config.model_name} of {plural(pace.model, 'parameter')}, batch {pace.batch}, "
         f"{plural(threads(), 'torch thread')}, {platform.machine()}",
         f"gradient  {_times(pace.gradient_s)}",
         f"vote      {_times(pace.vote_s)}: {settings.name}, with its gradients and a decision",

@@ -33,7 +33,7 @@ def run(
     edge = config.edge(config.parent_of(name))
     credentials = identity(config, name)
     # The data set goes with the call that cuts out the device's share of it.
-    trainer = make_trainer(config, name, load_data(config))
+    trainer = make_trainer(config, name, load_data(config, name))
     model = trainer.model
     plan = make_plan(config, model.layout, model.buffer_layout.d)
     device = Device(name, config, plan, trainer, Checkpoints(state, name))
@@ -43,7 +43,7 @@ def run(
         name,
         client_app(device),
         device.vote,
-        model=model.layout.fingerprint(),
+        model=model.fingerprint(),
         plan=plan.digest.to_text(),
         max_frame=plan.frame_limit,
         patience=patience or config.quorum.round_timeout,

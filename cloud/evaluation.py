@@ -7,23 +7,30 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from hierfl.learning.dataset import Split
 from hierfl.learning.flat_model import FlatModel
-from hierfl.learning.trainer import Evaluation, evaluate
+from hierfl.learning.samples import Samples
+from hierfl.learning.task import Task
+from hierfl.learning.trainer import Figures, evaluate
 
 
 class Evaluator:
     """Evaluates one base after the other in a thread, while the next round is already running.
 
     Args:
+        task: says what the figures are.
         model: a model of the evaluator's own.
-        test: the test set.
-        on_evaluation: called from the thread with (round, evaluation), in the order of rounds.
+        test: what models are judged by; None: there is nothing, and no figure.
+        on_evaluation: called from the thread with (round, figures), in the order of rounds.
     """
 
     def __init__(
-        self, model: FlatModel, test: Split, on_evaluation: Callable[[int, Evaluation], None]
+        self,
+        task: Task,
+        model: FlatModel,
+        test: Samples | None,
+        on_evaluation: Callable[[int, Figures], None],
     ) -> None:
+        self._task = task
         self._model = model
         self._test = test
         self._on_evaluation = on_evaluation
@@ -51,6 +58,9 @@ class Evaluator:
         self._thread.shutdown(cancel_futures=True)
 
     def _evaluate(self, round_: int, base: np.ndarray, buffers: np.ndarray) -> None:
-        self._model.weights[:] = base
-        self._model.set_buffers(buffers)
-        self._on_evaluation(round_, evaluate(self._model, self._test))
+        figures: Figures = {}
+        if self._test is not None:
+            self._model.weights[:] = base
+            self._model.set_buffers(buffers)
+            figures = evaluate(self._task, self._model, self._test)
+        self._on_evaluation(round_, figures)

@@ -15,9 +15,10 @@ from cloud.server_app import server_app
 from cloud.views.base import EdgePresence, EdgeProgress, Listening, View
 from hierfl.config import CLOUD, Config
 from hierfl.errors import PayloadError, RunFailed
-from hierfl.learning.dataset import Split
 from hierfl.learning.flat_model import FlatModel
-from hierfl.learning.setup import first_model, load_data
+from hierfl.learning.samples import Samples
+from hierfl.learning.setup import first_model, judging, load_data
+from hierfl.learning.task import Task
 from hierfl.link.base_grid import RUN_ID, BaseGrid
 from hierfl.link.link_grid import LinkGrid
 from hierfl.planning.plan import Plan, make_plan
@@ -67,7 +68,7 @@ def run(
     ) as grid:
         on_grid(grid)
         address = grid.open(
-            model=held.model.layout.fingerprint(),
+            model=held.model.fingerprint(),
             run=held.run,
             max_frame=held.plan.frame_limit,
         )
@@ -94,16 +95,18 @@ class Held:
     """What a cloud has before its edges are there.
 
     Attributes:
+        task: what is learnt.
         model: holds the first base.
         plan: what the configuration means for the model.
-        test: the test set.
+        test: what models are judged by; None: there is nothing.
         checkpoints: of this run folder.
         run: the run's identifier; that of the checkpoints, where there are some.
     """
 
+    task: Task
     model: FlatModel
     plan: Plan
-    test: Split
+    test: Samples | None
     checkpoints: Checkpoints
     run: str
 
@@ -116,12 +119,12 @@ class Held:
         run = kept.run if kept else uuid.uuid4().hex
         model = first_model(config, data)
         plan = make_plan(config, model.layout, model.buffer_layout.d)
-        return cls(model, plan, data.test, checkpoints, run)
+        return cls(data.task, model, plan, judging(config, data), checkpoints, run)
 
 
 def train(config: Config, out: Path, view: View, held: Held, grid: BaseGrid) -> None:
     """Run all rounds that are left, with edges on any grid."""
     app = server_app(
-        config, held.plan, held.model, held.test, out, view, held.checkpoints, held.run
+        config, held.plan, held.task, held.model, held.test, out, view, held.checkpoints, held.run
     )
     app(grid, Context(RUN_ID, 0, {}, RecordDict(), {}))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from hierfl.errors import ConfigError
 
 ByLink = Mapping[str, int]
 """A count of bytes or messages -> on each of the four links: device_up, device_down, edge_up,
 edge_down. Up is towards the cloud; each is summed over all nodes."""
+
+
+Figures = Mapping[str, float | None]
+"""How good a model is: the loss and the task's metrics, by name. None: no finite number came out;
+no names: nobody has looked, because the cloud holds no data to evaluate on."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +27,7 @@ class RoundMetrics:
         round: t, from 1.
         steps: the steps of all rounds so far, of one cluster.
         wall_s: seconds since the first step, of earlier processes too.
-        loss: on the test set.
-        accuracy: on the test set, 0 to 1.
+        figures: of the model after the round.
         train_loss: the mean over the minibatches of the round's ballots.
         lr: the round's learning rate.
         bytes: payload so far.
@@ -31,8 +38,7 @@ class RoundMetrics:
     round: int
     steps: int
     wall_s: float
-    loss: float
-    accuracy: float
+    figures: Figures
     train_loss: float
     lr: float
     bytes: ByLink
@@ -40,8 +46,15 @@ class RoundMetrics:
     wire: ByLink | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain data; what does not exist is left out."""
-        return _without_none(asdict(self))
+        """Return it as plain data, each figure by itself; what does not exist is left out.
+
+        Raises:
+            ConfigError: if a figure has the name of something else.
+        """
+        for name in self.figures:
+            if name in _OTHERS:
+                raise ConfigError("task", f"a metric cannot be named {name!r}: a round has its own")
+        return _as_json(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -56,8 +69,7 @@ class Summary:
         edges: in the topology.
         rounds: of the run.
         steps: of the run, of one cluster.
-        accuracy: of the last model, 0 to 1.
-        loss: of the last model.
+        figures: of the last model.
         wall_s: seconds from the first step to the last node at the last base.
         steps_per_s: over the rounds.
         model_sha256: of the last base, in hex.
@@ -74,8 +86,7 @@ class Summary:
     edges: int
     rounds: int
     steps: int
-    accuracy: float
-    loss: float
+    figures: Figures
     wall_s: float
     steps_per_s: float
     model_sha256: str
@@ -85,9 +96,49 @@ class Summary:
     wire: ByLink | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain data; what does not exist is left out."""
-        return _without_none(asdict(self))
+        """Return it as plain data, each figure by itself; what does not exist is left out."""
+        return _as_json(asdict(self))
 
 
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+def figures_in(line: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the model's figures out of a line of metrics.jsonl."""
+    return {name: value for name, value in line.items() if name not in _OTHERS}
+
+
+def figures_text(figures: Figures) -> str:
+    """Return figures for a person, the loss last; "" if there are none.
+
+    >>> figures_text({"loss": 0.25, "accuracy": 0.875, "r2": None})
+    'accuracy 87.50%  r2 -  loss 0.2500'
+    """
+    ordered = [name for name in figures if name != "loss"] + ["loss"] * ("loss" in figures)
+    return "  ".join(f"{name} {_figure(name, figures[name])}" for name in ordered)
+
+
+def _figure(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2%}" if name == "accuracy" else f"{value:.4f}"
+
+
+def _as_json(values: dict[str, Any]) -> dict[str, Any]:
+    """Put each figure where `figures` stands, leave out what is None, and be strict."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if name == "figures":
+            flat |= _strict(value)
+        elif value is not None:
+            flat[name] = _strict(value)
+    return flat
+
+
+def _strict(value: Any) -> Any:
+    """Return plain data as JSON can hold it: what is no finite number is null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _strict(inner) for key, inner in value.items()}
+    return value
+
+
+_OTHERS = {field.name for field in fields(RoundMetrics)} - {"figures"}

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
 
-from cloud.metrics import RoundMetrics, Summary
+from cloud.metrics import Figures, RoundMetrics, Summary, figures_in
 from cloud.result import RoundResult
 from cloud.views.base import RoundEvaluated, RunFinished, TrainingStarted, View
 from hierfl.config import Config
 from hierfl.errors import HierflError
 from hierfl.learning.flat_model import FlatModel
-from hierfl.learning.trainer import Evaluation
+from hierfl.learning.model_file import to_safetensors
 from hierfl.link.traffic import Faults, Traffic
 from hierfl.planning.forecast import forecast
 from hierfl.planning.plan import Plan
+from hierfl.protocol.facts import Facts
 from hierfl.protocol.vectors import model_hash
 from hierfl.runs import interface_counters
 
@@ -48,7 +48,7 @@ class Record:
     Args:
         config: the federation's resolved configuration.
         plan: what it means for the model.
-        model: whose tensors' names and shapes the model file takes.
+        model: is given the last base's values, and written.
         out: the folder, which exists.
         view: is told of every round and of the end.
 
@@ -59,8 +59,7 @@ class Record:
     def __init__(self, config: Config, plan: Plan, model: FlatModel, out: Path, view: View) -> None:
         self._config = config
         self._plan = plan
-        self._layout = model.layout
-        self._buffer_layout = model.buffer_layout
+        self._model = model
         self._out = out
         self._view = view
         self._lock = threading.Lock()
@@ -106,6 +105,14 @@ class Record:
         self.round(last)
         return last
 
+    def facts(self, facts: Facts) -> None:
+        """Write what is known of all nodes' data, which the model needs to be used.
+
+        Raises:
+            HierflError: if that fails.
+        """
+        _replace(self._out / "facts.json", facts.to_bytes() + b"\n")
+
     def start(self) -> None:
         """All nodes are at the first base: the clock starts."""
         self._begin = time.monotonic() - self._earlier
@@ -120,8 +127,12 @@ class Record:
                 interface_counters.carried(),
             )
 
-    def evaluation(self, round_: int, evaluation: Evaluation) -> None:
+    def evaluation(self, round_: int, figures: Figures) -> None:
         """Write a round's line.
+
+        Args:
+            round_: the round.
+            figures: how good the model is after it; empty where nobody has looked.
 
         Raises:
             HierflError: if that fails.
@@ -132,8 +143,7 @@ class Record:
             round=round_,
             steps=round_ * self._config.algorithm.edge_steps,
             wall_s=round(wall, 3),
-            loss=evaluation.loss,
-            accuracy=evaluation.accuracy,
+            figures=figures,
             train_loss=result.loss,
             lr=result.lr,
             bytes=by_link(result.devices, result.edges, "payload"),
@@ -142,7 +152,7 @@ class Record:
         )
         line = self._last = metrics.to_json()
         with _writing(self._metrics), self._metrics.open("ab") as file:
-            file.write(json.dumps(line).encode() + b"\n")
+            file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
         self._view.handle(RoundEvaluated(metrics))
 
     def finish(self, final: Final) -> None:
@@ -156,14 +166,13 @@ class Record:
         tree = self._config.tree()
         summary = Summary(
             algorithm=self._config.algorithm.name,
-            model=self._config.model,
-            parameters=self._layout.d,
+            model=self._config.model_name,
+            parameters=self._model.layout.d,
             devices=sum(len(devices) for devices in tree.values()),
             edges=len(tree),
             rounds=self._config.algorithm.rounds,
             steps=steps,
-            accuracy=self._last["accuracy"],
-            loss=self._last["loss"],
+            figures=figures_in(self._last),
             wall_s=round(wall, 3),
             steps_per_s=round(steps / self._last["wall_s"], 3),
             model_sha256=model_hash(final.base),
@@ -172,10 +181,10 @@ class Record:
             faults=asdict(final.faults),
             wire=carried or None,
         )
-        tensors = self._layout.views(final.base) | self._buffer_layout.views(final.buffers)
-        model = save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()})
-        _replace(self._out / "model.safetensors", model)
-        text = json.dumps(summary.to_json(), indent=2)
+        self._model.weights[:] = final.base
+        self._model.set_buffers(final.buffers)
+        _replace(self._out / "model.safetensors", to_safetensors(self._model.module))
+        text = json.dumps(summary.to_json(), indent=2, allow_nan=False)
         _replace(self._out / "summary.json", text.encode() + b"\n")
         self._view.handle(RunFinished(summary))
 

@@ -16,8 +16,9 @@ from cloud.strategy import HierStrategy
 from cloud.views.base import View
 from hierfl.algorithms.schedule import Schedule
 from hierfl.config import Config
-from hierfl.learning.dataset import Split
 from hierfl.learning.flat_model import FlatModel
+from hierfl.learning.samples import Samples
+from hierfl.learning.task import Task
 from hierfl.link.base_grid import BaseGrid
 from hierfl.planning.plan import Plan
 from hierfl.protocol.checkpoint import Checkpoints
@@ -26,8 +27,9 @@ from hierfl.protocol.checkpoint import Checkpoints
 def server_app(
     config: Config,
     plan: Plan,
+    task: Task,
     model: FlatModel,
-    test: Split,
+    test: Samples | None,
     out: Path,
     view: View,
     checkpoints: Checkpoints | None = None,
@@ -38,8 +40,9 @@ def server_app(
     Args:
         config: the federation's resolved configuration.
         plan: what it means for the model.
+        task: what is learnt.
         model: holds the first base; evaluations are made with it.
-        test: the test set.
+        test: what models are judged by; None: there is nothing.
         out: the run folder, which exists.
         view: is told what happens.
         checkpoints: where the state at each round's start is kept, and goes on from; None: nowhere.
@@ -51,9 +54,10 @@ def server_app(
     def main(grid: Grid, context: Context) -> None:
         assert isinstance(grid, BaseGrid)
         record = Record(config, plan, model, out, view)
+        record.facts(task.facts)
         journal = Journal(checkpoints, run)
         state = _state(plan, model, checkpoints)
-        with Evaluator(model, test, record.evaluation) as evaluator:
+        with Evaluator(task, model, test, record.evaluation) as evaluator:
             timeout, schedule = config.quorum.round_timeout, _schedule(config)
             rounds = Rounds(plan, grid, state, schedule, timeout, journal)
             strategy = HierStrategy(rounds, record.round, record.start)

@@ -9,6 +9,11 @@ What programs are written against; each name is imported when it is first used, 
     Codec            a codec of your own has its members (`downlink.codec: my_app.codecs:Mine`)
     RandomizedCodec  a codec of your own that draws random numbers derives from it
     PayloadSizes     what a codec's `sizes()` returns
+    Task             what is learnt: a task of your own derives from it (`task: my_app.task:Mine`)
+    Classification   and Regression, Reconstruction, Segmentation, NextToken: the built-in tasks
+    Data             what a task's `load` returns
+    Node             what it is told
+    Facts            what a task's `build` is told of all nodes' data
     LinkGrid         Flower's Grid over hierfl's links: any Flower Strategy runs on it
     LinkClient       any Flower ClientApp as a child of a LinkGrid
     load_config      a topology file as a checked configuration
@@ -26,37 +31,64 @@ if TYPE_CHECKING:
     from hierfl.codecs.base import Codec, PayloadSizes, RandomizedCodec
     from hierfl.config import Config, load_config
     from hierfl.errors import HierflError
+    from hierfl.learning.task import Data, Node, Task
+    from hierfl.learning.tasks import (
+        Classification,
+        NextToken,
+        Reconstruction,
+        Regression,
+        Segmentation,
+    )
     from hierfl.link.client import LinkClient
     from hierfl.link.link_grid import LinkGrid
+    from hierfl.protocol.facts import Facts
 
     __version__: str
 
 __all__ = [
     "Algorithm",
+    "Classification",
     "Codec",
     "Config",
+    "Data",
+    "Facts",
     "HierflError",
     "LinkClient",
     "LinkGrid",
     "LocalSteps",
+    "NextToken",
+    "Node",
     "PayloadSizes",
     "RandomizedCodec",
+    "Reconstruction",
+    "Regression",
     "RoundOpening",
+    "Segmentation",
+    "Task",
     "__version__",
     "load_config",
 ]
 
 _HOMES = {
     "Algorithm": "hierfl.algorithms.base",
+    "Classification": "hierfl.learning.tasks",
     "Codec": "hierfl.codecs.base",
     "Config": "hierfl.config",
+    "Data": "hierfl.learning.task",
+    "Facts": "hierfl.protocol.facts",
     "HierflError": "hierfl.errors",
     "LinkClient": "hierfl.link.client",
     "LinkGrid": "hierfl.link.link_grid",
     "LocalSteps": "hierfl.algorithms.local_steps",
+    "NextToken": "hierfl.learning.tasks",
+    "Node": "hierfl.learning.task",
     "PayloadSizes": "hierfl.codecs.base",
     "RandomizedCodec": "hierfl.codecs.base",
+    "Reconstruction": "hierfl.learning.tasks",
+    "Regression": "hierfl.learning.tasks",
     "RoundOpening": "hierfl.algorithms.opening",
+    "Segmentation": "hierfl.learning.tasks",
+    "Task": "hierfl.learning.task",
     "load_config": "hierfl.config",
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from cloud.metrics import RoundMetrics
+from cloud.metrics import RoundMetrics, figures_text
 from cloud.views.base import (
     Event,
     Listening,
@@ -64,11 +64,13 @@ class Plain(View):
     def _round(self, metrics: RoundMetrics) -> str:
         rounds = str(self._config.algorithm.rounds)
         left = self._tracker.snapshot().left
-        return (
-            f"round {metrics.round:>{len(rounds)}}/{rounds}  accuracy {metrics.accuracy:.2%}  "
-            f"loss {metrics.loss:.4f}  {metrics.steps / metrics.wall_s:.1f} steps/s"
-            + (f"  {duration(left)} left" if left is not None else "")
+        parts = (
+            f"round {metrics.round:>{len(rounds)}}/{rounds}",
+            figures_text(metrics.figures),
+            f"{metrics.steps / metrics.wall_s:.1f} steps/s",
+            f"{duration(left)} left" if left is not None else "",
         )
+        return "  ".join(part for part in parts if part)
 
     def _write(self, line: str) -> None:
         print(line, file=self._file, flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cloud.metrics import Summary
+from cloud.metrics import Summary, figures_text
 from hierfl.config import Config
 from hierfl.planning.forecast import LINKS, Forecast, times
 from hierfl.units import duration, plural, size
@@ -14,7 +14,7 @@ from hierfl.units import duration, plural, size
 def title(config: Config, forecast: Forecast | None) -> str:
     """Return the federation in one line; the model's size is known from its forecast."""
     tree = config.tree()
-    model = config.model + (f" (d = {forecast.d:,})" if forecast else "")
+    model = config.model_name + (f" (d = {forecast.d:,})" if forecast else "")
     edges = plural(len(tree), "edge")
     devices = plural(sum(map(len, tree.values())), "device")
     return f"{config.name}: {config.algorithm.name} with {model}, {edges} and {devices}"
@@ -24,8 +24,7 @@ def closing_lines(summary: Summary, forecast: Forecast, folder: Path) -> list[st
     """Return a run's summary for a person, line by line."""
     faults = [f"{count} {kind}" for kind, count in summary.faults.items() if count]
     return [
-        f"accuracy {summary.accuracy:.2%}, loss {summary.loss:.4f} after "
-        f"{plural(summary.rounds, 'round')}, {plural(summary.steps, 'step')}, "
+        f"{_figures(summary)}{plural(summary.rounds, 'round')}, {plural(summary.steps, 'step')}, "
         f"{duration(summary.wall_s)} ({summary.steps_per_s:.1f} steps/s)",
         *_bytes(summary.bytes, forecast),
         *_carried(summary),
@@ -33,6 +32,11 @@ def closing_lines(summary: Summary, forecast: Forecast, folder: Path) -> list[st
         f"model {summary.model_sha256}",
         f"results: {folder}",
     ]
+
+
+def _figures(summary: Summary) -> str:
+    figures = figures_text(summary.figures).replace("  ", ", ")
+    return f"{figures} after " if figures else ""
 
 
 def _bytes(sent: Mapping[str, int], forecast: Forecast) -> list[str]:

@@ -9,13 +9,13 @@ from deploy.doctor import resources
 from deploy.doctor.finding import Finding, failure, ok
 from hierfl.algorithms.base import Algorithm, State
 from hierfl.config import Config, Role
-from hierfl.errors import ConfigError, DataError
-from hierfl.learning.dataset import Data
+from hierfl.errors import HierflError
 from hierfl.learning.flat_model import FlatModel
-from hierfl.learning.setup import load_data, make_model, share_out
+from hierfl.learning.model_file import start_from
+from hierfl.learning.samples import nbytes
+from hierfl.learning.setup import Loaded, known, load_data, make_model, owns, share_out
 from hierfl.learning.sources import FORMS
 from hierfl.learning.threads import one_thread
-from hierfl.learning.warm_start import start_from
 from hierfl.planning.describe import model_of
 from hierfl.planning.plan import make_plan
 from hierfl.units import plural
@@ -67,10 +67,10 @@ def of(config: Config, nodes: Sequence[str]) -> Generator[Finding, None, str]:
     folder = Path("runs") if "cloud" in roles else Path(".hierfl") / config.name
     yield resources.disk(name, folder, disk_needed(config, nodes, chosen))
     yield resources.memory(name, memory_needed(config, nodes, chosen, held), free)
-    return "" if roles == {"edge"} else chosen.layout.fingerprint()
+    return "" if roles == {"edge"} or owns(config) else chosen.fingerprint()
 
 
-def data(config: Config, nodes: Collection[str]) -> tuple[Finding, Data | None]:
+def data(config: Config, nodes: Collection[str]) -> tuple[Finding, Loaded | None]:
     """Check that the data set is on this machine and that each device has samples.
 
     Args:
@@ -79,12 +79,15 @@ def data(config: Config, nodes: Collection[str]) -> tuple[Finding, Data | None]:
     """
     what = f"data {config.data.dataset}"
     try:
+        if owns(config):
+            return own_data(config, nodes)
         held = load_data(config)
         shares = share_out(config, held)
-    except (DataError, ConfigError) as error:
+    except HierflError as error:
         return failure(what, f"{error.message}.", error.hint or ""), None
     sizes = [len(shares[node]) for node in nodes if node in shares]
-    text = f"{plural(len(held.train), 'sample')} for training, {len(held.test):,} for evaluation"
+    text = f"{plural(len(held.held()), 'sample')} for training, "
+    text += f"{len(held.test or ()):,} for evaluation"
     if len(sizes) == 1:
         text += f"; {sizes[0]:,} for {next(node for node in nodes if node in shares)}"
     elif sizes:
@@ -92,31 +95,50 @@ def data(config: Config, nodes: Collection[str]) -> tuple[Finding, Data | None]:
     return ok(what, text), held
 
 
-def model(config: Config, held: Data | None) -> FlatModel | None:
+def own_data(config: Config, nodes: Collection[str]) -> tuple[Finding, Loaded | None]:
+    """See what data nodes have of their own.
+
+    Raises:
+        HierflError: a device's are not there, or not as they should be.
+    """
+    devices = [node for node in nodes if config.roles()[node] == "device"]
+    held = {node: load_data(config, node) for node in devices}
+    sizes = [len(one.held()) for one in held.values()]
+    text = "the cloud needs none"
+    if sizes:
+        where = devices[0] if len(sizes) == 1 else f"{len(sizes)} devices"
+        text = f"{plural(sum(sizes), 'sample')} of {where}"
+    return ok(f"data {config.data.dataset}", text), next(iter(held.values()), None)
+
+
+def model(config: Config, held: Loaded | None) -> FlatModel | None:
     """Return the configuration's model; None if it cannot be built without the data.
 
     Raises:
         ConfigError: if there is no such model, or it does not fit the data.
     """
     if held is not None:
-        return make_model(config, held)
-    return model_of(config) if config.data.dataset in FORMS else None
+        return make_model(config, held, known(held))
+    return model_of(config) if config.data.dataset.name in FORMS else None
 
 
-def memory_needed(config: Config, nodes: Sequence[str], model: FlatModel, held: Data | None) -> int:
+def memory_needed(
+    config: Config, nodes: Sequence[str], model: FlatModel, held: Loaded | None
+) -> int:
     """Return the bytes of memory of one node's process, or of several forked ones."""
     process, roles = PROCESS if len(nodes) == 1 else FORKED, config.roles()
     return sum(process[roles[node]] + _beside(config, roles[node], model, held) for node in nodes)
 
 
-def _beside(config: Config, role: str, model: FlatModel, held: Data | None) -> int:
+def _beside(config: Config, role: str, model: FlatModel, held: Loaded | None) -> int:
     """Return the bytes of a node's model and data."""
     vectors = VECTORS * 4 * (model.layout.d + model.buffer_layout.d)
     if role == "edge" or held is None:
         return vectors
-    whole = sum(split.inputs.nbytes + split.labels.nbytes for split in (held.train, held.test))
+    whole = sum(nbytes(samples) for samples in (held.train, held.test) if samples is not None)
     devices = sum(len(names) for names in config.tree().values())
-    return vectors + whole + (whole // devices if role == "device" else 0)
+    shared = role == "device" and not owns(config)
+    return vectors + whole + (whole // devices if shared else 0)
 
 
 def disk_needed(config: Config, nodes: Iterable[str], model: FlatModel) -> int:

@@ -13,6 +13,7 @@ from deploy.experiments.assignment import Counts, Devices, Places, divergence, m
 from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError
 from hierfl.learning.setup import load_data, share_out
+from hierfl.learning.survey import labels_of
 from hierfl.units import plural
 
 
@@ -52,7 +53,7 @@ def survey(config: Config) -> tuple[Devices, Places]:
         HierflError: if the data set is missing or cannot be partitioned.
     """
     data = load_data(config)
-    labels = data.train.labels.numpy()
+    labels = labels_of(data.held())
     known, labels = np.unique(labels, return_inverse=True)
     shares = share_out(config, data)
     edges = [edge.name for edge in config.edges]

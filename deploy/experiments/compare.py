@@ -17,6 +17,7 @@ from deploy.experiments.variants import variant
 from deploy.launcher.processes import Processes
 from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError
+from hierfl.learning.setup import known as known_facts
 from hierfl.learning.setup import load_data
 from hierfl.units import plural
 
@@ -98,7 +99,7 @@ def partitions(config: Config, splits: Sequence[str]) -> dict[str, dict[str, Any
             raise ConfigError(
                 "--splits", f"there is no split {split!r}", f"Known splits: {', '.join(SPLITS)}."
             )
-    known = load_data(config).classes
+    known = known_facts(load_data(config)).classes
     edges = len(config.data.homes or config.edges)
     enough = 2 * edges <= known
     every: dict[str, dict[str, Any]] = {
@@ -120,7 +121,7 @@ def table(comparison: Comparison) -> dict[str, Any]:
     first = next(iter(comparison.trials.values())).summary()
     return {
         "name": config.name,
-        "dataset": config.data.dataset,
+        "dataset": str(config.data.dataset),
         "validation": config.data.validation,
         **{key: first[key] for key in ("model", "parameters", "edges", "devices")},
         "seeds": [int(seed) for seed in comparison.asked(2)],

@@ -52,8 +52,12 @@ class Gathering:
 
 _TREES = (
     "algorithm.options",
+    "data.augment",
+    "data.dataset",
     "data.homes",
-)  # mappings, which Flower's config cannot hold: written as YAML
+    "data.transforms",
+    "model",
+)  # what Flower's config cannot hold, mappings and lists: written as YAML
 _OWN = {field.name.replace("_", "-"): field for field in fields(Gathering)}
 
 

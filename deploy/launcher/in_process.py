@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
@@ -12,9 +13,9 @@ from cloud.server_app import server_app
 from cloud.views.base import EdgeProgress, View
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
-from hierfl.config import Config
-from hierfl.learning.dataset import Data
-from hierfl.learning.setup import first_model, load_data, make_trainer
+from hierfl.config import CLOUD, Config
+from hierfl.learning.setup import first_model, judging, load_all, make_trainer
+from hierfl.learning.trainer import Trainer
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.memory_grid import MemoryGrid
 from hierfl.link.responder import Responder
@@ -27,21 +28,29 @@ def run_memory(config: Config, out: Path, view: View) -> None:
     Raises:
         HierflError: whatever a person can put right.
     """
-    data = load_data(config)
-    model = first_model(config, data)
+    held, facts = load_all(config)
+    data = held[CLOUD]
+    model, test = first_model(config, data, facts), judging(config, data, facts)
     plan = make_plan(config, model.layout, model.buffer_layout.d)
+    trainers = {
+        name: make_trainer(config, name, held[name], facts)
+        for names in config.tree().values()
+        for name in names
+    }
     edges = {
-        edge: Responder(edge_app(_cluster(config, plan, edge, data, view)), _context())
+        edge: Responder(edge_app(_cluster(config, plan, edge, trainers, view)), _context())
         for edge in config.tree()
     }
-    app = server_app(config, plan, model, data.test, out, view)
+    app = server_app(config, plan, data.task, model, test, out, view)
     app(MemoryGrid(edges, config.quorum.edges), _context())
 
 
-def _cluster(config: Config, plan: Plan, edge: str, data: Data, view: View) -> Cluster:
+def _cluster(
+    config: Config, plan: Plan, edge: str, trainers: Mapping[str, Trainer], view: View
+) -> Cluster:
     devices = {}
     for name in config.tree()[edge]:
-        device = Device(name, config, plan, make_trainer(config, name, data))
+        device = Device(name, config, plan, trainers[name])
         devices[name] = Responder(device_app(device), _context(), device.vote)
     grid = MemoryGrid(devices, config.quorum.devices)
     return Cluster(edge, grid, config, lambda news: view.handle(EdgeProgress(edge, news)))

@@ -13,7 +13,17 @@ from typing import Annotated, NoReturn
 import click
 import typer
 
-from hierfl.cli import engine, experiments, federation, links, machines, results, roles, tools
+from hierfl.cli import (
+    engine,
+    experiments,
+    federation,
+    links,
+    machines,
+    models,
+    results,
+    roles,
+    tools,
+)
 from hierfl.errors import ConfigError, HierflError, render
 
 INTERRUPTED = 130
@@ -27,7 +37,7 @@ for each in (
     federation.run, federation.validate, roles.cloud, roles.edge, roles.device, tools.certs,
     tools.doctor, tools.compose, tools.accelerate, machines.deploy,
     experiments.compare, experiments.tune, experiments.sweep, experiments.assign,
-    results.report, results.plot,
+    results.report, results.plot, models.evaluate, models.export,
 ):  # fmt: skip
     app.command()(each)
 app.command(hidden=True)(roles.app_node)

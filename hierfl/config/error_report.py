@@ -23,7 +23,7 @@ _SAYS = {
     "string_too_short": "should not be empty",
     "string_pattern_mismatch": "should be a name: 1 to 63 letters, digits, '_', '.' and '-',"
     " beginning with a letter or a digit",
-    "union_tag_not_found": "should have the key kind: iid, dirichlet, shards or disjoint",
+    "union_tag_not_found": "should have the key kind: own, iid, dirichlet, shards or disjoint",
 }
 
 

@@ -22,7 +22,17 @@ from hierfl.config.sections import (
     Security,
     Uplink,
 )
-from hierfl.config.types import Int, Name, Names, Part, Place, Text, not_empty
+from hierfl.config.types import (
+    Int,
+    Name,
+    Names,
+    Part,
+    Place,
+    Spec,
+    Text,
+    name_of,
+    not_empty,
+)
 from hierfl.config.validators import no_such, refuse_strangers, refuse_twins, wrong
 from hierfl.config.yaml_dialect import Dumper
 
@@ -43,7 +53,8 @@ class Config(Part):
     seed: Annotated[Int, Field(ge=0, lt=2**63)] = 1
     runtime: Literal["process", "memory"] = "process"
     restart: Literal["never", "always"] = "never"
-    model: Text = "cnn"
+    task: Text = "classification"
+    model: Spec = "cnn"
     start_from: Place | None = None
     data: Data = Data()
     algorithm: Algorithm = Algorithm()
@@ -127,6 +138,11 @@ class Config(Part):
         """Return the configuration as YAML with every key; `load_config` reads it back equal."""
         tree = self.model_dump(mode="json")
         return yaml.dump(tree, Dumper=Dumper, sort_keys=False, default_flow_style=None, width=100)
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model, without its options."""
+        return name_of(self.model)
 
     def tree(self) -> dict[str, tuple[str, ...]]:
         """Return edge -> its devices, in the file's order."""

@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     Strict,
     StringConstraints,
 )
@@ -63,6 +64,36 @@ Seconds = Annotated[Float, Field(gt=0)]
 Rate = Annotated[str, AfterValidator(_readable(bits_per_second))]
 Delay = Annotated[str, AfterValidator(_readable(microseconds))]
 Option = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
+
+
+def _spec(value: Any) -> Any:
+    """Return NAME or {NAME: {OPTION: VALUE}}, as it was given."""
+    if isinstance(value, str):
+        if not value:
+            raise wrong("should not be empty")
+        return value
+    if not isinstance(value, dict) or len(value) != 1:
+        raise wrong("should be a string, or one name with its options: {name: {option: value}}")
+    ((name, options),) = value.items()
+    if not isinstance(name, str) or not name:
+        raise wrong("should have a name")
+    if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
+        raise wrong(f"should have options of {name} as keys and values")
+    return value
+
+
+Spec = Annotated[str | dict[str, dict[str, Any]], PlainValidator(_spec)]
+"""A name, perhaps with options; `name_of` and `options_of` say which."""
+
+
+def name_of(spec: str | dict[str, dict[str, Any]]) -> str:
+    """Return the name of what is specified."""
+    return spec if isinstance(spec, str) else next(iter(spec))
+
+
+def options_of(spec: str | dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return its options."""
+    return {} if isinstance(spec, str) else next(iter(spec.values()))
 
 
 class Part(BaseModel):

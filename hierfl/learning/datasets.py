@@ -1,9 +1,8 @@
-"""Loading data sets: the built-in ones from local files, and the user's own."""
+"""The data set that `data.dataset` names: a built-in one, one's own files, or one's own code."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sized
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hierfl.config import Config
 from hierfl.errors import ConfigError, DataError
-from hierfl.learning.dataset import Data, Split
 from hierfl.learning.idx import read_idx
+from hierfl.learning.prepare import Standard
+from hierfl.learning.readers import read
 from hierfl.learning.sources import IDX_STEMS, SOURCES, Source, find, idx_file
+from hierfl.learning.task import Data, Node, Targets
 from hierfl.learning.torch_compat import import_torchvision
 from hierfl.learning.user_code import call_own, is_own
 
@@ -24,21 +26,39 @@ _KEY = "data.dataset"
 _DIGITS = Path("datasets", "data", "digits.csv.gz")
 
 
-def load_dataset(name: str, root: Path | None = None) -> Data:
-    """Load a data set that is already on this machine; nothing is downloaded.
+def load_named(config: Config, node: Node, targets: Targets) -> Data:
+    """Load what `data.dataset` names.
 
     Args:
-        name: `fashion-mnist`, `mnist`, `cifar10`, `digits`, or `module:function`, which is called
-            with `root` if it takes it and returns (train, test): each a pair of tensors (inputs,
-            labels) or a torch Dataset of such items.
-        root: where to look first; see `places.find`.
+        config: the federation's configuration.
+        node: whose data are asked for.
+        targets: how the task takes targets.
 
     Raises:
-        DataError: the files are absent or damaged, or the user's function gave something else.
+        DataError: it is not there, or not as it should be.
         ConfigError: no such data set or function.
+        UserCodeError: the user's function fails.
     """
-    if is_own(name):
-        return _own(name, root)
+    dataset = config.data.dataset
+    root = None if config.data.root is None else node.root
+    if dataset.name is None:
+        return read(dataset, node.root, targets)
+    if is_own(dataset.name):
+        return _own(dataset.name, node, root)
+    return load_dataset(dataset.name, root)
+
+
+def load_dataset(name: str, root: Path | None = None) -> Data:
+    """Load a built-in data set that is already on this machine; nothing is downloaded.
+
+    Args:
+        name: `fashion-mnist`, `mnist`, `cifar10` or `digits`.
+        root: where to look first; see `sources.find`.
+
+    Raises:
+        DataError: the files are absent or damaged.
+        ConfigError: no such data set.
+    """
     if name == "digits":
         return _digits()
     source = known_source(name)
@@ -89,16 +109,11 @@ Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]]
 def _images(source: Source, train: Arrays, test: Arrays) -> Data:
     """Ten classes of images of bytes, and the constants that standardise them."""
     mean, std = (torch.tensor(c).mul(255).view(-1, 1, 1) for c in (source.mean, source.std))
-    splits = [
-        Split(
-            torch.from_numpy(np.ascontiguousarray(images)),
-            torch.from_numpy(labels.astype(np.int64)),
-            mean,
-            std,
-        )
+    halves = [
+        (torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels.astype(np.int64)))
         for images, labels in (train, test)
     ]
-    return Data(splits[0], splits[1], 10, tuple(splits[0].inputs.shape[1:]))
+    return Data(*halves, standard=Standard(mean, std))
 
 
 def _digits() -> Data:
@@ -115,53 +130,22 @@ def _digits() -> Data:
     images = torch.from_numpy(table[:, :64].reshape(-1, 1, 8, 8))
     labels = torch.from_numpy(table[:, 64].astype(np.int64))
     order = torch.from_numpy(np.random.Generator(np.random.PCG64(0)).permutation(len(labels)))
-    whole = Split(images, labels, torch.tensor(4.884), torch.tensor(6.017))
     test, train = order.tensor_split([len(labels) // 5])
-    return Data(whole.take(train), whole.take(test), 10, (1, 8, 8))
+    halves = [(images[part], labels[part]) for part in (train, test)]
+    return Data(*halves, standard=Standard(torch.tensor(4.884), torch.tensor(6.017)))
 
 
-def _own(name: str, root: Path | None) -> Data:
-    halves = call_own(name, _KEY, root=root)
-    if not isinstance(halves, tuple | list) or len(halves) != 2:
-        raise DataError(f"{name} must return (train, test), not {type(halves).__name__}")
-    try:
-        (inputs, labels), (test_inputs, test_labels) = map(_tensors, halves)
-        mean, std = _moments(inputs)
-        train = Split(inputs, labels, mean, std)
-        test = Split(test_inputs, test_labels, mean, std)
-    except (TypeError, ValueError, RuntimeError, DataError) as error:
+def _own(name: str, node: Node, root: Path | None) -> Data:
+    """Call the user's function: it returns Data, or (train, test)."""
+    offered: dict[str, Any] = {
+        "root": root, "node": node, "name": node.name, "edge": node.edge, "role": node.role,
+    }  # fmt: skip
+    loaded = call_own(name, _KEY, **offered)
+    if isinstance(loaded, Data):
+        return loaded
+    if not isinstance(loaded, tuple | list) or len(loaded) != 2:
         raise DataError(
-            f"{name}: {error}",
-            "each half is (inputs, labels) or a Dataset of (tensor, int) of one shape",
-        ) from error
-    shape, test_shape = (tuple(half.inputs.shape[1:]) for half in (train, test))
-    if shape != test_shape:
-        raise DataError(f"{name}: inputs of shape {shape} to train, {test_shape} to test")
-    classes = 1 + max(int(half.labels.max()) for half in (train, test))
-    return Data(train, test, classes, shape)
-
-
-def _tensors(half: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs (bytes stay bytes, all else becomes float32) and labels."""
-    if isinstance(half, tuple | list) and len(half) == 2:
-        inputs, labels = (torch.as_tensor(part) for part in half)
-    elif isinstance(half, Sized):
-        items = [half[i] for i in range(len(half))]  # type: ignore[index]
-        inputs = torch.stack([torch.as_tensor(item) for item, _ in items])
-        labels = torch.tensor([int(label) for _, label in items])
-    else:
-        raise TypeError(f"a half is a {type(half).__name__}")
-    if inputs.dtype != torch.uint8:
-        inputs = inputs.to(torch.float32)
-    return inputs, labels.to(torch.int64)
-
-
-def _moments(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of bytes; floats are taken to be standardised."""
-    if inputs.dtype != torch.uint8:
-        return torch.tensor(0.0), torch.tensor(1.0)
-    share = torch.bincount(inputs.reshape(-1), minlength=256).double() / inputs.numel()
-    values = torch.arange(256, dtype=torch.float64)
-    mean = (share * values).sum()
-    std = (share * (values - mean) ** 2).sum().sqrt().clamp(min=1.0)
-    return mean.float(), std.float()
+            f"{name} must return hierfl.Data or (train, test), not {type(loaded).__name__}",
+            "Each is (inputs, targets), or a map-style Dataset.",
+        )
+    return Data(*loaded)

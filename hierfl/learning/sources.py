@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hierfl.protocol.facts import Facts
+
 SYSTEM = Path("/usr/share/datasets")  # where Debian's packages put them
 
 IDX_STEMS = (
@@ -44,13 +46,17 @@ SOURCES = {
 }
 
 
-FORMS: dict[str, tuple[tuple[int, ...], int]] = {
-    "fashion-mnist": ((1, 28, 28), 10),
-    "mnist": ((1, 28, 28), 10),
-    "cifar10": ((3, 32, 32), 10),
-    "digits": ((1, 8, 8), 10),
+def _ten_classes(*shape: int) -> Facts:
+    return Facts(0, shape, "uint8", labels=tuple(range(10)), target_shape=())
+
+
+FORMS = {
+    "fashion-mnist": _ten_classes(1, 28, 28),
+    "mnist": _ten_classes(1, 28, 28),
+    "cifar10": _ten_classes(3, 32, 32),
+    "digits": _ten_classes(1, 8, 8),
 }
-"""The shape of one input of each built-in set, and its number of classes."""
+"""What is known of each built-in set before it is loaded."""
 
 
 def cache() -> Path:

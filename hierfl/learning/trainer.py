@@ -2,72 +2,164 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from hierfl.learning.dataset import Split
+from hierfl.errors import ConfigError, HierflError
 from hierfl.learning.flat_model import FlatModel
+from hierfl.learning.models import INTEGERS
+from hierfl.learning.samples import Samples, drawing
+from hierfl.learning.task import Task
+from hierfl.learning.user_code import guard, place_of
+
+Figures = Mapping[str, float]
+"""How good a model is: the loss and the task's metrics, by name; empty where nobody has looked."""
 
 
 class Trainer:
-    """Takes gradients of the mean cross-entropy over minibatches of one device's samples.
+    """Takes gradients of a task's loss over minibatches of one device's samples.
 
     Attributes:
+        task: says what the loss is.
         model: where gradients are left; its weights are never changed here.
-        split: the device's samples.
+        samples: the device's, as the model gets them.
+        test: samples to be judged by, held out from the device's; None: there are none.
         batch_size: of a minibatch, at most the number of samples.
     """
 
-    def __init__(self, model: FlatModel, split: Split, batch_size: int) -> None:
+    def __init__(
+        self,
+        task: Task,
+        model: FlatModel,
+        samples: Samples,
+        batch_size: int,
+        test: Samples | None = None,
+    ) -> None:
+        self.task = task
         self.model = model
-        self.split = split
-        self.batch_size = min(batch_size, len(split))
+        self.samples = samples
+        self.test = test
+        self.batch_size = min(batch_size, len(samples))
 
     @property
     def examples(self) -> int:
         """How many samples the device holds."""
-        return len(self.split)
+        return len(self.samples)
 
     def gradient(self, generator: np.random.Generator) -> float:
         """Leave the gradient of one minibatch in `model.gradient`.
 
         Args:
             generator: names the minibatch (drawn without replacement) and whatever is random in
-                the model, dropout for one.
+                reading it, in the model (dropout, for one) or in the loss.
 
         Returns:
             The minibatch's mean loss, at the weights as they are.
+
+        Raises:
+            UserCodeError: the user's own code fails.
         """
-        chosen = generator.choice(len(self.split), self.batch_size, replace=False)
-        inputs, labels = self.split.batch(torch.from_numpy(chosen))
+        chosen = torch.from_numpy(
+            generator.choice(len(self.samples), self.batch_size, replace=False)
+        )
         self.model.zero_gradient()
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(generator.integers(2**63)))
-            loss = functional.cross_entropy(self.model.module(inputs), labels)
+        seed = int(generator.integers(2**63))
+        with drawing(seed, user_code=self.samples.reads), guard("the gradient"):
+            loss = self.task.loss(self.model.module, self.samples.batch(chosen))
             loss.backward()  # type: ignore[no-untyped-call]
+        self.model.gather_gradient()
         return loss.item()
 
+    def try_once(self, name: str) -> None:
+        """See that the loss can be had, in training mode, of a batch as large as all will be.
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Mean cross-entropy, and the share (0 to 1) of samples whose likeliest class is right."""
+        The model's buffers stay as they are.
 
-    loss: float
-    accuracy: float
+        Args:
+            name: the device's.
+
+        Raises:
+            ConfigError: the model fails, or the loss is no mean.
+            UserCodeError: the user's own code fails.
+        """
+        what = f"{name}: a batch of {self.batch_size} sample{'s' * (self.batch_size > 1)}"
+        kept = [buffer.clone() for buffer in self.model.module.buffers()]
+        try:
+            with drawing(0, user_code=self.samples.reads):
+                batch = self.samples.batch(torch.arange(self.batch_size))
+                loss = self.task.loss(self.model.module, batch)
+        except HierflError:
+            raise
+        except Exception as error:
+            raise _explained(error, what) from error
+        finally:
+            for buffer, value in zip(self.model.module.buffers(), kept, strict=True):
+                buffer.data.copy_(value)
+        if not isinstance(loss, torch.Tensor) or loss.shape != () or not loss.requires_grad:
+            said = (
+                f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor)
+                else f"a {type(loss).__name__}"
+            )  # fmt: skip
+            if isinstance(loss, torch.Tensor) and loss.shape == ():
+                said = "a number that does not depend on the model's parameters"
+            raise ConfigError("task", f"the loss should be one number for the batch, not {said}")
 
 
-def evaluate(model: FlatModel, split: Split, batch_size: int = 64) -> Evaluation:
-    """Try a model on every sample of a split, in evaluation mode; then back to training mode."""
-    loss, correct = 0.0, 0
+def _explained(error: Exception, what: str) -> HierflError:
+    """Return what a person can do about a model or a loss that fails on a batch."""
+    said = str(error).partition("\n")[0]
+    if "more than 1 value per channel" in said:
+        return ConfigError(
+            "model", f"{what} is too small for this model's BatchNorm in training",
+            "Give the device two samples at least, and algorithm.batch_size 2, or take a model\n"
+            "without BatchNorm: GroupNorm and LayerNorm look at one sample at a time.",
+        )  # fmt: skip
+    if not isinstance(error, RuntimeError | ValueError):
+        said = f"{type(error).__name__}: {said}"
+    place = place_of(error)
+    hint = None
+    if "dtype" in said or "scalar type" in said:
+        hint = INTEGERS
+    return ConfigError("model", f"{what} fails: {said}" + (f"\n{place}" if place else ""), hint)
+
+
+def sums(task: Task, model: FlatModel, samples: Samples, size: int = 64) -> dict[str, torch.Tensor]:
+    """Return a task's metrics summed over all samples, float64 tensors; "loss" among them.
+
+    The model is tried in evaluation mode, and goes back to training mode.
+
+    Args:
+        task: whose metrics.
+        model: to be tried.
+        samples: to try it on.
+        size: of a batch.
+
+    Raises:
+        UserCodeError: the user's own code fails.
+        ConfigError: the metrics do not say of how many examples they are.
+    """
+    total: dict[str, torch.Tensor] = {}
     model.module.eval()
-    with torch.inference_mode():
-        for start in range(0, len(split), batch_size):
-            inputs, labels = split.batch(slice(start, start + batch_size))
-            outputs = model.module(inputs)
-            loss += functional.cross_entropy(outputs, labels, reduction="sum").item()
-            correct += int((outputs.argmax(1) == labels).sum())
-    model.module.train()
-    return Evaluation(loss / len(split), correct / len(split))
+    try:
+        with torch.inference_mode(), drawing(0, user_code=samples.reads), guard("the metrics"):
+            for start in range(0, len(samples), size):
+                batch = samples.batch(slice(start, min(start + size, len(samples))))
+                found = dict(task.metrics(model.module, batch))
+                if "examples" not in found:
+                    raise ConfigError("task", "metrics must say of how many 'examples' they are")
+                if "loss" not in found:
+                    loss = task.loss(model.module, batch)
+                    found["loss"] = loss.double() * float(found["examples"])
+                for name, value in found.items():
+                    part = torch.as_tensor(value).to("cpu", torch.float64)
+                    total[name] = total[name] + part if name in total else part
+    finally:
+        model.module.train()
+    return total
+
+
+def evaluate(task: Task, model: FlatModel, samples: Samples, size: int = 64) -> dict[str, float]:
+    """Return the figures of a model on all samples; see `sums`."""
+    return task.compute(sums(task, model, samples, size))

@@ -10,10 +10,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from hierfl.config import Config
-from hierfl.learning.datasets import load_dataset
 from hierfl.learning.flat_model import FlatModel
-from hierfl.learning.models import build_model
-from hierfl.learning.sources import FORMS
+from hierfl.learning.setup import facts_for, model_for
 from hierfl.planning.forecast import LINKS, Forecast, Item, forecast, times, too_slow
 from hierfl.planning.plan import make_plan
 from hierfl.units import plural, size
@@ -26,20 +24,14 @@ WIDTH = 100
 
 
 def model_of(config: Config) -> FlatModel:
-    """Build a configuration's model; only the user's own data set is loaded for it.
+    """Build a configuration's model; only data of the user's own are loaded for it.
 
     Raises:
         ConfigError: there is no such model or data set, or they do not go together.
-        DataError: the user's data set cannot be loaded.
+        DataError: the user's data cannot be loaded.
     """
-    name = config.data.dataset
-    if name in FORMS:
-        shape, classes = FORMS[name]
-    else:  # the user's own; of any other it is said what there is instead
-        data = load_dataset(name, config.data.root)
-        shape, classes = data.shape, data.classes
-    module = build_model(config.model, shape=shape, classes=classes, seed=config.seed)
-    return FlatModel(module)
+    task, facts = facts_for(config)
+    return model_for(config, task, facts)
 
 
 def tree_of(config: Config) -> RenderableType:
@@ -118,7 +110,7 @@ def show(config: Config, file: IO[str]) -> None:
         f"{config.name}: {settings.name}, lr {settings.lr:g} ({settings.schedule}), "
         f"{plural(settings.rounds, 'round')} of {plural(settings.edge_steps, 'step')}"
         + _drawn(settings.participation),
-        f"model {config.model} of {plural(expected.d, 'parameter')}, "
+        f"model {config.model_name} of {plural(expected.d, 'parameter')}, "
         f"data {config.data.dataset} ({kind})" + _held(config.data.validation),
     )
     for line in lines:

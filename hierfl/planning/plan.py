@@ -128,7 +128,7 @@ def resolve(config: Config) -> Config:
             processes would talk in plain text beyond this machine.
     """
     chosen = algorithm_class(config.algorithm.name)
-    lr = chosen.lr.get(config.model, chosen.lr["default"])
+    lr = chosen.lr.get(config.model_name, chosen.lr["default"])
     uplink = config.uplink.codec or chosen.uplink
     algorithm = config.algorithm.model_copy(update={"lr": config.algorithm.lr or lr})
     codec = config.downlink.codec or chosen.downlink

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,21 +100,27 @@ def _check_folder(out: Path) -> None:
 
 
 def _order(config: dict[str, str]) -> list[str]:
-    from hierfl.learning.models import build_model
+    return [name for name, _ in _module(config).named_parameters()]
 
-    module = build_model(config["model"], shape=(1, 8, 8), classes=10, seed=0)
-    return [name for name, _ in module.named_parameters()]
+
+def _module(config: dict[str, str]) -> Any:
+    from hierfl.config import load_config
+    from hierfl.learning.setup import load_data, make_model
+
+    digits = load_config(None, ["data.dataset=digits", f"model={config['model']}"])
+    return make_model(digits, load_data(digits)).module
 
 
 def _accuracy(config: dict[str, str], tensors: dict[str, np.ndarray]) -> float:
     import torch
 
-    from hierfl.learning.datasets import load_dataset
-    from hierfl.learning.models import build_model
+    from hierfl.config import load_config
+    from hierfl.learning.setup import judging, load_data
 
-    module = build_model(config["model"], shape=(1, 8, 8), classes=10, seed=0)
+    module = _module(config)
     module.load_state_dict({name: torch.from_numpy(x) for name, x in tensors.items()})
-    inputs, labels = load_dataset("digits").test.batch(slice(None))
+    digits = load_config(None, ["data.dataset=digits"])
+    inputs, labels = judging(digits, load_data(digits)).batch(slice(None))
     with torch.no_grad():
         return float((module(inputs).argmax(1) == labels).float().mean())
 

@@ -11,7 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 from hierfl.config import load_config
-from hierfl.learning.setup import load_data, make_model
+from hierfl.learning.setup import judging, load_data, make_model
 from hierfl.learning.threads import one_thread
 from hierfl.learning.trainer import evaluate
 from hierfl.runs import interface_counters
@@ -25,7 +25,8 @@ def main(grid: Grid, context: Context) -> None:
     one_thread()
     config = load_config(Path(str(context.run_config["topology"])))
     data = load_data(config)
-    model = make_model(config, data)
+    model, test = make_model(config, data), judging(config, data)
+    assert test is not None
     devices = sum(map(len, config.tree().values()))
     begin = 0.0
 
@@ -36,12 +37,12 @@ def main(grid: Grid, context: Context) -> None:
             return MetricRecord()
         wall, carried = time.monotonic() - begin, interface_counters.carried()
         model.weights[:] = arrays.to_numpy_ndarrays()[0]
-        found = evaluate(model, data.test)
-        line = {"round": round_, "wall_s": wall, "accuracy": found.accuracy, "wire": carried}
+        found = evaluate(data.task, model, test)
+        line = {"round": round_, "wall_s": wall, "accuracy": found["accuracy"], "wire": carried}
         with open(str(context.run_config["results"]), "a") as file:
             file.write(json.dumps(line) + "\n")
         print(f"round {round_}: {line}", flush=True)
-        return MetricRecord({"accuracy": found.accuracy})
+        return MetricRecord({"accuracy": found["accuracy"]})
 
     strategy = FedAvg(fraction_evaluate=0.0, min_train_nodes=devices, min_available_nodes=devices)
     strategy.start(

@@ -200,7 +200,7 @@ def device_frame(node: Node, asked: pb.Tunnelled, home: Path) -> bytes:
         return b""
     one_thread()
     config: Config = node.local(asked.config)
-    trainer = make_trainer(config, node.name, load_data(config))
+    trainer = make_trainer(config, node.name, load_data(config, node.name))
     folder = state_folder(home, config)
     model = trainer.model
     plan = make_plan(config, model.layout, model.buffer_layout.d)

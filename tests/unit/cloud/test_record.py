@@ -14,13 +14,12 @@ from cloud.record import Record
 from cloud.result import RoundResult
 from cloud.views.base import View
 from hierfl.config import load_config
-from hierfl.learning.datasets import load_dataset
-from hierfl.learning.setup import make_model
+from hierfl.learning.setup import load_data, make_model
 from hierfl.link.traffic import Traffic
 from hierfl.planning.plan import make_plan, resolve
 
 CONFIG = resolve(load_config(None, ["data.dataset=digits", "model=mlp"]))
-MODEL = make_model(CONFIG, load_dataset("digits"))
+MODEL = make_model(CONFIG, load_data(CONFIG))
 PLAN = make_plan(CONFIG, MODEL.layout, MODEL.buffer_layout.d)
 NOTHING = Traffic.from_list([])
 WHOLE = [json.dumps({"round": round_, "wall_s": 2.0 * round_}) + "\n" for round_ in range(1, 4)]

@@ -56,6 +56,7 @@ def test_the_defaults():
         seed: 1
         runtime: process
         restart: never
+        task: classification
         model: cnn
         start_from: null
         data:
@@ -63,6 +64,9 @@ def test_the_defaults():
           root: null
           partition: {kind: iid}
           validation: 0.0
+          standardize: null
+          transforms: []
+          augment: []
           homes: null
         algorithm:
           name: hier-signsgd
@@ -249,7 +253,7 @@ def test_the_last_set_wins_and_beats_the_file(write):
          "belongs to kind: shards, not to kind: dirichlet"),
         ("data.partition={alpha: 1}", "data.partition", "should have the key kind"),
         ("data.partition.kind=even", "data.partition.kind",
-         "should be 'iid', 'dirichlet', 'shards', 'disjoint', got 'even'"),
+         "should be 'iid', 'dirichlet', 'shards', 'disjoint', 'own', got 'even'"),
         ("data=3", "data", "should be a mapping of keys to values, got 3"),
         ("data.root=3", "data.root", "not a valid path"),
         ("seed=-1", "seed", "greater than or equal to 0, got -1"),

@@ -7,15 +7,27 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import hierfl
+from hierfl.learning.models import build_model
 from hierfl.learning.sources import IDX_STEMS
+from hierfl.learning.task import Form
+from hierfl.protocol.facts import Facts
 
 WriteSet = Callable[..., dict[str, np.ndarray]]
+
+
+def build(
+    spec: Any, shape: tuple[int, ...] = (1, 8, 8), classes: int = 10, seed: int = 1
+) -> torch.nn.Module:
+    """A model of classes of images."""
+    facts = Facts(0, shape, "float32", labels=tuple(range(classes)), target_shape=())
+    return build_model(spec, Form(shape, classes, (classes,)), facts, seed)
 
 
 @pytest.fixture

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import pickle
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from hierfl.config import load_config
 from hierfl.errors import ConfigError, DataError
-from hierfl.learning.dataset import Split
 from hierfl.learning.datasets import load_dataset
 from hierfl.learning.idx import read_idx
+from hierfl.learning.setup import Loaded, known, load_data, prepared
 from hierfl.learning.sources import IDX_STEMS
+from hierfl.learning.user_code import UserCodeError
 
 
 @pytest.mark.parametrize("gz", [True, False])
@@ -20,17 +21,17 @@ from hierfl.learning.sources import IDX_STEMS
 def test_idx_sets_are_read_as_they_lie(nothing_installed, write_set, tmp_path, gz, layout):
     arrays = write_set(tmp_path / layout, gz=gz)
     data = load_dataset("fashion-mnist", tmp_path)
-    assert (data.classes, data.shape) == (10, (1, 28, 28))
-    assert np.array_equal(data.train.inputs.numpy()[:, 0], arrays[IDX_STEMS[0]])
-    assert np.array_equal(data.train.labels.numpy(), arrays[IDX_STEMS[1]])
-    assert np.array_equal(data.test.inputs.numpy()[:, 0], arrays[IDX_STEMS[2]])
-    assert np.array_equal(data.test.labels.numpy(), arrays[IDX_STEMS[3]])
-    assert data.train.inputs.dtype == torch.uint8
+    (inputs, labels), (test_inputs, test_labels) = data.train, data.test
+    assert np.array_equal(inputs.numpy()[:, 0], arrays[IDX_STEMS[0]])
+    assert np.array_equal(labels.numpy(), arrays[IDX_STEMS[1]])
+    assert np.array_equal(test_inputs.numpy()[:, 0], arrays[IDX_STEMS[2]])
+    assert np.array_equal(test_labels.numpy(), arrays[IDX_STEMS[3]])
+    assert inputs.dtype == torch.uint8
 
 
 def test_places_are_searched_in_order(nothing_installed, write_set, tmp_path, monkeypatch):
     def size() -> int:
-        return len(load_dataset("mnist", tmp_path / "root").train)
+        return len(load_dataset("mnist", tmp_path / "root").train[1])
 
     write_set(tmp_path / "system" / "mnist", train=11)
     assert size() == 11
@@ -108,6 +109,7 @@ def test_idx_sets_do_not_import_torchvision(nothing_installed, write_set, tmp_pa
     code = """
 import sys
 from pathlib import Path
+from hierfl.config import load_config
 from hierfl.learning.datasets import load_dataset
 load_dataset("mnist", Path(sys.argv[1]))
 print("torchvision" in sys.modules)
@@ -137,10 +139,10 @@ def test_cifar10_is_read_by_torchvision(nothing_installed, tmp_path, monkeypatch
     monkeypatch.setattr(cifar, "_check_integrity", lambda self: True)
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
     data = load_dataset("cifar10", tmp_path)
-    assert data.shape == (3, 32, 32)
-    assert np.array_equal(data.train.inputs.numpy().reshape(50, -1), pixels[:50])
-    assert np.array_equal(data.test.inputs.numpy().reshape(10, -1), pixels[50:])
-    standardised, _ = data.train.batch(torch.arange(50))
+    assert data.train[0].shape == (50, 3, 32, 32)
+    assert np.array_equal(data.train[0].numpy().reshape(50, -1), pixels[:50])
+    assert np.array_equal(data.test[0].numpy().reshape(10, -1), pixels[50:])
+    standardised = data.standard(data.train[0])
     expected = (pixels[:50].reshape(50, 3, 32, 32)[:, 2] / 255 - 0.4465) / 0.2616
     assert np.allclose(standardised[:, 2].numpy(), expected, atol=1e-5)
 
@@ -148,13 +150,13 @@ def test_cifar10_is_read_by_torchvision(nothing_installed, tmp_path, monkeypatch
 def test_digits_need_no_files(nothing_installed):
     pytest.importorskip("sklearn")
     data = load_dataset("digits")
-    assert (len(data.train), len(data.test)) == (1438, 359)
-    assert (data.classes, data.shape) == (10, (1, 8, 8))
-    inputs, labels = data.train.batch(slice(None))
+    (images, labels), (others, _) = data.train, data.test
+    assert (images.shape, len(others)) == ((1438, 1, 8, 8), 359)
+    inputs = data.standard(images)
     assert abs(inputs.mean()) < 0.02 and abs(inputs.std() - 1) < 0.02
     assert torch.bincount(labels).min() > 120
-    rows = {row.numpy().tobytes() for row in data.train.inputs}
-    assert not any(row.numpy().tobytes() in rows for row in data.test.inputs)
+    rows = {row.numpy().tobytes() for row in images}
+    assert not any(row.numpy().tobytes() in rows for row in others)
 
 
 def test_digits_without_scikit_learn(monkeypatch):
@@ -164,46 +166,10 @@ def test_digits_without_scikit_learn(monkeypatch):
     assert caught.value.hint == "pip install hierfl[digits]"
 
 
-def split(n: int = 6) -> Split:
-    images = torch.arange(n * 4, dtype=torch.uint8).view(n, 1, 2, 2)
-    return Split(images, torch.arange(n), torch.tensor(2.0), torch.tensor(4.0))
-
-
-def test_batches_are_standardised():
-    inputs, labels = split().batch(torch.tensor([3, 1]))
-    assert inputs.dtype == torch.float32
-    assert inputs[1].flatten().tolist() == [0.5, 0.75, 1.0, 1.25]
-    assert labels.tolist() == [3, 1]
-
-
-def test_taking_samples_copies_them():
-    whole = split()
-    part = whole.take(torch.tensor([4, 2]))
-    whole.inputs.zero_()
-    assert part.inputs[1].flatten().tolist() == [8, 9, 10, 11]
-    assert part.labels.tolist() == [4, 2]
-    assert part.inputs.untyped_storage().nbytes() == 8
-
-
-@pytest.mark.parametrize(
-    ("inputs", "labels", "said"),
-    [
-        (torch.zeros(3, 2, dtype=torch.float64), torch.zeros(3, dtype=torch.int64), "float64"),
-        (torch.zeros(3, 2), torch.zeros(3, dtype=torch.int32), "int32"),
-        (torch.zeros(3, 2), torch.zeros(2, dtype=torch.int64), r"\(3, 2\) and \(2,\)"),
-        (torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), r"\(0, 2\) and \(0,\)"),
-        (torch.zeros(3, 2), torch.full((3,), -1), "from 0 up; there is -1"),
-    ],
-)
-def test_inputs_and_labels_that_do_not_fit(inputs, labels, said):
-    with pytest.raises(DataError, match=said):
-        Split(inputs, labels, torch.tensor(0.0), torch.tensor(1.0))
-
-
 OWN = """
 import numpy as np
 import torch
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 X, Y = torch.arange(12.0).view(6, 2), torch.tensor([0, 1, 2, 0, 1, 2])
 
@@ -227,8 +193,36 @@ def tensor_datasets():
     return TensorDataset(X, Y), TensorDataset(X, Y)
 
 def bytes_():
+    pixels = torch.arange(200, dtype=torch.uint8).view(50, 1, 2, 2)
+    return (pixels, torch.zeros(50, dtype=torch.int64)), (pixels, torch.ones(50))
+
+def tokens():
     pixels = torch.arange(200, dtype=torch.uint8).view(100, 2)
     return (pixels, torch.zeros(100, dtype=torch.int64)), (pixels, torch.ones(100))
+
+def real():
+    return (X, Y / 2), (X, Y)
+
+def not_finite():
+    x = X.clone()
+    x[4, 1] = float("nan")
+    return (x, Y), (X, Y)
+
+def uneven():
+    return (X, Y[:5]), (X, Y)
+
+def empty():
+    return (X[:0], Y[:0]), (X, Y)
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter([])
+
+def stream():
+    return Stream(), Stream()
+
+def fails():
+    return 1 / 0
 
 def one():
     return X
@@ -252,38 +246,66 @@ def own_data(tmp_path, monkeypatch) -> None:
     sys.modules.pop("some_data", None)
 
 
+def load(name: str, *sets: str) -> Loaded:
+    return load_data(load_config(None, [f"data.dataset=some_data:{name}", *sets]))
+
+
+def batch(name: str, where: torch.Tensor | slice) -> tuple[torch.Tensor, torch.Tensor]:
+    config = load_config(None, [f"data.dataset=some_data:{name}"])
+    loaded = load_data(config)
+    return prepared(config, loaded, loaded.held(), known(loaded)).batch(where)
+
+
 @pytest.mark.usefixtures("own_data")
 class TestOwnData:
     def test_pairs_of_tensors_pass_as_they_are(self):
-        data = load_dataset("some_data:pairs")
-        assert (len(data.train), len(data.test), data.classes, data.shape) == (6, 2, 3, (2,))
-        inputs, labels = data.train.batch(torch.tensor([5]))
+        data = load("pairs")
+        assert (len(data.held()), len(data.test)) == (6, 2)
+        assert (known(data).classes, known(data).shape) == (3, (2,))
+        inputs, labels = batch("pairs", torch.tensor([5]))
         assert inputs.tolist() == [[10.0, 11.0]] and labels.tolist() == [2]
 
     def test_root_is_handed_on(self):
-        assert len(load_dataset("some_data:with_root", Path("somewhere")).test) == 6
+        assert len(load("with_root", "data.root=somewhere").test) == 6
 
-    def test_datasets_of_items(self):
-        data = load_dataset("some_data:datasets")
-        assert data.train.inputs.tolist() == [[0.0] * 3, [1.0] * 3, [2.0] * 3, [3.0] * 3]
-        assert data.train.labels.tolist() == [0, 1, 0, 1]
-        assert load_dataset("some_data:tensor_datasets").classes == 3
+    def test_datasets_of_items_are_read_when_a_batch_needs_them(self):
+        inputs, labels = batch("datasets", torch.tensor([3, 0]))
+        assert inputs.tolist() == [[3.0] * 3, [0.0] * 3]
+        assert labels.tolist() == [1, 0]
+        assert known(load("tensor_datasets")).classes == 3
 
-    def test_bytes_are_standardised_by_the_training_half(self):
-        inputs, _ = load_dataset("some_data:bytes_").train.batch(slice(None))
+    def test_images_of_bytes_are_standardised_by_the_training_half(self):
+        inputs, _ = batch("bytes_", slice(None))
+        assert inputs.dtype == torch.float32
         assert abs(inputs.mean()) < 1e-5
         assert abs(inputs.std(correction=0) - 1) < 1e-5
+
+    def test_bytes_in_one_dimension_are_tokens(self):
+        inputs, _ = batch("tokens", slice(None))
+        assert inputs.dtype == torch.uint8
+        assert known(load("tokens")).highest == 199
 
     @pytest.mark.parametrize(
         ("name", "said"),
         [
             ("one", "must return"),
             ("negative", "there is -1"),
-            ("unequal", r"\(2,\) to train, \(1,\) to test"),
+            ("real", "whole numbers from 0 up; there is 0.5"),
+            ("unequal", r"shape \(2,\) at train and \(1,\) at test"),
             ("strings", "some_data:strings"),
+            ("not_finite", "the input of sample 4, at .1,. is nan"),
+            ("uneven", r"as many; their shapes: \(6, 2\) and \(5,\)"),
+            ("empty", "there are no samples"),
+            ("stream", "Stream is an IterableDataset"),
         ],
     )
     def test_anything_else_is_named(self, name, said):
         with pytest.raises(DataError, match=said) as caught:
-            load_dataset(f"some_data:{name}")
+            load(name)
         assert f"some_data:{name}" in str(caught.value)
+
+    def test_what_fails_in_it_is_shown_with_file_and_line(self):
+        with pytest.raises(UserCodeError) as caught:
+            load("fails")
+        text = str(caught.value)
+        assert "some_data.py" in text and "return 1 / 0" in text and "ZeroDivisionError" in text

@@ -70,14 +70,14 @@ def test_torchvisions_download_goes_to_the_cache(nothing_installed, server):
     folder = obtain("fashion-mnist", None, said.append)
     assert folder == nothing_installed / ".cache/hierfl/data/fashion-mnist"
     assert contents(folder.parent) == [f"fashion-mnist/{name}" for name in FILES]
-    assert len(load_dataset("fashion-mnist").train) == 30
+    assert len(load_dataset("fashion-mnist").train[1]) == 30
     assert said == ["fashion-mnist: trying torchvision", f"fashion-mnist is in {folder}"]
 
 
 def test_a_root_is_where_the_set_goes_and_is_found(nothing_installed, server, tmp_path):
     folder = obtain("fashion-mnist", tmp_path / "root", lambda line: None)
     assert folder == tmp_path / "root" / "fashion-mnist"
-    assert len(load_dataset("fashion-mnist", tmp_path / "root").train) == 30
+    assert len(load_dataset("fashion-mnist", tmp_path / "root").train[1]) == 30
 
 
 def test_what_is_there_is_not_fetched_again(nothing_installed, offline, write_set, tmp_path):
@@ -185,7 +185,7 @@ def test_debians_package_is_unpacked_without_installing(
     monkeypatch.setenv("PATH", os.pathsep.join([str(programs), os.defpath]))
     folder = obtain("fashion-mnist", None, lambda line: None)
     assert contents(folder.parent) == [f"fashion-mnist/{name}" for name in FILES]
-    assert len(load_dataset("fashion-mnist").train) == 21
+    assert len(load_dataset("fashion-mnist").train[1]) == 21
     assert log.read_text().split() == calls
 
 

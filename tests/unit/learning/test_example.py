@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from hierfl.learning.datasets import load_dataset
-from hierfl.learning.flat_model import FlatModel
-from hierfl.learning.models import build_model
-from hierfl.learning.trainer import Trainer, evaluate
+from hierfl.config import load_config
+from hierfl.learning.setup import judging, known, load_data, make_trainer
+from hierfl.learning.trainer import evaluate
 
 
 def test_signs_learn_the_example():
-    data = load_dataset("examples.own.data:load")
-    assert (len(data.train), len(data.test), data.classes, data.shape) == (
-        6000,
-        1000,
-        4,
-        (1, 12, 12),
-    )
-    module = build_model("examples.own.nets:build", shape=data.shape, classes=data.classes, seed=1)
-    trainer = Trainer(FlatModel(module), data.train, batch_size=64)
-    assert evaluate(trainer.model, data.test).accuracy < 0.5
+    config = load_config(Path("examples/own/topology.yaml"), ["edges=[{name: e, devices: [d]}]"])
+    data = load_data(config)
+    facts, test = known(data), judging(config, data)
+    assert (facts.examples, len(test), facts.classes, facts.shape) == (6000, 1000, 4, (1, 12, 12))
+    trainer = make_trainer(config, "d", data)
+    assert evaluate(trainer.task, trainer.model, test)["accuracy"] < 0.5
     for step in range(300):
         trainer.gradient(np.random.default_rng(step))
         trainer.model.weights -= np.float32(0.002) * np.sign(trainer.model.gradient)
-    assert evaluate(trainer.model, data.test).accuracy > 0.9
+    assert evaluate(trainer.task, trainer.model, test)["accuracy"] > 0.9

@@ -7,11 +7,11 @@ from torch import nn
 
 from hierfl.errors import ConfigError
 from hierfl.learning.flat_model import FlatModel
-from hierfl.learning.models import build_model
+from tests.unit.learning.conftest import build
 
 
 def cnn() -> nn.Module:
-    return build_model("cnn", shape=(1, 28, 28), classes=10, seed=3)
+    return build("cnn", (1, 28, 28), seed=3)
 
 
 def backward(module: nn.Module) -> None:

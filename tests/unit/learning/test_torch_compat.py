@@ -57,7 +57,10 @@ def build(classes):
 """)
     classes = run_python("""
 from hierfl.learning.models import build_model
-model = build_model("seeing:build", shape=(3, 64, 64), classes=5, seed=0)
+from hierfl.learning.task import Form
+from hierfl.protocol.facts import Facts
+form = Form((3, 64, 64), 5, (5,))
+model = build_model("seeing:build", form, Facts(0, form.shape, "float32"), 0)
 print(model.classifier[1].out_channels)
 """)
     assert classes == "5"
@@ -68,7 +71,9 @@ def test_built_in_models_do_not_import_torchvision_unless_they_need_it(run_pytho
         run_python("""
 import sys
 from hierfl.learning.models import build_model
-build_model("cnn", shape=(1, 28, 28), classes=10, seed=0)
+from hierfl.learning.task import Form
+from hierfl.protocol.facts import Facts
+build_model("cnn", Form((1, 28, 28), 10, (10,)), Facts(0, (1, 28, 28), "float32"), 0)
 print("torchvision" in sys.modules)
 """)
         == "False"

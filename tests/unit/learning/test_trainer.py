@@ -5,22 +5,35 @@ import pytest
 import torch
 from torch import nn
 
-from hierfl.learning.dataset import Split
 from hierfl.learning.flat_model import FlatModel
-from hierfl.learning.models import build_model
+from hierfl.learning.prepare import Prepared, Standard
+from hierfl.learning.samples import Samples, Tensors
+from hierfl.learning.tasks import Classification
 from hierfl.learning.trainer import Trainer, evaluate
+from tests.unit.learning.conftest import build
+
+TASK = Classification()
+
+
+def make_trainer(flat: FlatModel, samples: Samples, batch_size: int) -> Trainer:
+    return Trainer(TASK, flat, samples, batch_size)
+
+
+def judge(flat: FlatModel, samples: Samples, size: int = 64) -> dict[str, float]:
+    return evaluate(TASK, flat, samples, size)
 
 
 @pytest.fixture
-def split() -> Split:
+def split() -> Prepared:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (50, 1, 8, 8), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 10, (50,), generator=generator)
-    return Split(images, labels, torch.tensor(127.0), torch.tensor(70.0))
+    standard = Standard(torch.tensor(127.0), torch.tensor(70.0))
+    return Prepared(Tensors((images, labels)), standard)
 
 
 def model() -> FlatModel:
-    return FlatModel(build_model("cnn", shape=(1, 8, 8), classes=10, seed=1))
+    return FlatModel(build("cnn"))
 
 
 def random(*key: int) -> np.random.Generator:
@@ -29,10 +42,11 @@ def random(*key: int) -> np.random.Generator:
 
 def test_a_batch_of_everything_gives_the_full_gradient(split):
     flat = model()
-    loss = Trainer(flat, split, batch_size=500).gradient(random(1))
-    plain = build_model("cnn", shape=(1, 8, 8), classes=10, seed=1)
-    inputs = (split.inputs.float() - 127) / 70
-    expected = nn.functional.cross_entropy(plain(inputs), split.labels)
+    loss = make_trainer(flat, split, batch_size=500).gradient(random(1))
+    plain = build("cnn")
+    images, labels = split.samples.batch(slice(None))
+    inputs = (images.float() - 127) / 70
+    expected = nn.functional.cross_entropy(plain(inputs), labels)
     expected.backward()
     gradient = torch.cat([p.grad.reshape(-1) for p in plain.parameters()]).numpy()
     assert loss == pytest.approx(expected.item(), rel=1e-5)
@@ -40,7 +54,7 @@ def test_a_batch_of_everything_gives_the_full_gradient(split):
 
 
 def test_the_generator_names_the_minibatch(split):
-    trainer = Trainer(model(), split, batch_size=8)
+    trainer = make_trainer(model(), split, batch_size=8)
     trainer.gradient(random(1))
     first = trainer.model.gradient.copy()
     trainer.gradient(random(2))
@@ -50,19 +64,19 @@ def test_the_generator_names_the_minibatch(split):
 
 
 def test_samples_of_a_minibatch_are_distinct(split):
-    class Recorder(Split):
+    class Recorder(Prepared):
         def batch(self, where):
             assert len(set(where.tolist())) == 20
             return super().batch(where)
 
-    recorder = Recorder(split.inputs, split.labels, split.mean, split.std)
+    recorder = Recorder(split.samples, split.standard)
     for step in range(20):
-        Trainer(model(), recorder, batch_size=20).gradient(random(step))
+        make_trainer(model(), recorder, batch_size=20).gradient(random(step))
 
 
 def test_dropout_follows_the_generator_and_leaves_torchs_state(split):
     module = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
-    trainer = Trainer(FlatModel(module), split, batch_size=50)
+    trainer = make_trainer(FlatModel(module), split, batch_size=50)
     losses = []
     for key in (1, 2, 1):
         torch.rand(key)
@@ -73,15 +87,15 @@ def test_dropout_follows_the_generator_and_leaves_torchs_state(split):
 
 
 def test_weights_are_never_changed(split):
-    trainer = Trainer(model(), split, batch_size=8)
+    trainer = make_trainer(model(), split, batch_size=8)
     before = trainer.model.weights.copy()
     trainer.gradient(random(0))
-    evaluate(trainer.model, split)
+    judge(trainer.model, split)
     assert np.array_equal(trainer.model.weights, before)
 
 
 def test_examples_counts_the_shard(split):
-    trainer = Trainer(model(), split.take(torch.arange(7)), batch_size=8)
+    trainer = make_trainer(model(), split.take(torch.arange(7)), batch_size=8)
     assert (trainer.examples, trainer.batch_size) == (7, 7)
 
 
@@ -89,28 +103,29 @@ def test_examples_counts_the_shard(split):
 def test_evaluation_does_not_depend_on_the_batches(split, batch_size):
     flat = model()
     with torch.no_grad():
-        outputs = flat.module((split.inputs.float() - 127) / 70)
-        loss = nn.functional.cross_entropy(outputs, split.labels).item()
-    evaluation = evaluate(flat, split, batch_size)
-    assert evaluation.loss == pytest.approx(loss, rel=1e-5)
-    assert evaluation.accuracy == (outputs.argmax(1) == split.labels).double().mean().item()
+        images, labels = split.samples.batch(slice(None))
+        outputs = flat.module((images.float() - 127) / 70)
+        loss = nn.functional.cross_entropy(outputs, labels).item()
+    evaluation = judge(flat, split, batch_size)
+    assert evaluation["loss"] == pytest.approx(loss, rel=1e-5)
+    assert evaluation["accuracy"] == (outputs.argmax(1) == labels).double().mean().item()
 
 
 def test_evaluation_uses_evaluation_mode_and_goes_back(split):
     module = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Dropout(0.9), nn.Linear(64, 10))
     flat = FlatModel(module)
     before = flat.buffers()
-    assert evaluate(flat, split) == evaluate(flat, split)
+    assert judge(flat, split) == judge(flat, split)
     assert np.array_equal(flat.buffers(), before)
     assert all(part.training for part in module.modules())
 
 
 def test_descent_on_the_gradient_learns(split):
-    trainer = Trainer(model(), split, batch_size=32)
-    before = evaluate(trainer.model, split)
+    trainer = make_trainer(model(), split, batch_size=32)
+    before = judge(trainer.model, split)
     for step in range(200):
         trainer.gradient(random(step))
         trainer.model.weights -= np.float32(0.1) * trainer.model.gradient
-    after = evaluate(trainer.model, split)
-    assert after.loss < before.loss / 2
-    assert after.accuracy > 0.9
+    after = judge(trainer.model, split)
+    assert after["loss"] < before["loss"] / 2
+    assert after["accuracy"] > 0.9

@@ -14,7 +14,7 @@ from deploy.launcher.in_process import run_memory
 from hierfl.config import load_config
 from hierfl.errors import ConfigError
 from hierfl.learning.flat_model import FlatModel
-from hierfl.learning.warm_start import start_from
+from hierfl.learning.model_file import start_from
 from hierfl.planning.plan import resolve
 
 
@@ -41,7 +41,7 @@ def test_parameters_and_buffers_are_the_file_s(tmp_path: Path) -> None:
     ("change", "said"),
     [
         (lambda t: t.pop("0.bias"), "has no tensor 0.bias"),
-        (lambda t: t.update(head=np.ones(1)), "has a tensor head, which the model"),
+        (lambda t: t.update(head=np.ones(1)), "has a tensor that the model has not: head"),
         (lambda t: t.update({"0.bias": np.ones(3, np.float32)}), r"0.bias of shape \(3,\), not"),
         (lambda t: t.update({"0.bias": np.full(2, np.nan, np.float32)}), "0.bias that is not fini"),
     ],

@@ -68,7 +68,8 @@ def here(edge: str, devices: int):
 def evaluated(round_: int):
     return RoundEvaluated(
         RoundMetrics(
-            round=round_, steps=4 * round_, wall_s=0.5 * round_, loss=0.45678, accuracy=0.8123,
+            round=round_, steps=4 * round_, wall_s=0.5 * round_,
+            figures={"loss": 0.45678, "accuracy": 0.8123},
             train_loss=0.5, lr=0.1, bytes=FORECAST.payload(), quorum={"east": 3, "west": 3},
         )
     )  # fmt: skip
@@ -77,7 +78,7 @@ def evaluated(round_: int):
 def finished(**changes: object):
     facts = {
         "algorithm": "hier-signsgd", "model": "cnn", "parameters": 80_000, "devices": 6, "edges": 2,
-        "accuracy": 0.8731, "loss": 0.3456, "rounds": 10, "steps": 40, "wall_s": 83.4,
+        "figures": {"loss": 0.3456, "accuracy": 0.8731}, "rounds": 10, "steps": 40, "wall_s": 83.4,
         "steps_per_s": 0.48, "model_sha256": "ab" * 32, "bytes": FORECAST.payload(),
         "messages": FORECAST.payload(), "faults": {"reconnects": 0, "late": 0},
     }  # fmt: skip

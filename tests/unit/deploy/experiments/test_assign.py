@@ -132,7 +132,7 @@ def test_the_new_topology_is_the_old_one_but_for_its_edges(hierfl: Run, inter: P
     assert all(np.array_equal(shares[name], again[name]) for name in shares)
 
     # The words are those of an independent count, by the labels' names.
-    labels = data.train.labels.numpy()
+    labels = data.held().tensors[1].numpy()
     total = np.bincount(labels, minlength=10) / labels.size
     for tree, column in ((old.tree(), 0), (new.tree(), 1)):
         for name, devices in tree.items():
