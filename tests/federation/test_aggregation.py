@@ -118,7 +118,7 @@ def outcome(name: str, way: str, gradients: list[np.ndarray]) -> np.ndarray:
     algorithm = SCALED[name](LAYOUT, Settings(steps=1, options={"aggregation": way}))
     round_ = cast(algorithm, gradients)
     if isinstance(algorithm, EFSignSGD):
-        return round_._take()  # type: ignore[attr-defined,no-any-return]
+        return round_._signs.take()  # type: ignore[attr-defined,no-any-return]
     round_.decide(AT)
     return round_._sum  # type: ignore[attr-defined,no-any-return]
 
@@ -150,7 +150,7 @@ def test_a_cluster_with_unequal_samples_is_weighted_in_a_mean_and_not_in_a_media
         round_ = algorithm.edge_round(algorithm.edge_state(), [1, 1, 6])
         for device, gradient in enumerate(flat(2.0, 0.0, 5.0)):
             round_.add(device, algorithm.ballot(algorithm.device_state(), gradient, AT))
-        np.testing.assert_allclose(round_._take(), expected, rtol=1e-6)  # type: ignore[attr-defined]
+        np.testing.assert_allclose(round_._signs.take(), expected, rtol=1e-6)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", SCALED)
