@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 
 from hierfl.errors import PayloadError
 
 MOST_DETOURS = 20
-"""How often in a round a child may say that it cannot follow."""
+"""How often in a round a child may say that it cannot follow, if what it lacks is short."""
+
+ALLOWED = 1 + 2 / MOST_DETOURS
+"""Shares of the budget: one full recovery, and the two detours that lead to it."""
 
 
 class Budget:
@@ -22,9 +25,8 @@ class Budget:
     """
 
     def __init__(self, recovery: int) -> None:
-        self._recovery = recovery
-        self._bytes: Counter[int] = Counter()
-        self._detours: Counter[int] = Counter()
+        self._allowance = max(1, recovery)
+        self._spent: defaultdict[int, float] = defaultdict(float)
 
     def spend(self, node_id: int, size: int = 0, detours: int = 0) -> None:
         """Note that a child is sent `size` bytes that others are not, or cannot follow.
@@ -32,8 +34,7 @@ class Budget:
         Raises:
             PayloadError: if it has used up its budget; it has a new one then.
         """
-        self._bytes[node_id] += size
-        self._detours[node_id] += detours
-        if self._bytes[node_id] > self._recovery or self._detours[node_id] > MOST_DETOURS:
-            del self._bytes[node_id], self._detours[node_id]
+        self._spent[node_id] += size / self._allowance + detours / MOST_DETOURS
+        if self._spent[node_id] > ALLOWED:
+            del self._spent[node_id]
             raise PayloadError("too often in one round that it cannot follow")

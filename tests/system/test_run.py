@@ -120,7 +120,9 @@ def _accuracy(config: dict[str, str], tensors: dict[str, np.ndarray]) -> float:
     module = _module(config)
     module.load_state_dict({name: torch.from_numpy(x) for name, x in tensors.items()})
     digits = load_config(None, ["data.dataset=digits"])
-    inputs, labels = judging(digits, load_data(digits)).batch(slice(None))
+    judge = judging(digits, load_data(digits))
+    assert judge is not None
+    inputs, labels = judge.batch(slice(None))
     with torch.no_grad():
         return float((module(inputs).argmax(1) == labels).float().mean())
 

@@ -16,6 +16,7 @@ from deploy.experiments.assign import survey
 from deploy.experiments.assignment import Devices, Places, divergence, match, outvoted
 from hierfl.config import load_config
 from hierfl.learning.setup import load_data, share_out
+from hierfl.learning.survey import labels_of
 from tests.unit.conftest import Run
 
 INTER = """
@@ -132,7 +133,7 @@ def test_the_new_topology_is_the_old_one_but_for_its_edges(hierfl: Run, inter: P
     assert all(np.array_equal(shares[name], again[name]) for name in shares)
 
     # The words are those of an independent count, by the labels' names.
-    labels = data.held().tensors[1].numpy()
+    labels = labels_of(data.held())
     total = np.bincount(labels, minlength=10) / labels.size
     for tree, column in ((old.tree(), 0), (new.tree(), 1)):
         for name, devices in tree.items():
