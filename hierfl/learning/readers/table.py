@@ -18,6 +18,7 @@ from hierfl.learning.readers.files import halves
 from hierfl.learning.samples import Batch
 from hierfl.learning.task import Data, Targets
 
+LARGEST = float(np.finfo(np.float32).max)
 ENCODING = "utf-8-sig"  # spreadsheets begin a file with a mark
 
 
@@ -116,7 +117,7 @@ def _blame(file: Path, delimiter: str, head: Sequence[str], columns: Sequence[in
             raise DataError(f"{file}, line {line}: it has {len(row)} of {len(head)} columns")
         for column in columns:
             value = _number(row[column])
-            if value is None or not math.isfinite(np.float32(value)):
+            if value is None or not abs(value) <= LARGEST:
                 said = f"{row[column]!r} is no number" if value is None else f"{row[column]} is not"
                 raise DataError(
                     f"{file}, line {line}, column {head[column]}: "
