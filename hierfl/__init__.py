@@ -10,7 +10,11 @@ What programs are written against; each name is imported when it is first used, 
     RandomizedCodec  a codec of your own that draws random numbers derives from it
     PayloadSizes     what a codec's `sizes()` returns
     Task             what is learnt: a task of your own derives from it (`task: my_app.task:Mine`)
-    Classification   and Regression, Reconstruction, Segmentation, NextToken: the built-in tasks
+    Classification   the built-in task that is the default: cross-entropy, accuracy
+    Regression       the built-in task for real-valued targets
+    Reconstruction   the built-in task for autoencoders
+    Segmentation     the built-in task for a class per pixel
+    NextToken        the built-in task for language models
     Data             what a task's `load` returns
     Node             what it is told
     Facts            what a task's `build` is told of all nodes' data

@@ -111,8 +111,11 @@ def test_a_killed_launcher_leaves_nobody_behind(tmp_path: Path) -> None:
 
 def test_a_dead_node_ends_the_run_and_is_named(tmp_path: Path) -> None:
     with stuck(tmp_path) as (launcher, below):
-        (victim,) = [
-            pid for pid in below if b'"node-1"' in Path(f"/proc/{pid}/cmdline").read_bytes()
+        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in below}
+        (victim,) = [  # the ServerApp names its nodes, too
+            pid
+            for pid, command in commands.items()
+            if b'"node-1"' in command and b"app-node" in command
         ]
         (log,) = tmp_path.glob("runs/*/logs/node-1.log")
         wait_until(lambda: "attached to" in log.read_text())

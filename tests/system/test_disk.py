@@ -127,7 +127,8 @@ def test_a_model_that_does_not_fit_is_one_error_and_no_file(disk: Disk) -> None:
     done = hierfl("run", *TINY, *MEMORY, "--set", "algorithm.rounds=1", "--out", str(out))
     assert done.returncode == 1
     one_error(done.stderr, f"cannot write {out}/model.safetensors: {FULL}", "Make room")
-    assert sorted(path.name for path in out.iterdir()) == ["config.yaml", "metrics.jsonl"]
+    kept = ["config.yaml", "facts.json", "metrics.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == kept
 
 
 def test_a_read_only_folder_is_one_error(disk: Disk) -> None:
