@@ -9,6 +9,7 @@ import os
 import selectors
 import signal
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
@@ -158,7 +159,7 @@ class Processes:
     def close(self) -> None:
         """Kill whatever still runs, and end the fork server."""
         if self._server is not None:
-            self._selector.unregister(self._server)
+            self._unwatch(self._server)
             self._server.end()
             self._server = None
         for key in [*self._running]:
@@ -198,7 +199,7 @@ class Processes:
 
     def _lose(self, server: ForkServer, code: int) -> None:
         """The fork server has ended."""
-        self._selector.unregister(server)
+        self._unwatch(server)
         self._server = None
         self._lost.append(ServerLost(code))
         for key, process in self._running.items():
@@ -211,10 +212,18 @@ class Processes:
         process.code = code
         self._report_at[key] = monotonic() + LAST_WORDS_S * process.is_open
 
+    def _unwatch(self, ready: ForkServer | Process) -> None:
+        """Stop waiting for something, if that is not done yet.
+
+        Ctrl-C may come between this and what follows: `close` does both again.
+        """
+        with suppress(KeyError, ValueError):  # it is done, or also closed
+            self._selector.unregister(ready)
+
     def _listen(self, key: int) -> None:
         process = self._running[key]
         if not process.read():
-            self._selector.unregister(process)
+            self._unwatch(process)
             process.close()
             if key in self._report_at:
                 self._report_at[key] = monotonic()
@@ -223,6 +232,6 @@ class Processes:
         process = self._running.pop(key)
         self._report_at.pop(key, None)
         if process.is_open:
-            self._selector.unregister(process)
+            self._unwatch(process)
             process.close()
         return process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import sys
 import time
@@ -153,3 +154,30 @@ def test_without_room_for_more_processes_the_one_that_is_missing_is_named(tmp_pa
         process = end(processes)
         assert process.code == 1
         assert "it cannot be started: Resource temporarily unavailable" in process.last_words()
+
+
+@pytest.mark.parametrize("last", ["process", "fork server"])
+def test_ctrl_c_after_each_last_thing_that_is_heard(tmp_path, monkeypatch, last):
+    """Ctrl-C between the end of a pipe or socket and what is written down about it is Ctrl-C."""
+    interrupted = []
+
+    def interrupt(what: object) -> selectors.SelectorKey:
+        key = unregister(what)
+        if isinstance(what, Process) == (last == "process"):
+            interrupted.append(what)
+            raise KeyboardInterrupt
+        return key
+
+    processes = Processes(imports=())
+    unregister = processes._selector.unregister
+    monkeypatch.setattr(processes._selector, "unregister", interrupt)
+    process = processes.start(script(tmp_path, "print('good')"))
+    if last == "fork server":
+        assert processes._server is not None
+        processes._server.kill()
+    with pytest.raises(KeyboardInterrupt):
+        processes.wait(time.monotonic() + LIMIT_S)
+    monkeypatch.undo()
+    processes.close()
+    assert interrupted
+    assert not process.is_open
