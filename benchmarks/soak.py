@@ -39,9 +39,10 @@ from hierfl.config import CLOUD, Config, load_config
 from hierfl.errors import HierflError, render
 from hierfl.link.traffic import Faults
 from hierfl.planning.plan import resolve
-from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint import Checkpoint
+from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.vectors import model_hash
-from hierfl.runs.folder import claim
+from hierfl.runs.folder import claimed
 
 FOREVER = 10**9
 """Rounds that no soak comes to."""
@@ -160,6 +161,13 @@ async def orphans(out: Path) -> list[Node]:
     return left
 
 
+def _last(folder: Path, name: str) -> Checkpoint | None:
+    """Return a node's last checkpoint."""
+    store = CheckpointStore(folder, name)
+    run = store.current()
+    return store.run(run).last() if run else None
+
+
 async def disturbed(config: Config, out: Path, seconds: float, seed: int) -> Findings:
     """Run the federation under faults, then the same without."""
     begin = time.monotonic()
@@ -167,7 +175,7 @@ async def disturbed(config: Config, out: Path, seconds: float, seed: int) -> Fin
         await soak.run(seconds, seed)
         ran = time.monotonic() - begin
     left = await orphans(out)
-    last = [Checkpoints(out / "checkpoints", name).last() for name in (CLOUD, *config.tree())]
+    last = [_last(out / "checkpoints", name) for name in (CLOUD, *config.tree())]
     kept = last[0]
     if kept is None or kept.round < 2:
         raise SystemExit("\n".join([f"no round was done; the run folder is {out}", *soak.trouble]))
@@ -219,8 +227,8 @@ def main() -> int:
     try:
         with Ports() as ports:
             config = federation(asked.topology, asked.dataset, ports)
-            claim(config, out, None)
-            found = asyncio.run(disturbed(config, out, asked.seconds, asked.seed))
+            with claimed(config, out):
+                found = asyncio.run(disturbed(config, out, asked.seconds, asked.seed))
     except HierflError as error:
         print(render(error), file=sys.stderr)
         return error.exit_code

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,8 @@ from hierfl.errors import PayloadError
 from hierfl.learning.trainer import Trainer
 from hierfl.link import link_pb2 as pb
 from hierfl.planning.plan import Plan
-from hierfl.protocol.checkpoint import Checkpoint, Checkpoints
+from hierfl.protocol.checkpoint import Checkpoint
+from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Redo, Redone, expect
 from hierfl.protocol.snapshot import Snapshot, Snapshots
 
@@ -57,7 +57,7 @@ class Device:
         config: the federation's configuration.
         plan: what it means for the trainer's model.
         trainer: the model and the device's samples.
-        checkpoints: where its state at each round's start is kept; None: nowhere.
+        store: where its state at each round's start is kept; None: nowhere.
     """
 
     def __init__(
@@ -66,18 +66,21 @@ class Device:
         config: Config,
         plan: Plan,
         trainer: Trainer,
-        checkpoints: Checkpoints | None = None,
+        store: CheckpointStore | None = None,
     ) -> None:
         self.replica = Replica(trainer, plan.algorithm, plan.downlink)
         self._rounds, self._steps = config.algorithm.rounds, config.algorithm.edge_steps
         self._examples = trainer.examples
-        self._snapshots = Snapshots(checkpoints)
+        self._snapshots = Snapshots(store)
         self._place = Place(Step(config.seed, name, 0, 0, np.float32(0)))
 
     def join(self, run: str) -> None:
         """Take part in a run: from the last checkpoint, if there is one of this run."""
-        if (last := self._snapshots.join(run)) is not None:
-            self._restore(last)
+        self._snapshots.join(run, self._restore)
+
+    def finish(self) -> None:
+        """The run is over: what was kept of it is needed no more."""
+        self._snapshots.finish()
 
     @property
     def position(self) -> tuple[int, int]:
@@ -103,6 +106,8 @@ class Device:
         if not base.model and (round_ != at + 1 or at == 0 or unfinished):
             return OutOfSync(*self.position)
         self.replica.take(base, replace(place.start, step=place.applied))
+        if round_ == 1:  # it may have been further, and its state is of then
+            self.replica.forget()
         start = replace(place.start, round=round_, lr=lr)
         self._place = Place(start, base.rests, in_step=place.in_step)
         self._snapshots.keep(self._snapshot())
@@ -198,23 +203,26 @@ class Device:
         return replace(kept, facts={**kept.facts, **facts}).pack()
 
     def resume(self, paused: Checkpoint) -> None:
-        """Take the place of the process that has paused."""
+        """Take the place of the process that has paused.
+
+        Raises:
+            CheckpointError: if that is not what `pause` returns.
+        """
         kept = Snapshot.unpack(paused)
+        weight, applied, voted = (
+            kept.fact("weight", float), kept.fact("applied", int), kept.fact("voted", int),
+        )  # fmt: skip
+        weighted, in_step = kept.fact("weighted", bool), kept.fact("in_step", bool)
         self._restore(kept)
-        facts: dict[str, Any] = dict(kept.facts)
-        start = replace(self._place.start, weight=facts["weight"])
-        going_on = {name: facts[name] for name in ("applied", "voted", "weighted", "in_step")}
-        self._place = Place(start, self._place.rests, **going_on)
+        start = replace(self._place.start, weight=weight)
+        self._place = Place(start, self._place.rests, applied, voted, weighted, in_step)
 
     def _snapshot(self) -> Snapshot:
         return self.replica.snapshot(self._snapshots.run, self._place.start, self._place.rests)
 
     def _go_back(self, round_: int) -> bool:
         """Return to a round's start; return whether its checkpoint is there."""
-        if (kept := self._snapshots.at(round_)) is None:
-            return False
-        self._restore(kept)
-        return True
+        return self._snapshots.go_back(round_, self._restore)
 
     def _restore(self, kept: Snapshot) -> None:
         start, rests = self.replica.restore(kept, self._place.start)

@@ -7,11 +7,12 @@ from pathlib import Path
 from clients.client_app import client_app
 from clients.device import Device
 from hierfl.config import Config
+from hierfl.config.digest import agreed
 from hierfl.learning.setup import load_data, make_trainer
 from hierfl.link.client import LinkClient
 from hierfl.planning.plan import make_plan
 from hierfl.process.gc_freeze import settle
-from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.tls.policy import identity
 
 
@@ -36,7 +37,8 @@ def run(
     trainer = make_trainer(config, name, load_data(config, name))
     model = trainer.model
     plan = make_plan(config, model.layout, model.buffer_layout.d)
-    device = Device(name, config, plan, trainer, Checkpoints(state, name))
+    store = CheckpointStore(state, name, agreed(config))
+    device = Device(name, config, plan, trainer, store)
     settle()
     LinkClient(
         edge.address,
@@ -53,3 +55,4 @@ def run(
         on_welcome=lambda welcome: device.join(welcome.run),
         position=lambda: device.position,
     ).serve()
+    device.finish()

@@ -11,6 +11,7 @@ from hierfl.algorithms.local_steps import LocalSteps, local_steps_of
 from hierfl.algorithms.opening import opening_of
 from hierfl.algorithms.schedule import from_bits, to_bits
 from hierfl.codecs import AnyCodec
+from hierfl.errors import CheckpointError
 from hierfl.learning.trainer import Trainer
 from hierfl.link import link_pb2 as pb
 from hierfl.protocol.messages import Base
@@ -62,6 +63,10 @@ class Replica:
     def reset(self) -> None:
         """Put the weights back to the base."""
         self._model.weights[:] = self.base
+
+    def forget(self) -> None:
+        """Put the state in the algorithm back to what it is before a run."""
+        self.state = self._algorithm.device_state()
 
     def hash(self) -> str:
         """Return the base's `model_hash`."""
@@ -162,15 +167,21 @@ class Replica:
         Args:
             kept: the snapshot.
             at: any step of this device.
+
+        Raises:
+            CheckpointError: if it is not one of this model and algorithm; nothing has changed then.
         """
-        self.base = kept.base
-        self._model.set_buffers(kept.arrays["buffers"])
-        self.state = {name: kept.state[name] for name in self.state}
-        self._model.weights[:] = kept.arrays.get("weights", self.base)
-        lr = kept.facts["lr"]
-        assert isinstance(lr, int)
-        at = replace(at, round=kept.round, step=0, lr=from_bits(lr), weight=1.0)
-        return at, kept.facts["rests"] is True
+        d = self._model.layout.d
+        buffers = kept.array("buffers", self._model.buffer_layout.d)
+        state = kept.state_like(self.state)
+        weights = kept.array("weights", d) if "weights" in kept.arrays else kept.base
+        lr, rests = from_bits(kept.fact("lr", int)), kept.fact("rests", bool)
+        if kept.base.size != d:
+            raise CheckpointError(f"it is of a model of {kept.base.size} coordinates, not {d}")
+        self.base, self.state = kept.base, state
+        self._model.set_buffers(buffers)
+        self._model.weights[:] = weights
+        return replace(at, round=kept.round, step=0, lr=lr, weight=1.0), rests
 
 
 def _copy(state: State) -> State:

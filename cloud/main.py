@@ -11,20 +11,27 @@ from pathlib import Path
 
 from flwr.app import Context, RecordDict
 
+from cloud.presence import Presence
 from cloud.server_app import server_app
-from cloud.views.base import EdgePresence, EdgeProgress, Listening, View
+from cloud.views.base import EdgePresence, EdgeProgress, Listening, View, Waiting
 from hierfl.config import CLOUD, Config
+from hierfl.config.digest import agreed
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.samples import Samples
 from hierfl.learning.setup import first_model, judging, load_data
 from hierfl.learning.task import Task
+from hierfl.link.absence import AbsenceReporter
 from hierfl.link.base_grid import RUN_ID, BaseGrid
+from hierfl.link.bind import await_address
 from hierfl.link.link_grid import LinkGrid
+from hierfl.link.traffic import NO_FAULTS, Faults
 from hierfl.planning.plan import Plan, make_plan
 from hierfl.process.gc_freeze import settle
-from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint_files import Checkpoints
+from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.progress import from_json
+from hierfl.runs.resume import LOST_METRICS
 from hierfl.tls.policy import identity
 
 log = logging.getLogger(__name__)
@@ -54,7 +61,13 @@ def run(
     """
     credentials = identity(config, CLOUD)
     held = Held.of(config, out)
-    with LinkGrid(
+    presence = Presence(config.tree())
+
+    def say(line: str) -> None:
+        view.handle(Waiting(line))
+
+    await_address(config.cloud.address, say=say)
+    grid = LinkGrid(
         config.cloud.address,
         list(config.tree()),
         quorum=config.quorum.edges,
@@ -63,9 +76,10 @@ def run(
         heartbeat=config.quorum.heartbeat,
         credentials=credentials,
         token=token,
-        on_progress=partial(_tell, view),
+        on_progress=partial(_tell, view, presence),
         on_presence=lambda edge, attached: view.handle(EdgePresence(edge, attached)),
-    ) as grid:
+    )
+    with grid, AbsenceReporter(lambda: presence.missing(grid.missing()), say):
         on_grid(grid)
         address = grid.open(
             model=held.model.fingerprint(),
@@ -82,12 +96,15 @@ def run(
         train(config, out, view, held, grid)
 
 
-def _tell(view: View, edge: str, data: bytes) -> None:
+def _tell(view: View, presence: Presence, edge: str, data: bytes) -> None:
     """Hand an edge's progress on; what is none is left out, for nothing depends on it."""
     try:
-        view.handle(EdgeProgress(edge, from_json(data)))
+        progress = from_json(data)
     except PayloadError as error:
         log.debug("%s sent %s", edge, error)
+        return
+    presence.progress(edge, progress)
+    view.handle(EdgeProgress(edge, progress))
 
 
 @dataclass(frozen=True)
@@ -101,6 +118,7 @@ class Held:
         test: what models are judged by; None: there is nothing.
         checkpoints: of this run folder.
         run: the run's identifier; that of the checkpoints, where there are some.
+        faults: of before the run's beginning.
     """
 
     task: Task
@@ -109,22 +127,33 @@ class Held:
     test: Samples | None
     checkpoints: Checkpoints
     run: str
+    faults: Faults = NO_FAULTS
 
     @classmethod
     def of(cls, config: Config, out: Path) -> Held:
         """Return it for a run folder."""
         data = load_data(config)
-        checkpoints = Checkpoints(out / "checkpoints", CLOUD)
-        kept = checkpoints.last()
-        run = kept.run if kept else uuid.uuid4().hex
+        store = CheckpointStore(out / "checkpoints", CLOUD, agreed(config))
+        run = store.current() or uuid.uuid4().hex
+        faults = Faults(lost=int((out / LOST_METRICS).exists()))
         model = first_model(config, data)
         plan = make_plan(config, model.layout, model.buffer_layout.d)
-        return cls(data.task, model, plan, judging(config, data), checkpoints, run)
+        test = judging(config, data)
+        return cls(data.task, model, plan, test, store.enter(run), run, faults)
 
 
 def train(config: Config, out: Path, view: View, held: Held, grid: BaseGrid) -> None:
     """Run all rounds that are left, with edges on any grid."""
     app = server_app(
-        config, held.plan, held.task, held.model, held.test, out, view, held.checkpoints, held.run
+        config,
+        held.plan,
+        held.task,
+        held.model,
+        held.test,
+        out,
+        view,
+        checkpoints=held.checkpoints,
+        run=held.run,
+        faults=held.faults,
     )
     app(grid, Context(RUN_ID, 0, {}, RecordDict(), {}))

@@ -77,6 +77,7 @@ class Summary:
         messages: bytes of whole messages, as gRPC was handed them.
         faults: kind -> how many were survived.
         wire: on a testbed, bytes that the interfaces have carried.
+        metrics_missing: how many lines of metrics.jsonl were lost, if any.
     """
 
     algorithm: str
@@ -94,6 +95,7 @@ class Summary:
     messages: ByLink
     faults: Mapping[str, int]
     wire: ByLink | None = None
+    metrics_missing: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data, each figure by itself; what does not exist is left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -27,6 +28,8 @@ from hierfl.planning.plan import Plan
 from hierfl.protocol.facts import Facts
 from hierfl.protocol.vectors import model_hash
 from hierfl.runs import interface_counters
+
+log = logging.getLogger(__name__)
 
 Carried = dict[str, int] | None
 
@@ -66,6 +69,7 @@ class Record:
         self._results: dict[int, tuple[RoundResult, float, Carried]] = {}
         self._last: dict[str, Any] = {}
         self._earlier = 0.0
+        self._missing = 0  # lines of metrics.jsonl that were lost
         self._begin = time.monotonic()
         self._metrics = out / "metrics.jsonl"
         if not (out / "config.yaml").exists():
@@ -86,22 +90,16 @@ class Record:
             HierflError: if that fails.
         """
         done = last.round if last else 0
-        lines: list[dict[str, Any]] = []
-        place = end = 0
         with _writing(self._metrics):
-            for text in self._metrics.read_bytes().splitlines(keepends=True):
-                place += len(text)
-                line = _parsed(text)
-                if line and line["round"] <= done:
-                    lines.append(line)
-                    end = place
-            os.truncate(self._metrics, end)  # what is kept is not written again: it cannot be lost
+            lines = self._keep_lines(done)
+        self._missing = done - len(lines)
         if lines:
             self._last = lines[-1]
             self._earlier = self._last["wall_s"]
             self._begin = time.monotonic() - self._earlier
         if last is None or (lines and lines[-1]["round"] == last.round):
             return None
+        self._missing -= 1
         self.round(last)
         return last
 
@@ -112,6 +110,29 @@ class Record:
             HierflError: if that fails.
         """
         _replace(self._out / "facts.json", facts.to_bytes() + b"\n")
+
+    def _keep_lines(self, done: int) -> list[dict[str, Any]]:
+        """Leave the lines of so many rounds in metrics.jsonl, and return them.
+
+        Raises:
+            OSError: if that fails.
+        """
+        lines, kept, end, place = list[dict[str, Any]](), list[bytes](), 0, 0
+        for text in self._metrics.read_bytes().splitlines(keepends=True):
+            place += len(text)
+            line = _parsed(text)
+            if line and (lines[-1]["round"] if lines else 0) < line["round"] <= done:
+                lines.append(line)
+                kept.append(text)
+                end = place
+        if sum(map(len, kept)) == end:
+            os.truncate(self._metrics, end)  # what is kept is not written again: it cannot be lost
+        else:
+            aside = self._metrics.with_name("metrics.damaged.jsonl")
+            log.warning("%s is damaged: it is %s now, what is whole stays", self._metrics, aside)
+            os.replace(self._metrics, aside)
+            _replace(self._metrics, b"".join(kept))
+        return lines
 
     def start(self) -> None:
         """All nodes are at the first base: the clock starts."""
@@ -180,6 +201,7 @@ class Record:
             messages=by_link(final.devices, final.edges, "messages"),
             faults=asdict(final.faults),
             wire=carried or None,
+            metrics_missing=self._missing or None,
         )
         self._model.weights[:] = final.base
         self._model.set_buffers(final.buffers)
@@ -224,10 +246,12 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        data: dict[str, Any] | None = json.loads(line)
-    except ValueError:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    return data if isinstance(data, dict) and "round" in data else None
+    if not isinstance(data, dict) or type(data.get("round")) is not int:
+        return None
+    return data if isinstance(data.get("wall_s"), int | float) else None
 
 
 def by_link(devices: Traffic, edges: Traffic, what: str) -> dict[str, int]:

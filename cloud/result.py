@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hierfl.errors import PayloadError
 from hierfl.link.traffic import Traffic
 from hierfl.protocol.checkpoint import Json
 
@@ -38,6 +39,13 @@ class RoundResult:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> RoundResult:
-        """Undo `to_json`."""
-        traffic = {key: Traffic.from_list(data[key]) for key in ("devices", "edges")}
-        return cls(**{**data, **traffic})
+        """Undo `to_json`.
+
+        Raises:
+            PayloadError: if it is something else.
+        """
+        try:
+            traffic = {key: Traffic.from_list(data[key]) for key in ("devices", "edges")}
+            return cls(**{**data, **traffic})
+        except (KeyError, TypeError) as error:
+            raise PayloadError(f"a round's result without {error}") from None

@@ -24,7 +24,7 @@ from hierfl.link.base_grid import BaseGrid
 from hierfl.link.traffic import Faults, Traffic
 from hierfl.planning.plan import Plan
 from hierfl.protocol.base_sync import BaseSync
-from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint_files import Checkpoints
 from hierfl.protocol.messages import Question, Round, questions
 from hierfl.protocol.vectors import model_hash
 

@@ -20,8 +20,10 @@ from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.samples import Samples
 from hierfl.learning.task import Task
 from hierfl.link.base_grid import BaseGrid
+from hierfl.link.traffic import NO_FAULTS, Faults
 from hierfl.planning.plan import Plan
-from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint import Checkpoint
+from hierfl.protocol.checkpoint_files import Checkpoints
 
 
 def server_app(
@@ -34,6 +36,7 @@ def server_app(
     view: View,
     checkpoints: Checkpoints | None = None,
     run: str = "",
+    faults: Faults = NO_FAULTS,
 ) -> ServerApp:
     """Return the app that trains a federation and writes its run folder.
 
@@ -47,6 +50,7 @@ def server_app(
         view: is told what happens.
         checkpoints: where the state at each round's start is kept, and goes on from; None: nowhere.
         run: the run's identifier.
+        faults: of before the run's beginning.
     """
     app = ServerApp()
 
@@ -56,7 +60,7 @@ def server_app(
         record = Record(config, plan, model, out, view)
         record.facts(task.facts)
         journal = Journal(checkpoints, run)
-        state = _state(plan, model, checkpoints)
+        state = _state(plan, model, checkpoints, faults)
         with Evaluator(task, model, test, record.evaluation) as evaluator:
             timeout, schedule = config.quorum.round_timeout, _schedule(config)
             rounds = Rounds(plan, grid, state, schedule, timeout, journal)
@@ -78,19 +82,25 @@ def server_app(
                 timeout=timeout,
                 evaluate_fn=evaluate,
             )
-            devices, faults = rounds.finish()
+            devices, survived = rounds.finish()
             evaluator.close()
-            record.finish(Final(state.base, state.buffers, devices, rounds.traffic(), faults))
+            record.finish(Final(state.base, state.buffers, devices, rounds.traffic(), survived))
 
     return app
 
 
-def _state(plan: Plan, model: FlatModel, checkpoints: Checkpoints | None) -> CloudState:
+def _state(
+    plan: Plan, model: FlatModel, checkpoints: Checkpoints | None, faults: Faults
+) -> CloudState:
     """Return the state of the last checkpoint; where there is none, that of a run's beginning."""
-    kept = checkpoints.last() if checkpoints else None
-    if kept is not None:
-        return CloudState.unpack(kept, plan.algorithm)
-    return CloudState.first(plan.algorithm, model.weights, model.buffers())
+    found = [CloudState.first(plan.algorithm, model.weights, model.buffers(), faults)]
+
+    def take(kept: Checkpoint) -> None:
+        found.append(CloudState.unpack(kept, plan.algorithm))
+
+    if checkpoints is not None:
+        checkpoints.restore_last(take)
+    return found[-1]
 
 
 def _schedule(config: Config) -> Schedule:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import numpy as np
 
 from cloud.result import RoundResult
 from hierfl.algorithms.base import Algorithm, State
 from hierfl.algorithms.schedule import to_bits
-from hierfl.link.traffic import Faults, Traffic
+from hierfl.link.traffic import NO_FAULTS, Faults, Traffic
 from hierfl.numerics.layout import Layout
 from hierfl.protocol.checkpoint import Checkpoint, Json
 from hierfl.protocol.messages import Base
@@ -48,10 +47,16 @@ class CloudState:
     faults: Faults = field(default_factory=Faults)
 
     @classmethod
-    def first(cls, algorithm: Algorithm, base: np.ndarray, buffers: np.ndarray) -> CloudState:
+    def first(
+        cls,
+        algorithm: Algorithm,
+        base: np.ndarray,
+        buffers: np.ndarray,
+        faults: Faults = NO_FAULTS,
+    ) -> CloudState:
         """Return the state at a run's beginning."""
         residual = np.zeros(algorithm.layout.d, np.float32)
-        return cls(base.copy(), buffers, residual, algorithm.cloud_state())
+        return cls(base.copy(), buffers, residual, algorithm.cloud_state(), faults=faults)
 
     def next_base(self, lr: np.float32) -> Base:
         """Return the base as a change of the one before; see `whole` for a first one."""
@@ -95,18 +100,23 @@ class CloudState:
 
     @classmethod
     def unpack(cls, kept: Checkpoint, algorithm: Algorithm) -> CloudState:
-        """Undo `pack`, in a process that takes over."""
-        arrays, facts = kept.arrays, cast(dict[str, Any], kept.facts)
+        """Undo `pack`, in a process that takes over.
+
+        Raises:
+            CheckpointError: if the checkpoint is not one of such a run.
+            PayloadError: likewise.
+        """
+        flat = (algorithm.layout.d,)
         return cls(
-            base=arrays["base"].copy(),
-            buffers=arrays["buffers"].copy(),
-            residual=arrays["residual"].copy(),
-            algorithm={name: arrays[f"state.{name}"].copy() for name in algorithm.cloud_state()},
-            change=arrays["change"].tobytes(),
-            edges=arrays["edges"].tobytes(),
-            answer=arrays["answer"].tobytes(),
-            last=RoundResult.from_json(facts["last"]) if facts["last"] else None,
+            base=kept.array("base", np.float32, flat),
+            buffers=kept.array("buffers", np.float32),
+            residual=kept.array("residual", np.float32, flat),
+            algorithm=kept.arrays_like("state", algorithm.cloud_state()),
+            change=kept.array("change", np.uint8).tobytes(),
+            edges=kept.array("edges", np.uint8).tobytes(),
+            answer=kept.array("answer", np.uint8).tobytes(),
+            last=RoundResult.from_json(kept.fact("last", dict)) if kept.round > 1 else None,
             round=kept.round,
-            traffic=Traffic.from_list(facts["traffic"]),
-            faults=Faults.from_list(facts["faults"]) + Faults(restarts=1),
+            traffic=Traffic.from_list(kept.counts("traffic")),
+            faults=Faults.from_list(kept.counts("faults")) + Faults(restarts=1),
         )

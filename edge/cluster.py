@@ -24,14 +24,14 @@ from hierfl.algorithms.base import Step
 from hierfl.algorithms.opening import opening_of
 from hierfl.algorithms.schedule import from_bits
 from hierfl.config import Config
-from hierfl.errors import RunFailed
+from hierfl.errors import CheckpointError, RunFailed
 from hierfl.link.base_grid import BaseGrid
 from hierfl.link.traffic import Faults
 from hierfl.numerics.client_sampling import drawn
 from hierfl.numerics.layout import Layout
 from hierfl.planning.plan import make_plan
 from hierfl.protocol.base_sync import BaseSync
-from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Redo, Report, expect
 from hierfl.protocol.progress import Progress, StepDone
 from hierfl.protocol.snapshot import Snapshot, Snapshots
@@ -98,7 +98,7 @@ class Cluster:
         grid: the devices.
         config: the federation's configuration.
         tell: takes progress for the cloud.
-        checkpoints: where its state at each round's start is kept; None: nowhere.
+        store: where its state at each round's start is kept; None: nowhere.
     """
 
     def __init__(
@@ -107,14 +107,14 @@ class Cluster:
         grid: BaseGrid,
         config: Config,
         tell: Callable[[Progress], None],
-        checkpoints: Checkpoints | None = None,
+        store: CheckpointStore | None = None,
     ) -> None:
         self._name = name
         self._grid = grid
         self._config = config
         self._tell = tell
         self._totals = Totals(grid)
-        self._snapshots = Snapshots(checkpoints)
+        self._snapshots = Snapshots(store)
         self._phase: NoBase | AtBase | Finished = NoBase()
         self._replica: Replica | None = None
         self._answered = b""  # the cloud, in the opening of the last round that was run
@@ -122,9 +122,11 @@ class Cluster:
 
     def join(self, run: str) -> None:
         """Take part in a run: from the last checkpoint, if there is one of this run."""
-        if (last := self._snapshots.join(run)) is not None:
-            self._restore(last)
-            self._totals.restore(last)
+        self._snapshots.join(run, self._go_on)
+
+    def finish(self) -> None:
+        """The run is over: what was kept of it is needed no more."""
+        self._snapshots.finish()
 
     @property
     def position(self) -> tuple[int, int]:
@@ -166,6 +168,8 @@ class Cluster:
             )
         else:
             self._replica.take_whole(layout, model)
+            if round_ == 1:  # it may have been further, and its state is of then
+                self._replica.forget()
         self._answered = b""
         self._begin(round_, base, self._replica)
 
@@ -320,22 +324,29 @@ class Cluster:
 
     def _go_back(self, round_: int) -> bool:
         """Return to a round's start; return whether its checkpoint is there."""
-        if (kept := self._snapshots.at(round_)) is None:
-            return False
+        return self._snapshots.go_back(round_, self._restore)
+
+    def _go_on(self, kept: Snapshot) -> None:
+        """Start with what the process before has left."""
+        counts = Totals.read(kept)
         self._restore(kept)
-        return True
+        self._totals.restore(*counts)
 
     def _restore(self, kept: Snapshot) -> None:
-        lr, layout = kept.facts["lr"], Layout.from_json(str(kept.facts["layout"]))
-        assert isinstance(lr, int)
-        if self._replica is None:
-            buffers = len(kept.payloads["buffers"]) // F32.itemsize
-            self._replica = Replica.first(make_plan(self._config, layout, buffers), kept.base)
-        self._replica.take_whole(layout, kept.base)
-        self._replica.state = dict(kept.state)
-        self._answered = kept.payloads["answered"]
-        head = Base(lr, kept.payloads["change"], buffers=kept.payloads["buffers"])
-        self._phase = AtBase(kept.round, head, self._replica, restored=True)
+        lr, layout = kept.fact("lr", int), Layout.from_json(kept.fact("layout", str))
+        change, buffers, answered = map(kept.payload, ("change", "buffers", "answered"))
+        if kept.base.size != layout.d:
+            raise CheckpointError(f"it has {kept.base.size} coordinates, not {layout.d}")
+        replica = self._replica
+        if replica is None:
+            plan = make_plan(self._config, layout, len(buffers) // F32.itemsize)
+            replica = Replica.first(plan, kept.base)
+        state = kept.state_like(replica.algorithm.edge_state())
+        replica.take_whole(layout, kept.base)
+        replica.state = state
+        self._replica, self._answered = replica, answered
+        head = Base(lr, change, buffers=buffers)
+        self._phase = AtBase(kept.round, head, replica, restored=True)
 
 
 def _unfinished(phase: AtBase | Finished) -> bool:

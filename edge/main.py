@@ -5,6 +5,7 @@ It holds no model and needs no torch: what it must know of the model, the cloud'
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +13,19 @@ from pathlib import Path
 from edge.client_app import client_app
 from edge.cluster import Cluster
 from hierfl.config import CLOUD, Config
-from hierfl.config.digest import digest
+from hierfl.config.digest import agreed, digest
 from hierfl.link import link_pb2 as pb
+from hierfl.link.absence import AbsenceReporter
+from hierfl.link.bind import await_address
 from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
 from hierfl.link.loop import LinkLoop
 from hierfl.process.gc_freeze import settle
-from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.progress import DevicesAttached, to_json
 from hierfl.tls.policy import identity
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -50,12 +55,14 @@ def run(
     edge = config.edge(name)
     plan, heartbeat = digest(config).to_text(), config.quorum.heartbeat
     credentials = identity(config, name)
+    await_address(edge.address)
     telling = threading.Lock()
 
     def tell_devices(child: str = "", attached: bool = False) -> None:
         total = len(edge.devices)
         with telling:  # who tells last has looked last
-            news = DevicesAttached(total - len(grid.missing()), total)
+            missing = grid.missing()
+            news = DevicesAttached(total - len(missing), total, tuple(missing))
             client.progress(to_json(news))
 
     with (
@@ -72,6 +79,7 @@ def run(
             loop=loop,
             on_presence=tell_devices,
         ) as grid,
+        AbsenceReporter(lambda: grid.missing() if grid.is_open else [], log.warning),
     ):
         on_grid(grid)
         cluster = Cluster(
@@ -79,7 +87,7 @@ def run(
             grid,
             config,
             lambda news: client.progress(to_json(news)),
-            Checkpoints(state, name),
+            CheckpointStore(state, name, agreed(config)),
         )
 
         def welcome(welcome: pb.Welcome) -> None:
@@ -103,3 +111,4 @@ def run(
         )
         settle()
         client.serve()
+        cluster.finish()

@@ -49,6 +49,10 @@ class Replica:
             raise PayloadError("a model of another layout than this run's")
         self.base = base
 
+    def forget(self) -> None:
+        """Put the state in the algorithm back to what it is before a run."""
+        self.state = self.algorithm.edge_state()
+
     def follow(self, base: Base) -> None:
         """Move to a base that is given as a change.
 

@@ -36,13 +36,16 @@ class Totals:
         """Return the counts for a snapshot."""
         return {"traffic": [*self.traffic().to_list()], "faults": [*self.faults().to_list()]}
 
-    def restore(self, kept: Snapshot) -> None:
-        """Go on from the counts of a snapshot."""
-        self._traffic = Traffic.from_list(_numbers(kept, "traffic"))
-        self._faults = Faults.from_list(_numbers(kept, "faults"))
+    @staticmethod
+    def read(kept: Snapshot) -> tuple[Traffic, Faults]:
+        """Return the counts of a snapshot.
 
+        Raises:
+            CheckpointError: if it has none.
+            PayloadError: likewise.
+        """
+        return Traffic.from_list(kept.counts("traffic")), Faults.from_list(kept.counts("faults"))
 
-def _numbers(kept: Snapshot, name: str) -> list[int]:
-    numbers = kept.facts[name]
-    assert isinstance(numbers, list)
-    return [int(number) for number in numbers if isinstance(number, int)]
+    def restore(self, traffic: Traffic, faults: Faults) -> None:
+        """Go on from such counts."""
+        self._traffic, self._faults = traffic, faults

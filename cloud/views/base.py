@@ -51,6 +51,17 @@ class EdgePresence:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """The cloud waits for something; not in runs within one process.
+
+    Attributes:
+        line: for what, as a line for a person.
+    """
+
+    line: str
+
+
+@dataclass(frozen=True)
 class TrainingStarted:
     """All edges are at the first base: the first step begins.
 
@@ -97,7 +108,13 @@ class RunFinished:
 
 
 Event: TypeAlias = (
-    Listening | EdgePresence | TrainingStarted | EdgeProgress | RoundEvaluated | RunFinished
+    Listening
+    | Waiting
+    | EdgePresence
+    | TrainingStarted
+    | EdgeProgress
+    | RoundEvaluated
+    | RunFinished
 )
 
 

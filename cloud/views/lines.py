@@ -15,6 +15,7 @@ from cloud.views.base import (
     RunFinished,
     TrainingStarted,
     View,
+    Waiting,
 )
 from cloud.views.progress import Tracker
 from cloud.views.summary import closing_lines, title
@@ -51,6 +52,8 @@ class Plain(View):
             case Listening(address):
                 edges = ", ".join(self._config.tree())
                 self._write(f"listening at {address}, waiting for {edges}")
+            case Waiting(line):
+                self._write(line)
             case TrainingStarted(forecast):
                 self._write(f"{title(self._config, forecast)}; into {self._folder}")
             case RoundEvaluated(metrics):

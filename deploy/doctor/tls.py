@@ -14,7 +14,7 @@ from deploy.doctor.network import REACH_S, way
 from hierfl.config import Config
 from hierfl.config.addresses import split
 from hierfl.config.digest import digest
-from hierfl.errors import ConfigError, LinkError
+from hierfl.errors import HierflError, LinkError
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.probe import Verdict, ask
@@ -34,7 +34,7 @@ def certificate(config: Config, node: str) -> Finding:
     what = f"TLS of {node}"
     try:
         mine = identity(config, node)
-    except ConfigError as error:
+    except HierflError as error:
         return failure(what, f"{error.message}.", error.hint or "")
     if mine is None:
         return ok(what, "none: the topology allows plain text")

@@ -14,7 +14,7 @@ from deploy.launcher.processes import Processes, ServerLost, lost
 from hierfl.cli.parts import configuration
 from hierfl.config import Config
 from hierfl.errors import ConfigError
-from hierfl.runs.folder import RESULTS, claim
+from hierfl.runs.folder import RESULTS, claimed
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ def _command(trial: Trial) -> Command:
     if not unfinished:
         for name in RESULTS:
             (folder / name).unlink(missing_ok=True)
-    claim(config, folder, resume=unfinished)
+    with claimed(config, folder, resume=unfinished, nodes=config.roles()):
+        pass  # it holds the configuration now
     what = "--resume" if unfinished else str(folder / "config.yaml")
     arguments = ["-m", "hierfl", "run", what, "--out", str(folder)]
     return Command("run", folder.name, arguments, folder / "logs" / "run.log")

@@ -22,7 +22,7 @@ from hierfl.learning.threads import one_thread
 from hierfl.link import link_pb2 as pb
 from hierfl.link.rendezvous import Rendezvous
 from hierfl.planning.plan import resolve
-from hierfl.runs.folder import claim
+from hierfl.runs.folder import claimed
 from hierfl.tls.identity import Identity
 
 
@@ -45,13 +45,13 @@ def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
         if entries is None:
             raise _missing(rendezvous.names(), edges, own.wait)
         config = _config(run_config, own, certs, rendezvous.address, entries)
-        folder = claim(config, Path(own.out) if own.out else None)
-        rendezvous.answer(config.to_yaml())
-        rendezvous.close()
-        dispatcher.known(config.to_yaml())
-        one_thread()
-        view = Harmless(Plain(config, folder, sys.stdout))
-        run(config, folder, view, token=dispatcher.invitation.token, on_grid=dispatcher.watch)
+        with claimed(config, Path(own.out) if own.out else None) as (folder, _):
+            rendezvous.answer(config.to_yaml())
+            rendezvous.close()
+            dispatcher.known(config.to_yaml())
+            one_thread()
+            view = Harmless(Plain(config, folder, sys.stdout))
+            run(config, folder, view, token=dispatcher.invitation.token, on_grid=dispatcher.watch)
 
 
 SOMEWHERE = {"edges": [{"name": "edge", "devices": ["device"]}]}

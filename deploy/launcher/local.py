@@ -91,7 +91,10 @@ def run_at(
 
 def node_command(role: str, name: str, sets: Sequence[str], out: Path) -> list[str]:
     """What follows `python -P` on the command line of one node of the run in `out`."""
-    place = ["--out", str(out)] if role == "cloud" else ["--state", str(out / "checkpoints")]
+    if role == "cloud":
+        place = ["--out", str(out), "--launched"]
+    else:
+        place = ["--state", str(out / "checkpoints")]
     config = str(out / "config.yaml")
     return ["-m", "hierfl", role, config, "--name", name, *sets, *place]
 

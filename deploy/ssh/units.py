@@ -87,6 +87,7 @@ RestartSec=5
 RestartPreventExitStatus=2
 SuccessExitStatus=130
 TimeoutStopSec=30
+LimitNOFILE=65536
 MemoryMax={host.memory}
 UMask=0077
 NoNewPrivileges=yes

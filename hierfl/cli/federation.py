@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hierfl.cli.options import Out, Required, Sets, Topology
+from hierfl.cli.options import AcceptLoss, Out, Required, Sets, Topology
 from hierfl.cli.parts import (
     PROCESSES,
-    claim,
+    claimed,
     configuration,
     one_thread,
     part,
@@ -41,6 +41,7 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the unfinished run in --out.")
     ] = False,
+    accept_loss: AcceptLoss = False,
     testbed: Annotated[
         Testbed | None,
         typer.Option(
@@ -59,6 +60,8 @@ def run(
     """
     if resume:
         topology = _unfinished(topology, sets, out)
+    elif accept_loss:
+        raise ConfigError("--accept-loss", "only a run that is resumed can have lost something")
     # The fork server imports torch while this process reads the configuration.
     with part(PROCESSES)() as processes:
         config = configuration(topology, sets)
@@ -70,13 +73,21 @@ def run(
                 "runtime: memory runs in one process and has no links",
                 "Set runtime=process.",
             )
-        folder = claim(config, out, topology, resume=resume)
+        elif resume:
+            raise ConfigError(
+                "--resume",
+                "a run in one process (runtime: memory) keeps no checkpoints",
+                "Start it again, in another folder.",
+            )
+        how = {"source": topology, "resume": resume, "accept_loss": accept_loss}
         if config.runtime == "process":
             launch = "deploy.testbed.build:run_testbed" if testbed else LAUNCH
-            part(launch)(config, out=folder, processes=processes)
+            with claimed(config, out, nodes=config.roles(), **how) as folder:
+                part(launch)(config, out=folder, processes=processes)
             return
     quiet_flower()
-    run_here("deploy.launcher.in_process:run_memory", config, folder)
+    with claimed(config, out, **how) as folder:
+        run_here("deploy.launcher.in_process:run_memory", config, folder)
 
 
 def validate(topology: Required, sets: Sets = []) -> None:  # noqa: B006
@@ -107,6 +118,8 @@ def _unfinished(topology: Path | None, sets: list[str], out: Path | None) -> Pat
             "a resumed run keeps its configuration",
             "Give --out DIR with it, and no topology and no --set.",
         )
-    if not (out / "checkpoints").is_dir():
-        raise ConfigError("--resume", f"{out} holds no unfinished run")
+    if (out / "summary.json").exists():
+        raise ConfigError("--resume", f"the run in {out} is finished")
+    if not (out / "config.yaml").exists():
+        raise ConfigError("--resume", f"{out} holds no unfinished run: it has no config.yaml")
     return out / "config.yaml"

@@ -14,6 +14,10 @@ Sets = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the topology. May be repeated."),
 ]
 Out = Annotated[Path | None, typer.Option(help="The run folder. Default: runs/NAME-TIME.")]
+AcceptLoss = Annotated[
+    bool,
+    typer.Option("--accept-loss", help="Continue even if some of the run's state is lost."),
+]
 State = Annotated[
     Path | None,
     typer.Option(help="The folder of the node's checkpoints. Default: .hierfl/FEDERATION."),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -67,11 +67,24 @@ def quiet_flower() -> None:
     logging.getLogger("flwr").setLevel(logging.WARNING)
 
 
-def claim(config: Config, out: Path | None, source: Path | None, resume: bool) -> Path:
-    """See `hierfl.runs.folder.claim`."""
-    from hierfl.runs.folder import claim
+@contextmanager
+def claimed(config: Config, out: Path | None, **how: Any) -> Iterator[Path]:
+    """Own a run folder; see `hierfl.runs.folder.claimed`. What is wrong with it is printed."""
+    from hierfl.runs.folder import claimed
 
-    return claim(config, out, source, resume)
+    with claimed(config, out, **how) as (folder, told):
+        for line in told:
+            print(f"warning: {line}", file=sys.stderr, flush=True)
+        yield folder
+
+
+@contextmanager
+def owned(state: Path, name: str) -> Iterator[Path]:
+    """Own what a node keeps in a state folder, which is created; yield the folder."""
+    from hierfl.runs.folder import owned
+
+    with owned(state, name):
+        yield state
 
 
 def run_here(reference: str, config: Config, folder: Path) -> None:

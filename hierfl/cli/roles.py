@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hierfl.cli.options import Name, Out, Required, Sets, State
-from hierfl.cli.parts import be_node, claim, node_configuration, one_thread, part, run_here
+from hierfl.cli.options import AcceptLoss, Name, Out, Required, Sets, State
+from hierfl.cli.parts import (
+    be_node,
+    claimed,
+    node_configuration,
+    one_thread,
+    owned,
+    part,
+    run_here,
+)
 
 if TYPE_CHECKING:
     from hierfl.config import Config
@@ -21,6 +29,10 @@ def cloud(
     sets: Sets = [],  # noqa: B006
     out: Out = None,
     name: Name = "cloud",
+    accept_loss: AcceptLoss = False,
+    launched: Annotated[
+        bool, typer.Option("--launched", hidden=True, help="`hierfl run` owns the run folder.")
+    ] = False,
 ) -> None:
     """Run the cloud. It waits for its edges, trains, and writes the run folder.
 
@@ -31,7 +43,14 @@ def cloud(
     config = node_configuration(topology, sets)
     if sys.stderr.isatty():  # the live view shows which edges are attached
         logging.getLogger().setLevel(logging.WARNING)
-    run_here("cloud.main:run", config, claim(config, out, topology, resume=True))
+    how = {
+        "source": topology,
+        "resume": True,
+        "accept_loss": accept_loss,
+        "launched": launched,
+    }
+    with claimed(config, out, **how) as folder, owned(folder / "checkpoints", name):
+        run_here("cloud.main:run", config, folder)
 
 
 def edge(
@@ -45,7 +64,8 @@ def edge(
     Example: hierfl edge topology.yaml --name east
     """
     config = node_configuration(topology, sets)
-    part("edge.main:run")(config, name, state_folder(config, state))
+    with owned(state_folder(config, state), name) as folder:
+        part("edge.main:run")(config, name, folder)
 
 
 def device(
@@ -70,8 +90,9 @@ def device(
     one_thread()
     if bench:
         part("clients.bench:run")(config, name)
-    else:
-        part("clients.main:run")(config, name, state_folder(config, state))
+        return
+    with owned(state_folder(config, state), name) as folder:
+        part("clients.main:run")(config, name, folder)
 
 
 Told = Annotated[str, typer.Argument(help="What `hierfl accelerate` passes to its processes.")]

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
-from hierfl.errors import ConfigError
+from hierfl.errors import ConfigError, DataError
 from hierfl.learning.flat_model import FlatModel
 
 KEY = "start_from"
@@ -49,7 +49,9 @@ def start_from(model: FlatModel, path: Path, key: str = KEY) -> None:
         key: for errors.
 
     Raises:
-        ConfigError: if it cannot be read, or does not fit the model. The model is then as it was.
+        ConfigError: if it does not fit the model, or is of another kind. The model is then as it
+            was.
+        DataError: if it cannot be read now.
     """
     tensors = _as_named(_read(path, key), model.module)
     own = model.module.state_dict()
@@ -112,7 +114,7 @@ def _read(path: Path, key: str) -> State:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         reason = f"{path} cannot be read: {error.strerror}"
-        raise ConfigError(key, reason, "Only the cloud's machine needs it.") from error
+        raise DataError(f"{key}: {reason}", "Only the cloud's machine needs it.") from error
     except SafetensorError as error:
         raise ConfigError(key, f"{path} is no safetensors file: {error}") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:

@@ -27,10 +27,12 @@ def _common(max_frame: int, heartbeat: float) -> _Options:
 def client_options(max_frame: int, heartbeat: float) -> _Options:
     """Return the options of a child's channel.
 
-    gRPC's own redialling is left out of it: the child decides when to dial again.
+    gRPC's own redialling is left out of it: the child decides when to dial again. Links are
+    direct: proxies that the environment names are for other traffic.
     """
     return [
         *_common(max_frame, heartbeat),
+        ("grpc.enable_http_proxy", 0),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_retries", 0),
     ]

@@ -104,7 +104,7 @@ class GrpcServer:
         """Listen at "host:port"; return the address with the port that was bound.
 
         Raises:
-            ConfigError: if the address cannot be bound.
+            LinkError: if the address cannot be bound now.
         """
         self._server = grpc.aio.server(options=server_options(self._max_frame, self._heartbeat))
         serve(self._server, frames.METHOD, grpc.stream_stream_rpc_method_handler(self._attach))

@@ -95,7 +95,7 @@ class LinkGrid(BaseGrid):
             max_frame: no longer frame is read, in bytes.
 
         Raises:
-            ConfigError: if the address cannot be bound.
+            LinkError: if the address cannot be bound now.
         """
         self._server = GrpcServer(
             self,

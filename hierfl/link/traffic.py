@@ -104,6 +104,8 @@ class Faults:
         rejected: hellos that were refused, and breaches of the protocol.
         late: replies that came after their step or round had been closed.
         abstained: votes that a device did not cast because its gradient was not finite.
+        lost: times that a node's state was lost: it took the whole model in a later round than the
+            first, or, the cloud's, the run began again.
     """
 
     reconnects: int = 0
@@ -111,6 +113,7 @@ class Faults:
     rejected: int = 0
     late: int = 0
     abstained: int = 0
+    lost: int = 0
 
     def __add__(self, other: Faults) -> Faults:
         return Faults(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
@@ -129,6 +132,9 @@ class Faults:
         if numbers and len(numbers) != len(fields(cls)):
             raise PayloadError(f"faults of {len(numbers)} numbers")
         return cls(*numbers)
+
+
+NO_FAULTS = Faults()
 
 
 class FaultCounter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from flwr.app import Message
@@ -89,7 +89,7 @@ class BaseSync:
             log.warning("%s starts from the whole model", self.grid.names[node_id])
         stuck = sorted(self.stuck)
         self.stuck.clear()
-        return self._send(stuck, self.whole()) if stuck else iter(())
+        return self._send_whole(stuck, self.whole()) if stuck else iter(())
 
     def start(self, node_id: int) -> Iterator[Message]:
         """Return the first message for one child."""
@@ -199,7 +199,13 @@ class BaseSync:
             return questions({node_id: question}, round_)
         whole = self.whole()
         self.budget.spend(node_id, len(whole.model))
-        return self._send([node_id], whole)
+        return self._send_whole([node_id], whole)
+
+    def _send_whole(self, node_ids: Sequence[int], whole: Base) -> Iterator[Message]:
+        """Send the whole model to children that have lost what they had besides."""
+        for _ in node_ids if self.round > 1 else ():
+            self.grid.members.faults.add("lost")
+        return self._send(node_ids, whole)
 
     def _first(self, node_ids: Iterable[int]) -> Iterator[Message]:
         return self._send(node_ids, self.base if self.base.change else self.whole())

@@ -1,21 +1,12 @@
-"""A node's state as of a round's start, on disk, so that whatever is cut off can be redone.
-
-Each round's state is a file of its own, NAME.ROUND.state: written beside, checksummed, fsynced,
-renamed. The last two are kept: while one is being written the other one is whole, and a node can
-go back by one round when its parent or one of its children has to.
-"""
+"""A node's state as of a round's start, as bytes with a checksum."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import re
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
@@ -23,13 +14,11 @@ from safetensors.numpy import load, save
 
 from hierfl.errors import CheckpointError
 
-log = logging.getLogger(__name__)
-
-_MAGIC = b"hierfl checkpoint 1\n"
+_MAGIC = b"hierfl checkpoint 2\n"
 _DIGEST = hashlib.sha256().digest_size
-KEPT = 2
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,120 +30,118 @@ class Checkpoint:
         round: the round that is about to begin.
         arrays: by name.
         facts: whatever else, as JSON.
+        config: what of the configuration all nodes of the run agree on, as JSON.
     """
 
     run: str
     round: int
     arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Json]
+    config: Mapping[str, Json] = field(default_factory=dict)
+
+    def array(
+        self, name: str, dtype: np.dtype | type, shape: tuple[int, ...] | None = None
+    ) -> np.ndarray:
+        """Return a copy of an array.
+
+        Args:
+            name: its name.
+            dtype: what it must be of.
+            shape: what it must have; None: one axis, of any length.
+
+        Raises:
+            CheckpointError: if there is none such.
+        """
+        return checked_array(self.arrays.get(name), name, dtype, shape).copy()
+
+    def arrays_like(self, prefix: str, like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return copies of the arrays PREFIX.NAME for the names of `like`; see `checked_like`."""
+        own = {name: self.arrays.get(f"{prefix}.{name}") for name in like}
+        return {name: array.copy() for name, array in checked_like(own, like).items()}
+
+    def fact(self, name: str, kind: type[T]) -> T:
+        """Return a fact of a kind; true and false are no int.
+
+        Raises:
+            CheckpointError: if there is none such.
+        """
+        return checked_fact(self.facts, name, kind)
+
+    def counts(self, name: str) -> list[int]:
+        """Return a fact that is a list of integers.
+
+        Raises:
+            CheckpointError: if it is something else.
+        """
+        return checked_counts(self.facts, name)
 
 
-class Checkpoints:
-    """The checkpoints of one node.
+def checked_array(
+    array: np.ndarray | None, name: str, dtype: np.dtype | type, shape: tuple[int, ...] | None
+) -> np.ndarray:
+    """Return an array that is there, of a dtype and a shape (None: one axis, of any length).
 
-    Args:
-        folder: where they are; made when the first one is written.
-        name: the node's name.
+    Raises:
+        CheckpointError: if it is another, or None.
     """
+    if array is None:
+        raise CheckpointError(f"it has no array {name!r}")
+    fits = array.ndim == 1 if shape is None else array.shape == shape
+    if array.dtype != dtype or not fits:
+        raise CheckpointError(f"its array {name!r} is {array.dtype}{list(array.shape)}")
+    return array
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder
-        self._name = name
 
-    def write(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, and drop all but the last two.
+def checked_like(
+    arrays: Mapping[str, np.ndarray | None], like: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return the arrays of the names of `like`, each of the same dtype and number of axes.
 
-        Raises:
-            CheckpointError: if that fails; the ones before it are as they were.
-        """
-        data = to_bytes(checkpoint)
-        path, beside = self._path(checkpoint.round), self._beside
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with beside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.rename(path)
-            handle = os.open(self._folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-        except OSError as error:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)  # what is half written would keep a full disk full
-            raise CheckpointError(
-                f"cannot write {path}: {error.strerror}",
-                "Make room or mend the folder and start again: the last good checkpoint is kept.",
-            ) from error
-        self._remove(
-            self._path(round_)
-            for round_ in self.rounds()
-            if round_ > checkpoint.round or round_ <= checkpoint.round - KEPT
-        )
+    Raises:
+        CheckpointError: if one is absent or differs.
+    """
+    found = {}
+    for name, example in like.items():
+        array = arrays.get(name)
+        alike = array is not None and array.ndim == example.ndim
+        shape = array.shape if array is not None and alike else example.shape
+        found[name] = checked_array(array, name, example.dtype, shape)
+    return found
 
-    def read(self, round_: int) -> Checkpoint | None:
-        """Return the checkpoint of a round, or None if there is no whole one.
 
-        A damaged one is reported in the log and left where it is.
-        """
-        path = self._path(round_)
-        try:
-            checkpoint = from_bytes(path.read_bytes())
-            if checkpoint.round != round_:
-                raise CheckpointError(f"it is of round {checkpoint.round}")
-            return checkpoint
-        except FileNotFoundError:
-            return None
-        except (OSError, CheckpointError) as error:
-            log.error("%s is of no use: %s", path, error)
-            return None
+def checked_fact(facts: Mapping[str, Json], name: str, kind: type[T]) -> T:
+    """Return the fact of a name that is of a kind; true and false are no int.
 
-    def last(self) -> Checkpoint | None:
-        """Return the last checkpoint that is whole, or None."""
-        for round_ in reversed(self.rounds()):
-            if (checkpoint := self.read(round_)) is not None:
-                return checkpoint
-        return None
+    Raises:
+        CheckpointError: if there is none such.
+    """
+    value = facts.get(name)
+    if type(value) is not kind:
+        raise CheckpointError(f"its fact {name!r} is {value!r:.60}, no {kind.__name__}")
+    return value
 
-    def rounds(self) -> list[int]:
-        """Return the rounds of which there are checkpoints, in order."""
-        pattern = re.compile(re.escape(self._name) + r"\.([0-9]+)\.state")
-        try:
-            names = [entry.name for entry in self._folder.iterdir()]
-        except OSError:
-            return []
-        return sorted(int(match[1]) for name in names if (match := pattern.fullmatch(name)))
 
-    def clear(self) -> None:
-        """Remove them all.
+def checked_counts(facts: Mapping[str, Json], name: str) -> list[int]:
+    """Return the fact of a name that is a list of integers.
 
-        Raises:
-            CheckpointError: if that fails.
-        """
-        self._remove([*map(self._path, self.rounds()), self._beside])
-
-    def _remove(self, paths: Iterable[Path]) -> None:
-        for path in paths:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise CheckpointError(f"cannot remove {path}: {error.strerror}") from error
-
-    @property
-    def _beside(self) -> Path:
-        """Where a checkpoint is written; what was cut off there is overwritten by the next."""
-        return self._folder / f"{self._name}.part"
-
-    def _path(self, round_: int) -> Path:
-        return self._folder / f"{self._name}.{round_}.state"
+    Raises:
+        CheckpointError: if it is something else.
+    """
+    values = checked_fact(facts, name, list)
+    if not all(type(value) is int for value in values):
+        raise CheckpointError(f"its fact {name!r} is not a list of integers")
+    return values
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:
     """Return a checkpoint as the bytes of its file: a mark, a SHA-256, facts, safetensors."""
     head = json.dumps(
-        {"run": checkpoint.run, "round": checkpoint.round, "facts": dict(checkpoint.facts)}
+        {
+            "run": checkpoint.run,
+            "round": checkpoint.round,
+            "config": dict(checkpoint.config),
+            "facts": dict(checkpoint.facts),
+        }
     )
     arrays = {name: np.asarray(array, order="C") for name, array in checkpoint.arrays.items()}
     text = head.encode()
@@ -175,9 +162,10 @@ def from_bytes(data: bytes) -> Checkpoint:
     try:
         size = int.from_bytes(body[:8], "little")
         head = json.loads(body[8 : 8 + size])
-        run, round_, facts = head["run"], head["round"], head["facts"]
-        if not (type(run) is str and type(round_) is int and type(facts) is dict):
+        kinds = {"run": str, "round": int, "config": dict, "facts": dict}
+        run, round_, config, facts = (head[name] for name in kinds)
+        if [type(head[name]) for name in kinds] != list(kinds.values()):
             raise TypeError("its head is of other types")
-        return Checkpoint(run, round_, load(body[8 + size :]), facts)
+        return Checkpoint(run, round_, load(body[8 + size :]), facts, config)
     except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"it is damaged: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias
 
@@ -17,10 +18,12 @@ class DevicesAttached:
     Attributes:
         devices: how many are there now.
         of: how many the edge has in the topology.
+        missing: the names of the others, in the topology's order.
     """
 
     devices: int
     of: int
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ _KINDS: dict[frozenset[str], type[Progress]] = {
 def to_json(progress: Progress) -> bytes:
     """Return what travels on the link.
 
-    >>> to_json(DevicesAttached(2, 3))
-    b'{"devices": 2, "of": 3}'
+    >>> to_json(DevicesAttached(1, 2, ("pi-7",)))
+    b'{"devices": 1, "of": 2, "missing": ["pi-7"]}'
     """
     return json.dumps(asdict(progress)).encode()
 
@@ -72,12 +75,27 @@ def from_json(data: bytes) -> Progress:
     if kind is None:
         raise PayloadError(shortened(f"no progress: {values}"))
     for spec in fields(kind):
-        if not _fits(values[spec.name], float if spec.type == "float" else int):
+        if not _FITS[str(spec.type)](values[spec.name]):
             raise PayloadError(shortened(f"{kind.__name__} with {spec.name} {values[spec.name]!r}"))
+    if kind is DevicesAttached:
+        values["missing"] = tuple(values["missing"])
     return kind(**values)
 
 
-def _fits(value: object, kind: type[int | float]) -> bool:
-    if kind is float and type(value) is float:
-        return math.isfinite(value) and value >= 0
+def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 63
+
+
+def _is_amount(value: object) -> bool:
+    return math.isfinite(value) and value >= 0 if type(value) is float else _is_count(value)
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(type(name) is str for name in value)
+
+
+_FITS: dict[str, Callable[[object], bool]] = {
+    "int": _is_count,
+    "float": _is_amount,
+    "tuple[str, ...]": _are_names,
+}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from hierfl.errors import ConfigError
+from hierfl.errors import ConfigError, RunFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,9 +142,13 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except FileNotFoundError:
         hint = "Create it with `hierfl certs TOPOLOGY --out DIR` and copy it to this machine."
+        if not (file.parent / f"{CA}.crt").exists():  # the folder may not be mounted yet
+            raise RunFailed(
+                f"{KEY}: {file} does not exist", f"Is the folder there?\n{hint}"
+            ) from None
         raise ConfigError(KEY, f"{file} does not exist", hint) from None
     except OSError as error:
-        raise ConfigError(KEY, f"{file} cannot be read: {error.strerror}") from None
+        raise RunFailed(f"{KEY}: {file} cannot be read: {error.strerror}") from None
 
 
 def _check(mine: Identity, folder: Path, now: datetime) -> None:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint_files import Checkpoints
 from tests.federation.test_recovery import TREE, run
 
 AT_BASE_3 = 9
@@ -26,18 +26,18 @@ class Damage:
         self.victim = ""
         self.done = 0
         self._built: set[str] = set()
-        original = Checkpoints.last
+        original = Checkpoints.restore_last
 
-        def last(checkpoints: Checkpoints):  # type: ignore[no-untyped-def]
+        def restore_last(checkpoints: Checkpoints, restore):  # type: ignore[no-untyped-def]
             name = checkpoints._name
             if name == self.victim and name in self._built and len(checkpoints.rounds()) == 2:
                 newest = checkpoints._path(checkpoints.rounds()[-1])
                 newest.write_bytes(newest.read_bytes()[:-1])
                 self.done += 1
             self._built.add(name)
-            return original(checkpoints)
+            return original(checkpoints, restore)
 
-        monkeypatch.setattr(Checkpoints, "last", last)
+        monkeypatch.setattr(Checkpoints, "restore_last", restore_last)
 
     def run(
         self, victim: str, crashes: dict[str, dict[int, str]], machine: bool, sets: list[str]

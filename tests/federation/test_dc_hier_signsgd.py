@@ -19,7 +19,8 @@ from hierfl.algorithms.dc_hier_signsgd import DCHierSignSGD
 from hierfl.config import load_config
 from hierfl.errors import ConfigError
 from hierfl.planning.plan import resolve
-from hierfl.protocol.checkpoint import Checkpoint, Checkpoints
+from hierfl.protocol.checkpoint import Checkpoint
+from hierfl.protocol.checkpoint_files import Checkpoints
 from tests.federation.test_ef_lion import OPPOSED, distance
 from tests.federation.toy import LAYOUT, Toy, cloud_rounds, toy
 

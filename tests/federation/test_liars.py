@@ -23,7 +23,7 @@ from hierfl.link import link_pb2 as pb
 from hierfl.link.base_grid import Arrival
 from hierfl.link.memory_grid import MemoryGrid
 from hierfl.link.responder import Responder
-from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.messages import Base, BaseAck, OutOfSync, from_content, reply, round_of
 from hierfl.protocol.snapshot import Snapshots
 from tests.federation.toy import LAYOUT, Toy, toy
@@ -159,7 +159,7 @@ def test_one_breach_is_survived_where_all_are_needed(cheat: str, tmp_path: Path)
     undisturbed.run()
     federation, left = toy(), [2]
     device = federation.devices["east-1"]  # it takes the step anew, from the round's start
-    device._snapshots = Snapshots(Checkpoints(tmp_path, "east-1"))
+    device._snapshots = Snapshots(CheckpointStore(tmp_path, "east-1"))
     device.join("run")
 
     def twist(round_: int, said: Any) -> Any:
@@ -317,8 +317,8 @@ LR = to_bits(np.float32(0.1))
 
 def cluster(tmp_path: Path | None = None) -> Cluster:
     config = toy().config
-    checkpoints = Checkpoints(tmp_path, "east") if tmp_path else None
-    return Cluster("east", MemoryGrid({}), config, lambda news: None, checkpoints)
+    store = CheckpointStore(tmp_path, "east") if tmp_path else None
+    return Cluster("east", MemoryGrid({}), config, lambda news: None, store)
 
 
 @pytest.mark.parametrize(

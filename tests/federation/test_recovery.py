@@ -28,7 +28,7 @@ from hierfl.link import link_pb2 as pb
 from hierfl.link.memory_grid import MemoryGrid
 from hierfl.link.responder import Responder, Vote
 from hierfl.planning.plan import make_plan, resolve
-from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.vectors import model_hash
 from tests.federation.toy import LAYOUT, ToyTrainer, cloud_rounds
 
@@ -107,7 +107,7 @@ def run(
 
             def build(name: str = name) -> tuple[ClientApp, Vote]:
                 trainer = ToyTrainer(0.1 * len(name), 10 + len(name), LAYOUT)
-                device = Device(name, config, plan, trainer, Checkpoints(folder, name))  # type: ignore[arg-type]
+                device = Device(name, config, plan, trainer, CheckpointStore(folder, name))  # type: ignore[arg-type]
                 device.join(RUN)
                 return device_app(device), device.vote
 
@@ -118,7 +118,7 @@ def run(
             edge: str = edge, devices: dict[str, DeviceNode] = devices
         ) -> tuple[ClientApp, None]:
             grid = MemoryGrid(devices, config.quorum.devices)
-            cluster = Cluster(edge, grid, config, lambda news: None, Checkpoints(folder, edge))
+            cluster = Cluster(edge, grid, config, lambda news: None, CheckpointStore(folder, edge))
             cluster.join(RUN)
             return edge_app(cluster), None
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 from grpc._cython.cygrpc import ExecuteBatchError
 
-from hierfl.errors import ConfigError, RunFailed
+from hierfl.errors import LinkError, RunFailed
 from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
 from tests.link.raw import RawChild, hello
@@ -20,10 +20,10 @@ def test_an_address_in_use() -> None:
     with LinkGrid("127.0.0.1:0", ["a"]) as first:
         address = first.open()
         with LinkGrid(address, ["a"]) as second:
-            with pytest.raises(ConfigError, match=f"cannot listen at {address}") as caught:
+            with pytest.raises(LinkError, match=f"cannot listen at {address}") as caught:
                 second.open()
             assert caught.value.hint is not None
-            assert caught.value.exit_code == 2
+            assert caught.value.exit_code == 1
             assert not second.is_open
         leaf = Leaf(LinkClient(address, "a", echo_app("a")), "a")
         assert not first.wait_for_children(LIMIT_S)
@@ -34,20 +34,20 @@ def test_an_address_in_use() -> None:
 def test_an_address_that_another_program_uses() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        with LinkGrid(address, ["a"]) as grid, pytest.raises(ConfigError, match="cannot listen"):
+        with LinkGrid(address, ["a"]) as grid, pytest.raises(LinkError, match="cannot listen"):
             grid.open()
 
 
 @pytest.mark.parametrize("address", ["nowhere.invalid:0", "192.0.2.1:0"])
 def test_an_address_that_is_not_this_machine_s(address: str) -> None:
-    with LinkGrid(address, ["a"]) as grid, pytest.raises(ConfigError, match="cannot listen"):
+    with LinkGrid(address, ["a"]) as grid, pytest.raises(LinkError, match="cannot listen"):
         grid.open()
 
 
 def test_an_address_can_be_tried_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         grid = LinkGrid(f"127.0.0.1:{other.getsockname()[1]}", ["a"])
-        with pytest.raises(ConfigError):
+        with pytest.raises(LinkError):
             grid.open()
     with grid:
         grid.open()

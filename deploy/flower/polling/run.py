@@ -37,6 +37,7 @@ from deploy.flower.settings import Gathering, Value, topology
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.config import CLOUD, Config, read_config
+from hierfl.config.digest import agreed
 from hierfl.learning.setup import load_data, make_trainer
 from hierfl.learning.threads import one_thread
 from hierfl.link import frames
@@ -45,8 +46,8 @@ from hierfl.link.base_grid import RUN_ID
 from hierfl.link.flower_compat import assume_identity
 from hierfl.link.responder import Responder, Vote
 from hierfl.planning.plan import make_plan, resolve
-from hierfl.protocol.checkpoint import Checkpoints
-from hierfl.runs.folder import claim
+from hierfl.protocol.checkpoint_store import CheckpointStore
+from hierfl.runs.folder import claimed
 
 LOOK_S = 1.0
 """Seconds between two looks at whether the run goes on."""
@@ -64,17 +65,16 @@ def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
     check_devices(own, there)
     edges = [{"name": name, "devices": devices} for name, devices in there.items()]
     config = resolve(topology(run_config, {"edges": edges}))
-    folder = claim(config, Path(own.out) if own.out else None)
     one_thread()
-    held = Held.of(config, folder)
-    print(_warning(config, max(facts["seconds"] for facts in found.facts.values())), flush=True)
-    view = Harmless(Plain(config, folder, sys.stdout))
     quorum, text = config.quorum.edges, config.to_yaml()
-    with Tunnel(grid, found.node_ids, quorum, text, held.run, token) as tunnel:
-        try:
-            train(config, folder, view, held, tunnel)
-        finally:
-            tunnel.goodbye()
+    with ExitStack() as stack:
+        folder, _ = stack.enter_context(claimed(config, Path(own.out) if own.out else None))
+        held = Held.of(config, folder)
+        print(_warning(config, max(facts["seconds"] for facts in found.facts.values())), flush=True)
+        view = Harmless(Plain(config, folder, sys.stdout))
+        tunnel = stack.enter_context(Tunnel(grid, found.node_ids, quorum, text, held.run, token))
+        stack.callback(tunnel.goodbye)
+        train(config, folder, view, held, tunnel)
 
 
 def _warning(config: Config, seconds: float) -> str:
@@ -164,8 +164,8 @@ class _Serving:
         order = {device: devices[device] for device in config.tree()[name]}
         tunnel = Tunnel(self._grid, order, config.quorum.devices, asked.config, asked.run)
         self._stack.enter_context(tunnel)
-        checkpoints = Checkpoints(state_folder(self._home, config), name)
-        cluster = Cluster(name, tunnel, config, lambda news: None, checkpoints)
+        store = CheckpointStore(state_folder(self._home, config), name, agreed(config))
+        cluster = Cluster(name, tunnel, config, lambda news: None, store)
         cluster.join(asked.run)
         return _child(edge_app(cluster), name)
 
@@ -204,12 +204,11 @@ def device_frame(node: Node, asked: pb.Tunnelled, home: Path) -> bytes:
     folder = state_folder(home, config)
     model = trainer.model
     plan = make_plan(config, model.layout, model.buffer_layout.d)
-    device = Device(node.name, config, plan, trainer, Checkpoints(folder, node.name))
+    store = CheckpointStore(folder, node.name, agreed(config))
+    device = Device(node.name, config, plan, trainer, store)
     device.join(asked.run)
-    left = Checkpoints(folder, f"{node.name}.paused")
-    paused = left.last()
-    if paused is not None and paused.run == asked.run:
-        device.resume(paused)
+    left = CheckpointStore(folder, f"{node.name}.paused", agreed(config)).enter(asked.run)
+    left.restore_last(device.resume)
     child = _child(device_app(device), node.name, device.vote)
     answer = child.answer(frames.parse(asked.frame))
     left.write(device.pause())

@@ -19,7 +19,7 @@ from hierfl.cli import main
 from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError, RunFailed
 from hierfl.learning.sources import FORMS, IDX_STEMS
-from hierfl.runs.folder import RESULTS, claim
+from hierfl.runs.folder import RESULTS, claimed
 
 ROOT = Path(__file__).parents[3]
 LIMIT = 60
@@ -220,6 +220,12 @@ def config() -> Config:
     return load_config(None)
 
 
+def claim(config: Config, out: Path | None, source: Path | None = None) -> Path:
+    """Own a run folder for a moment."""
+    with claimed(config, out, source=source) as (folder, _):
+        return folder
+
+
 @pytest.mark.parametrize("name", RESULTS)
 def test_no_result_is_overwritten(tmp_path, config, name):
     (tmp_path / name).write_text("precious")
@@ -227,7 +233,7 @@ def test_no_result_is_overwritten(tmp_path, config, name):
         claim(config, tmp_path)
     with pytest.raises(ConfigError):
         claim(config, tmp_path, tmp_path / "config.yaml")
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert {path.name for path in tmp_path.iterdir()} == {name, ".lock"}
 
 
 def test_what_the_launcher_has_prepared_is_no_obstacle(tmp_path, config):

@@ -9,6 +9,7 @@ from queue import SimpleQueue
 
 from flwr.clientapp import ClientApp
 
+from cloud.presence import Presence
 from deploy.launcher.ports import Ports
 from edge import main as edge_main
 from hierfl.config import load_config
@@ -16,6 +17,7 @@ from hierfl.config.digest import digest
 from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
 from hierfl.planning.plan import resolve
+from hierfl.protocol.progress import DevicesAttached
 
 LIMIT = 60
 
@@ -53,4 +55,24 @@ def test_devices_that_come_are_told_to_the_cloud(tmp_path: Path) -> None:
 
 
 def _news(here: int) -> bytes:
-    return json.dumps({"devices": here, "of": 2}).encode()
+    missing = ["e-0", "e-1"][here:]
+    return json.dumps({"devices": here, "of": 2, "missing": missing}).encode()
+
+
+TREE = {"e": ("e-0", "e-1"), "w": ("w-0",)}
+
+
+def test_the_cloud_knows_who_is_missing() -> None:
+    presence = Presence(TREE)
+    assert presence.missing(["e", "w"]) == ["e", "w"]
+    assert presence.missing([]) == []
+    presence.progress("e", _attached(1))
+    presence.progress("w", DevicesAttached(0, 1, ("w-0", "e-0", "x")))
+    assert presence.missing([]) == ["e-1", "w-0"]
+    assert presence.missing(["e"]) == ["e", "w-0"], "of one that is away nothing is known"
+    presence.progress("e", _attached(2))
+    assert presence.missing([]) == ["w-0"]
+
+
+def _attached(here: int) -> DevicesAttached:
+    return DevicesAttached(here, 2, ("e-0", "e-1")[here:])

@@ -59,3 +59,34 @@ def test_the_last_round_is_evaluated_again_where_its_line_is_missing_or_cut_off(
     record = Record(CONFIG, PLAN, MODEL, tmp_path, View())
     assert record.go_on(result(3)) == result(3)
     assert (tmp_path / "metrics.jsonl").read_text() == "".join(WHOLE[:2])
+
+
+GARBAGE = b"\x00\xff{[\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "missing"),
+    [
+        (WHOLE[0] + "garbage\n" + WHOLE[2], [1, 3], 1),
+        ("garbage\n" * 3, [], 2),  # the last one is evaluated again
+        (WHOLE[0] + WHOLE[0] + WHOLE[1] + WHOLE[2], [1, 2, 3], 0),
+        (WHOLE[1] + WHOLE[0] + WHOLE[2], [2, 3], 1),
+        (WHOLE[0] + '{"round": true, "wall_s": 1}\n[1]\n{"round": 2}\n' + WHOLE[2], [1, 3], 1),
+        ("[" * 100_000 + "\n" + "".join(WHOLE), [1, 2, 3], 0),
+        ("", [], 2),
+    ],
+)
+def test_of_damaged_metrics_what_is_whole_stays(
+    text: str, kept: list[int], missing: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(text)
+    record = Record(CONFIG, PLAN, MODEL, tmp_path, View())
+    again = record.go_on(result(3))
+    assert [json.loads(line)["round"] for line in file.read_text().splitlines()] == kept
+    assert (again is None) == (3 in kept)
+    assert record._missing == missing
+    if text:
+        assert f"{file} is damaged" in caplog.text or not kept
+    damaged = tmp_path / "metrics.damaged.jsonl"
+    assert not damaged.exists() or damaged.read_text() == text

@@ -12,7 +12,7 @@ from cloud.state import CloudState
 from hierfl.algorithms import BUILT_IN
 from hierfl.algorithms.base import Settings
 from hierfl.link.traffic import Faults, Traffic
-from hierfl.protocol.checkpoint import Checkpoints
+from hierfl.protocol.checkpoint_files import Checkpoints
 from tests.federation.toy import LAYOUT
 
 

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from cloud.views.base import View
 from deploy.launcher.in_process import run_memory
 from hierfl.config import load_config
-from hierfl.errors import ConfigError
+from hierfl.errors import ConfigError, HierflError
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.model_file import start_from
 from hierfl.planning.plan import resolve
@@ -61,14 +61,18 @@ def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(change, said, t
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "cannot be read: No such file"), (b"x" * 99, "no safetensors")]
+    ("content", "said", "code"),
+    [(None, "cannot be read: No such file", 1), (b"x" * 99, "no safetensors", 2)],
 )
-def test_what_cannot_be_read_is_named(content: bytes | None, said: str, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_named(
+    content: bytes | None, said: str, code: int, tmp_path: Path
+) -> None:
     path = tmp_path / "model.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(HierflError, match=said) as caught:
         start_from(small(), path)
+    assert caught.value.exit_code == code, "a folder may not be mounted yet"
 
 
 def test_a_run_goes_on_from_another_run_s_model(tmp_path: Path) -> None:

@@ -55,8 +55,8 @@ def test_traffic_adds_and_travels(a: Traffic, b: Traffic) -> None:
 
 def test_the_order_of_the_numbers() -> None:
     assert Traffic(up=Count(1, 2, 3), down=Count(4, 5, 6)).to_list() == [1, 2, 3, 4, 5, 6]
-    faults = Faults(reconnects=1, restarts=2, rejected=3, late=4, abstained=5)
-    assert faults.to_list() == [1, 2, 3, 4, 5]
+    faults = Faults(reconnects=1, restarts=2, rejected=3, late=4, abstained=5, lost=6)
+    assert faults.to_list() == [1, 2, 3, 4, 5, 6]
 
 
 @given(FAULTS, FAULTS)

@@ -31,7 +31,8 @@ from hierfl.link.responder import Responder
 from hierfl.link.steps import ANSWERS
 from hierfl.numerics import signs, tally
 from hierfl.numerics.layout import Layout
-from hierfl.protocol.checkpoint import Checkpoint, Checkpoints, from_bytes, to_bytes
+from hierfl.protocol.checkpoint import Checkpoint, from_bytes, to_bytes
+from hierfl.protocol.checkpoint_files import Checkpoints
 from hierfl.protocol.messages import (
     Base,
     BaseAck,
@@ -183,7 +184,7 @@ def test_checkpoints(mutator: Mutator, tmp_path: Path) -> None:
 
 
 def _body(data: bytes) -> bytes:
-    return data[len(b"hierfl checkpoint 1\n") + 32 :]
+    return data[len(b"hierfl checkpoint 2\n") + 32 :]
 
 
 # -- a device under a hostile edge ---------------------------------------------------------------

@@ -7,7 +7,11 @@ import pytest
 from hierfl.errors import PayloadError
 from hierfl.protocol.progress import DevicesAttached, Progress, StepDone, from_json, to_json
 
-EVERY: list[Progress] = [DevicesAttached(0, 3), StepDone(2, 15, 23.5, 3, 1 << 40)]
+EVERY: list[Progress] = [
+    DevicesAttached(3, 3),
+    DevicesAttached(1, 3, ("pi-1", "pi-2")),
+    StepDone(2, 15, 23.5, 3, 1 << 40),
+]
 
 
 @pytest.mark.parametrize("progress", EVERY)
@@ -27,9 +31,13 @@ STEP = b'{"round": 1, "step": %s, "steps_per_s": %s, "voters": 1, "payload": 1}'
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"{", b"[]", b"3", b"null", b"\xff", b"[" * 5000, b'{"devices": "x", "of": 1}',
-        b'{"round": 1}', b'{"devices": 1}', b'{"devices": 1, "of": 1, "more": 1}',
-        b'{"devices": true, "of": 1}', b'{"devices": -1, "of": 1}', b'{"devices": 1.0, "of": 1}',
+        b"", b"{", b"[]", b"3", b"null", b"\xff", b"[" * 5000,
+        b'{"devices": "x", "of": 1, "missing": []}',
+        b'{"round": 1}', b'{"devices": 1}', b'{"devices": 1, "of": 1, "missing": [], "more": 1}',
+        b'{"devices": true, "of": 1, "missing": []}', b'{"devices": -1, "of": 1, "missing": []}',
+        b'{"devices": 1.0, "of": 1, "missing": []}',
+        b'{"devices": 1, "of": 2, "missing": "x"}', b'{"devices": 1, "of": 2, "missing": [1]}',
+        b'{"devices": 1, "of": 2, "missing": [["x"]]}',
         STEP % (b"NaN", b"1"), STEP % (b"1", b"Infinity"), STEP % (b"1", b"-0.5"),
         STEP % (b"9" * 30, b"1"),
     ],

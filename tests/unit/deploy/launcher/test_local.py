@@ -151,6 +151,7 @@ def test_the_command_line_of_a_node(tmp_path):
     ]  # fmt: skip
     assert node_command("cloud", "cloud", sets, tmp_path) == [
         *start, "cloud", config, "--name", "cloud", *sets, "--out", str(tmp_path),
+        "--launched",
     ]  # fmt: skip
 
 
