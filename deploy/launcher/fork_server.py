@@ -84,19 +84,23 @@ class ForkServer:
             os.set_blocking(end, False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(wake)
+        self._poll = select.poll()  # select() takes no descriptor above 1023
+        for readable in (self._control.fileno(), self._wake):
+            self._poll.register(readable, select.POLLIN)
 
     def run(self) -> None:
         """Take orders until the launcher is gone; then end what is left."""
         with suppress(ConnectionError):  # it was killed: it left answers unread, or cannot be told
             while self._turn():
                 pass
+        self._poll.unregister(self._control.fileno())
         for pid in self._keys:
             os.kill(pid, signal.SIGKILL)
         self._end_orphans()
 
     def _turn(self) -> bool:
         """Wait for something, and see to it; return whether there is a launcher."""
-        ready, _, _ = select.select([self._control.fileno(), self._wake], [], [])
+        ready = dict(self._poll.poll())
         if self._wake in ready:
             os.read(self._wake, 4096)
             self._reap()
@@ -157,7 +161,7 @@ class ForkServer:
         try:
             while (left := deadline - time.monotonic()) > 0:
                 if not os.waitpid(-1, os.WNOHANG)[0]:
-                    select.select([self._wake], [], [], left)
+                    self._poll.poll(1000 * left)
                     with suppress(BlockingIOError):
                         os.read(self._wake, 4096)
         except ChildProcessError:  # there is no child left

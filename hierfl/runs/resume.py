@@ -53,7 +53,8 @@ def check(config: Config, folder: Path, nodes: Collection[str], accept_loss: boo
             "Put these keys back to go on with it, or start a new run in another folder.",
         )
     told = _of_metrics(folder / METRICS, kept.round - 1)
-    if lost := _lost(config, folder, run, kept.round, nodes):
+    is_over = kept.round > config.algorithm.rounds
+    if not is_over and (lost := _lost(config, folder, run, kept.round, nodes)):
         said = f"the state of {', '.join(lost)} for round {kept.round} is lost or damaged"
         if not accept_loss:
             raise _refused(folder, said, "These nodes then start from the global model alone: the "

@@ -68,7 +68,7 @@ def test_an_address_in_use_is_named(tmp_path: Path) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = hierfl("run", *TINY, "--set", f"cloud.address={address}",
                       "--out", str(tmp_path / "run"))  # fmt: skip
-    assert done.returncode == 2, done.stderr
+    assert done.returncode == 1, done.stderr  # it may be free in a moment
     assert address in done.stderr and "Traceback" not in done.stderr
     assert not nodes(tmp_path / "run")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hierfl.config import Config, load_config
-from hierfl.errors import ConfigError
+from hierfl.errors import ConfigError, RunFailed
 from hierfl.planning.plan import resolve
 from hierfl.tls.authority import make_certificates
 from hierfl.tls.identity import Identity
@@ -50,7 +50,7 @@ def test_unless_it_says_so(tmp_path) -> None:  # type: ignore[no-untyped-def]
 def test_with_certificates_it_may(tmp_path) -> None:  # type: ignore[no-untyped-def]
     secure = config("cloud.address=h:1", f"security.certs={tmp_path}")
     resolve(secure)
-    with pytest.raises(ConfigError, match=r"ca\.crt does not exist"):
+    with pytest.raises(RunFailed, match=r"ca\.crt does not exist"):
         identity(secure, "east")
     make_certificates(secure, tmp_path)
     assert identity(secure, "east") == Identity.read(tmp_path, "east")
@@ -65,6 +65,6 @@ def test_within_one_process_nothing_is_exposed() -> None:
 
 
 def test_certificates_are_meant_at_home_too(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(ConfigError, match="does not exist"):
+    with pytest.raises(RunFailed, match="does not exist"):
         identity(config(f"security.certs={tmp_path}"), "cloud")
     assert identity(config(), "cloud") is None
