@@ -8,6 +8,8 @@ import numpy as np
 
 from hierfl.protocol.vectors import F32, as_finite, from_bytes, to_bytes
 
+NONE = np.empty(0, np.float32)
+
 
 class BufferMean:
     """Collects the buffers of one round.
@@ -26,7 +28,8 @@ class BufferMean:
         Raises:
             PayloadError: if there are more or fewer.
         """
-        return from_bytes(data, self._before.size if expected else 0)
+        size = self._before.size if expected else 0
+        return from_bytes(data, size) if data or size else NONE  # at every ballot but the last
 
     def add(self, position: int, buffers: np.ndarray) -> bool:
         """Take a device's buffers; return whether they are finite wherever they were before."""
