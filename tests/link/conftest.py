@@ -17,7 +17,7 @@ Grow = Callable[..., Tree]
 
 @pytest.fixture(params=TREES)
 def grow(request: pytest.FixtureRequest) -> Iterator[Grow]:
-    """Return what makes a tree on either transport."""
+    """Return what makes a tree on each transport."""
     with ExitStack() as stack:
 
         def make(
@@ -38,7 +38,7 @@ def tree(grow: Grow) -> Tree:
     return grow()
 
 
-OURS = ("link", "leaf", "wire", "raw parent", "waiting")
+OURS = ("link", "tunnel", "leaf", "wire", "raw parent", "waiting")
 """How the threads of a grid, of the clients and of the tests' own peers are called."""
 
 

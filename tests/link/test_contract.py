@@ -1,4 +1,4 @@
-"""What holds on every transport alike: one contract for MemoryGrid and LinkGrid."""
+"""What holds on every transport alike: one contract for MemoryGrid, LinkGrid and polling."""
 
 from __future__ import annotations
 

@@ -1,19 +1,24 @@
-"""A parent and its children on either transport, and children that can be made slow."""
+"""A parent and its children on each transport, and children that can be made slow."""
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+from unittest.mock import patch
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
 
+import deploy.flower.polling.grid as polling
 from hierfl.errors import PeerRefused
+from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.base_grid import RUN_ID, BaseGrid
 from hierfl.link.client import LinkClient
-from hierfl.link.flower_compat import assume_identity
+from hierfl.link.flower_compat import assume_identity, stamp
 from hierfl.link.link_grid import LinkGrid
 from hierfl.link.memory_grid import MemoryGrid
 from hierfl.link.responder import Responder, Vote
@@ -269,4 +274,76 @@ class LinkTree(Tree):
             leaf.join()
 
 
-TREES: dict[str, type[MemoryTree] | type[LinkTree]] = {"memory": MemoryTree, "link": LinkTree}
+class FlowerGrid:
+    """What a Tunnel needs of Flower's own grid: each message reaches a child as a new process."""
+
+    def __init__(self, children: dict[int, Responder]) -> None:
+        self.held: set[int] = set()
+        self._children = children
+        self._asked: dict[str, Message] = {}
+        self._sent = 0
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        ids = []
+        for message in messages:
+            self._sent += 1
+            ids.append(f"flower-{self._sent}")
+            stamp(message, ids[-1])
+            self._asked[ids[-1]] = message
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        ready = [i for i in message_ids if self._asked[i].metadata.dst_node_id not in self.held]
+        return [self._answer(self._asked.pop(i)) for i in ready]
+
+    def _answer(self, message: Message) -> Message:
+        asked = pb.Tunnelled.FromString(polling.from_content(message.content))
+        answer = b""
+        if not asked.over:
+            child = self._children[message.metadata.dst_node_id]
+            child.forget()
+            answer = child.answer(frames.parse(asked.frame))
+        return Message(polling.to_content(answer), reply_to=message)
+
+
+class PollingTree(Tree):
+    """Children behind Flower's own grid. A slow one's answer is not there to be pulled."""
+
+    def __init__(
+        self, names: Sequence[str], make_app: MakeApp, quorum: float, make_vote: MakeVote = no_vote
+    ) -> None:
+        super().__init__()
+        self.children = {}
+        for node_id, name in enumerate(names, start=1):
+            context = Context(RUN_ID, node_id, {"name": name}, RecordDict(), {})
+            child = Responder(self._watched(name, make_app(name)), context, make_vote(name))
+            self.children[name] = self._listen_in(name, child)
+        self._ids = {name: 7_000 - i for i, name in enumerate(names)}  # Flower's are any numbers
+        self._flower = FlowerGrid({self._ids[name]: c for name, c in self.children.items()})
+        self._often = patch.object(polling, "EVERY_S", 0.005)
+        self._often.start()
+        flower = cast(Grid, cast(Any, self._flower))
+        self.grid: polling.Tunnel = polling.Tunnel(flower, self._ids, quorum, "", "run")
+        self.grid.__enter__()
+
+    def hold(self, name: str) -> None:
+        self._flower.held.add(self._ids[name])
+
+    def release(self, name: str) -> None:
+        self._flower.held.discard(self._ids[name])
+
+    def leaves_for_good(self, name: str) -> None:
+        self.release(name)
+        assert name in self.grid.members.banned
+
+    def close(self) -> None:
+        self._flower.held.clear()
+        self.grid.__exit__()
+        self._often.stop()
+
+
+TREES: dict[str, type[MemoryTree] | type[LinkTree] | type[PollingTree]] = {
+    "memory": MemoryTree,
+    "link": LinkTree,
+    "polling": PollingTree,
+}

@@ -67,7 +67,7 @@ class Tunnel(CallerGrid):
     ) -> None:
         super().__init__(list(children), quorum)
         self._flower = grid
-        self._node_ids = dict(children)
+        self._flower_ids = dict(children)
         self._common = pb.Tunnelled(config=config, run=run, token=token)
         self._outbox: SimpleQueue[tuple[str, pb.Tunnelled]] = SimpleQueue()
         self._under_way: dict[str, tuple[str, pb.Tunnelled, int]] = {}
@@ -85,7 +85,7 @@ class Tunnel(CallerGrid):
 
     def goodbye(self) -> None:
         """Tell the children that the run is over; the block's end waits until they have heard."""
-        for name in self._node_ids:
+        for name in self._flower_ids:
             self._outbox.put((name, self._with(name, over=True)))
 
     def get_node_ids(self) -> list[int]:
@@ -139,7 +139,7 @@ class Tunnel(CallerGrid):
         if not waiting:
             return
         messages = [
-            Message(to_content(what.SerializeToString()), self._node_ids[name], TYPE)
+            Message(to_content(what.SerializeToString()), self._flower_ids[name], TYPE)
             for name, what, _ in waiting
         ]
         for message_id, sent in zip(self._flower.push_messages(messages), waiting, strict=True):
