@@ -7,12 +7,15 @@ from pathlib import Path
 from clients.client_app import client_app
 from clients.device import Device
 from hierfl.config import Config
-from hierfl.config.digest import agreed
-from hierfl.learning.setup import load_data, make_trainer
+from hierfl.config.digest import agreed, digest
+from hierfl.learning.setup import fingerprint, known, load_data, make_trainer
+from hierfl.learning.trainer import Trainer
 from hierfl.link.client import LinkClient
+from hierfl.link.enrol_client import EnrolClient
 from hierfl.planning.plan import make_plan
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.checkpoint_store import CheckpointStore
+from hierfl.protocol.enrolment import enrol
 from hierfl.tls.policy import identity
 
 
@@ -33,8 +36,21 @@ def run(
     """
     edge = config.edge(config.parent_of(name))
     credentials = identity(config, name)
-    # The data set goes with the call that cuts out the device's share of it.
-    trainer = make_trainer(config, name, load_data(config, name))
+    towards = credentials.towards(edge.name) if credentials else None
+    patience = patience or config.quorum.round_timeout
+    trainer = _trainer(
+        config,
+        name,
+        EnrolClient(
+            edge.address,
+            name,
+            plan=digest(config).to_text(),
+            token=token,
+            patience=patience,
+            heartbeat=config.quorum.heartbeat,
+            credentials=towards,
+        ),
+    )
     model = trainer.model
     plan = make_plan(config, model.layout, model.buffer_layout.d)
     store = CheckpointStore(state, name, agreed(config))
@@ -45,14 +61,24 @@ def run(
         name,
         client_app(device),
         device.vote,
-        model=model.fingerprint(),
+        model=fingerprint(config, model, trainer.task.facts),
         plan=plan.digest.to_text(),
         max_frame=plan.frame_limit,
-        patience=patience or config.quorum.round_timeout,
+        patience=patience,
         heartbeat=config.quorum.heartbeat,
-        credentials=credentials.towards(edge.name) if credentials else None,
+        credentials=towards,
         token=token,
         on_welcome=lambda welcome: device.join(welcome.run),
         position=lambda: device.position,
     ).serve()
     device.finish()
+
+
+def _trainer(config: Config, name: str, client: EnrolClient) -> Trainer:
+    """Return the device's trainer; one with data of its own enrols first.
+
+    The data set goes with this call, which cuts out the device's share of it.
+    """
+    data = load_data(config, name)
+    facts = enrol(client, known(data)) if config.data.is_own else None
+    return make_trainer(config, name, data, facts)

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
 
+from cloud.enrolment import hold
+from cloud.held import Held
 from cloud.presence import Presence
 from cloud.server_app import server_app
 from cloud.views.base import EdgePresence, EdgeProgress, Listening, View, Waiting
 from hierfl.config import CLOUD, Config
-from hierfl.config.digest import agreed
 from hierfl.errors import PayloadError, RunFailed
-from hierfl.learning.flat_model import FlatModel
-from hierfl.learning.samples import Samples
-from hierfl.learning.setup import first_model, judging, load_data
-from hierfl.learning.task import Task
+from hierfl.learning.setup import fingerprint
 from hierfl.link.absence import AbsenceReporter
 from hierfl.link.base_grid import RUN_ID, BaseGrid
 from hierfl.link.bind import await_address
 from hierfl.link.link_grid import LinkGrid
-from hierfl.link.traffic import NO_FAULTS, Faults
-from hierfl.planning.plan import Plan, make_plan
+from hierfl.link.loop import LinkLoop
 from hierfl.process.gc_freeze import settle
-from hierfl.protocol.checkpoint_files import Checkpoints
-from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.progress import from_json
-from hierfl.runs.resume import LOST_METRICS
 from hierfl.tls.policy import identity
 
 log = logging.getLogger(__name__)
@@ -60,40 +52,43 @@ def run(
         HierflError: whatever a person can put right.
     """
     credentials = identity(config, CLOUD)
-    held = Held.of(config, out)
     presence = Presence(config.tree())
 
     def say(line: str) -> None:
         view.handle(Waiting(line))
 
-    await_address(config.cloud.address, say=say)
-    grid = LinkGrid(
-        config.cloud.address,
-        list(config.tree()),
-        quorum=config.quorum.edges,
-        max_missed=config.quorum.max_missed,
-        plan=held.plan.digest.to_text(),
-        heartbeat=config.quorum.heartbeat,
-        credentials=credentials,
-        token=token,
-        on_progress=partial(_tell, view, presence),
-        on_presence=lambda edge, attached: view.handle(EdgePresence(edge, attached)),
-    )
-    with grid, AbsenceReporter(lambda: presence.missing(grid.missing()), say):
-        on_grid(grid)
-        address = grid.open(
-            model=held.model.fingerprint(),
-            run=held.run,
-            max_frame=held.plan.frame_limit,
+    with LinkLoop() as loop:
+        held, enrolment = hold(config, out, loop, say, credentials=credentials, token=token)
+        await_address(config.cloud.address, say=say)
+        grid = LinkGrid(
+            config.cloud.address,
+            list(config.tree()),
+            quorum=config.quorum.edges,
+            max_missed=config.quorum.max_missed,
+            plan=held.plan.digest.to_text(),
+            heartbeat=config.quorum.heartbeat,
+            credentials=credentials,
+            token=token,
+            loop=loop,
+            enrolment=enrolment,
+            on_progress=partial(_tell, view, presence),
+            on_presence=lambda edge, attached: view.handle(EdgePresence(edge, attached)),
         )
-        view.handle(Listening(address))
-        if missing := grid.wait_for_children(config.quorum.round_timeout):
-            raise RunFailed(
-                f"{', '.join(missing)} did not come within {config.quorum.round_timeout:g} s",
-                "Are these edges running, and can they reach the cloud at cloud.address?",
+        on_grid(grid)
+        with grid, AbsenceReporter(lambda: presence.missing(grid.missing()), say):
+            address = grid.open(
+                model=fingerprint(config, held.model, held.task.facts),
+                run=held.run,
+                max_frame=held.plan.frame_limit,
             )
-        settle()
-        train(config, out, view, held, grid)
+            view.handle(Listening(address))
+            if missing := grid.wait_for_children(config.quorum.round_timeout):
+                raise RunFailed(
+                    f"{', '.join(missing)} did not come within {config.quorum.round_timeout:g} s",
+                    "Are these edges running, and can they reach the cloud at cloud.address?",
+                )
+            settle()
+            train(config, out, view, held, grid)
 
 
 def _tell(view: View, presence: Presence, edge: str, data: bytes) -> None:
@@ -105,41 +100,6 @@ def _tell(view: View, presence: Presence, edge: str, data: bytes) -> None:
         return
     presence.progress(edge, progress)
     view.handle(EdgeProgress(edge, progress))
-
-
-@dataclass(frozen=True)
-class Held:
-    """What a cloud has before its edges are there.
-
-    Attributes:
-        task: what is learnt.
-        model: holds the first base.
-        plan: what the configuration means for the model.
-        test: what models are judged by; None: there is nothing.
-        checkpoints: of this run folder.
-        run: the run's identifier; that of the checkpoints, where there are some.
-        faults: of before the run's beginning.
-    """
-
-    task: Task
-    model: FlatModel
-    plan: Plan
-    test: Samples | None
-    checkpoints: Checkpoints
-    run: str
-    faults: Faults = NO_FAULTS
-
-    @classmethod
-    def of(cls, config: Config, out: Path) -> Held:
-        """Return it for a run folder."""
-        data = load_data(config)
-        store = CheckpointStore(out / "checkpoints", CLOUD, agreed(config))
-        run = store.current() or uuid.uuid4().hex
-        faults = Faults(lost=int((out / LOST_METRICS).exists()))
-        model = first_model(config, data)
-        plan = make_plan(config, model.layout, model.buffer_layout.d)
-        test = judging(config, data)
-        return cls(data.task, model, plan, test, store.enter(run), run, faults)
 
 
 def train(config: Config, out: Path, view: View, held: Held, grid: BaseGrid) -> None:

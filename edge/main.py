@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge.client_app import client_app
 from edge.cluster import Cluster
+from edge.enrolment import enrol_cluster
 from hierfl.config import CLOUD, Config
 from hierfl.config.digest import agreed, digest
 from hierfl.link import link_pb2 as pb
@@ -55,6 +56,7 @@ def run(
     edge = config.edge(name)
     plan, heartbeat = digest(config).to_text(), config.quorum.heartbeat
     credentials = identity(config, name)
+    patience = patience or config.quorum.round_timeout
     await_address(edge.address)
     telling = threading.Lock()
 
@@ -77,6 +79,15 @@ def run(
             credentials=credentials,
             token=devices_token,
             loop=loop,
+            enrolment=enrol_cluster(
+                config,
+                name,
+                loop,
+                credentials=credentials,
+                token=token,
+                devices_token=devices_token,
+                patience=patience,
+            ),
             on_presence=tell_devices,
         ) as grid,
         AbsenceReporter(lambda: grid.missing() if grid.is_open else [], log.warning),
@@ -101,7 +112,7 @@ def run(
             name,
             client_app(cluster),
             plan=plan,
-            patience=patience or config.quorum.round_timeout,
+            patience=patience,
             heartbeat=heartbeat,
             credentials=credentials.towards(CLOUD) if credentials else None,
             token=token,

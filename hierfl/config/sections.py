@@ -188,6 +188,11 @@ class Data(Part):
     augment: tuple[Spec, ...] = ()
     homes: dict[Name, Names] | None = None
 
+    @property
+    def is_own(self) -> bool:
+        """Whether each device has data of its own."""
+        return self.partition.kind == "own"
+
 
 class Algorithm(Part):
     """What is computed, and for how long."""

@@ -109,9 +109,13 @@ class FlatModel:
             rows.append(["buffer", name, _dtype(buffer), list(buffer.shape)])
         return json.dumps(rows, separators=(",", ":"))
 
-    def fingerprint(self) -> str:
-        """Return the SHA-256 of the signature, in hexadecimal."""
-        return hashlib.sha256(self.signature().encode()).hexdigest()
+    def fingerprint(self, data: bytes = b"") -> str:
+        """Return the SHA-256 of the signature, in hexadecimal.
+
+        Args:
+            data: what else must be the same at all nodes, such as the data's facts.
+        """
+        return hashlib.sha256(self.signature().encode() + data).hexdigest()
 
 
 def difference(here: str, there: str) -> str:

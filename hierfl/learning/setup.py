@@ -63,7 +63,7 @@ class Loaded:
 
 def owns(config: Config) -> bool:
     """Return whether each device has data of its own."""
-    return config.data.partition.kind == "own"
+    return config.data.is_own
 
 
 def node_of(config: Config, name: str) -> Node:
@@ -219,7 +219,8 @@ def prepared(config: Config, loaded: Loaded, samples: Samples, facts: Facts) -> 
         facts: of all nodes' data.
     """
     mode = config.data.standardize
-    moments = loaded.facts.inputs if mode == "device" and loaded.facts else facts.inputs
+    own = loaded.facts.inputs if mode == "device" and loaded.facts else None
+    moments = own or facts.inputs
     standard = loaded.data.standard if mode is None else None
     if standard is None and mode != "none" and moments is not None and facts.shape is not None:
         standard = Standard.of(moments, facts.shape, facts.dtype)
@@ -291,8 +292,7 @@ def of_all(config: Config, data: Loaded) -> Facts:
     if owns(config):
         raise ConfigError(
             "data.partition",
-            "what the devices' own data are like together is known with runtime: memory alone",
-            "Processes do not yet tell each other what their data are like.",
+            "each device has its own data: what all of it is like, no node knows by itself",
         )
     return known(data)
 
@@ -331,6 +331,15 @@ def _refuse_gaps(task: Task, facts: Facts) -> None:
             f"no sample is of the class {missing[0]}, though there is a class {facts.labels[-1]}",
             "Number the classes 0, 1, 2, ... without gaps, or give them names: Data(labels=...).",
         )
+
+
+def fingerprint(config: Config, model: FlatModel, facts: Facts) -> str:
+    """Return what must be the same at all nodes that hold a model.
+
+    Where each device has data of its own, the facts about all of it are part of it: they say how
+    inputs are standardised.
+    """
+    return model.fingerprint(facts.to_bytes() if owns(config) else b"")
 
 
 def first_model(config: Config, data: Loaded, facts: Facts | None = None) -> FlatModel:

@@ -61,9 +61,9 @@ class Admission:
 
     async def hello(self, context: Context) -> pb.Hello:
         """Return the hello that opens a stream, or raise Refusal."""
-        return self.admitted(await self._first(context), context)
+        return self.first(await self._first(context), context)
 
-    def admitted(self, data: bytes, context: Context) -> pb.Hello:
+    def first(self, data: bytes, context: Context) -> pb.Hello:
         """Return the hello that a first frame is, or raise Refusal."""
         try:
             frame = frames.parse(data)
@@ -71,7 +71,10 @@ class Admission:
             raise Refusal(f"it sent {error}") from error
         if frame.WhichOneof("kind") != "hello":
             raise Refusal("the first frame is no hello")
-        hello = frame.hello
+        return self.admitted(frame.hello, context)
+
+    def admitted(self, hello: pb.Hello, context: Context) -> pb.Hello:
+        """Return a hello of a child that may attach, or raise Refusal."""
         if self.certified and (lie := contradiction(hello.name, context.auth_context())):
             raise Refusal(lie)
         self._check(hello)

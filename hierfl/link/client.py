@@ -144,7 +144,7 @@ class LinkClient:
                 log.warning("no parent at %s yet: %s", self._address, reason)
                 said, said_at = reason, time.monotonic()
             if not self._run and time.monotonic() - away_since < STARTING_S:
-                _until_listening(self._address, nap)
+                until_listening(self._address, nap)
             else:
                 time.sleep(nap)
             pause = min(2 * pause, LONGEST_PAUSE_S if self._run else FIRST_CONTACT_PAUSE_S)
@@ -238,7 +238,7 @@ class LinkClient:
                 )
 
 
-def _until_listening(address: str, seconds: float) -> None:
+def until_listening(address: str, seconds: float) -> None:
     """Wait for so long, or until somebody listens at an address."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:

@@ -17,6 +17,7 @@ from hierfl.link import link_pb2 as pb
 from hierfl.link.admission import BROKEN, Admission, Context, Refusal
 from hierfl.link.bind import bind, serve
 from hierfl.link.channel_options import server_options
+from hierfl.link.enrolment import Enrolment
 from hierfl.link.session import Outbox, Session
 from hierfl.tls.identity import Identity
 
@@ -77,6 +78,7 @@ class GrpcServer:
         max_frame: no longer frame is read, in bytes.
         heartbeat: seconds within which a child that has vanished is given up.
         credentials: the parent's identity, and children must show theirs; None: plain text.
+        enrolment: answers children that have not enrolled yet; None: none need to.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class GrpcServer:
         max_frame: int,
         heartbeat: float,
         credentials: Identity | None,
+        enrolment: Enrolment | None = None,
     ) -> None:
         self._owner = owner
         self._sessions = sessions
@@ -97,6 +100,7 @@ class GrpcServer:
         self._max_frame = max_frame
         self._heartbeat = heartbeat
         self._credentials = credentials
+        self._enrolment = enrolment
         self._streams: set[asyncio.Task[None]] = set()
         self._server: grpc.aio.Server
 
@@ -109,6 +113,8 @@ class GrpcServer:
         self._server = grpc.aio.server(options=server_options(self._max_frame, self._heartbeat))
         serve(self._server, frames.METHOD, grpc.stream_stream_rpc_method_handler(self._attach))
         serve(self._server, probe.METHOD, grpc.unary_unary_rpc_method_handler(self._ask))
+        if self._enrolment is not None:
+            self._enrolment.serve(self._server)
         secrets = self._credentials.to_children() if self._credentials else None
         address = bind(self._server, address, secrets)
         await self._server.start()
@@ -135,7 +141,7 @@ class GrpcServer:
     async def _ask(self, data: bytes, context: Context) -> bytes:
         """Say what would be answered to a hello."""
         try:
-            self._check_free(self._sessions[self._admission.admitted(data, context).name])
+            self._check_free(self._sessions[self._admission.first(data, context).name])
         except Refusal as refusal:
             return probe.verdict(refusal.code, str(refusal))
         return probe.verdict()

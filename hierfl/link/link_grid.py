@@ -20,6 +20,7 @@ from hierfl.link import link_pb2 as pb
 from hierfl.link.admission import Admission
 from hierfl.link.base_grid import Arrival, BaseGrid
 from hierfl.link.channel_options import HEARTBEAT_S, LONGEST_FRAME
+from hierfl.link.enrolment import Enrolment
 from hierfl.link.grpc_server import GrpcServer
 from hierfl.link.loop import LinkLoop
 from hierfl.link.membership import MAX_MISSED
@@ -46,6 +47,7 @@ class LinkGrid(BaseGrid):
         credentials: this node's identity, and children must show theirs; None: plain text.
         token: the run's secret, which children must know; "" if there is none.
         loop: the process's event loop for links; None: one of its own.
+        enrolment: answers children that have not enrolled yet; None: none need to.
         on_progress: called with (child, progress) from the event loop's thread.
         on_presence: called with (child, attached) from the event loop's thread.
     """
@@ -62,6 +64,7 @@ class LinkGrid(BaseGrid):
         credentials: Identity | None = None,
         token: str = "",
         loop: LinkLoop | None = None,
+        enrolment: Enrolment | None = None,
         on_progress: Callable[[str, bytes], None] = lambda child, progress: None,
         on_presence: Callable[[str, bool], None] = lambda child, attached: None,
     ) -> None:
@@ -72,6 +75,7 @@ class LinkGrid(BaseGrid):
         )
         self._heartbeat = heartbeat
         self._credentials = credentials
+        self._enrolment = enrolment
         self._on_progress = on_progress
         self._on_presence = on_presence
         self._sessions = {name: Session(name, node_id) for node_id, name in self.names.items()}
@@ -105,6 +109,7 @@ class LinkGrid(BaseGrid):
             max_frame=max_frame,
             heartbeat=self._heartbeat,
             credentials=self._credentials,
+            enrolment=self._enrolment,
         )
         self._loop = self._given_loop or LinkLoop()
         try:

@@ -25,6 +25,22 @@ class Place(_message.Message):
     config: str
     def __init__(self, config: _Optional[str] = ...) -> None: ...
 
+class EnrolRequest(_message.Message):
+    __slots__ = ("hello", "facts")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    FACTS_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    facts: bytes
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., facts: _Optional[bytes] = ...) -> None: ...
+
+class EnrolReply(_message.Message):
+    __slots__ = ("facts", "goodbye")
+    FACTS_FIELD_NUMBER: _ClassVar[int]
+    GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    facts: bytes
+    goodbye: Goodbye
+    def __init__(self, facts: _Optional[bytes] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+
 class Tunnelled(_message.Message):
     __slots__ = ("config", "run", "frame", "over", "token", "name")
     CONFIG_FIELD_NUMBER: _ClassVar[int]

@@ -24,10 +24,11 @@ from flwr.serverapp import Grid
 
 from clients.client_app import client_app as device_app
 from clients.device import Device
-from cloud.main import Held, train
+from cloud.held import Held
+from cloud.main import train
 from cloud.views.base import Harmless
 from cloud.views.lines import Plain
-from deploy.flower.cloud import check_devices
+from deploy.flower.cloud import SOMEWHERE, check_devices
 from deploy.flower.invitation import Invitation, Node, state_folder
 from deploy.flower.polling.discovery import Found, call
 from deploy.flower.polling.grid import Tunnel
@@ -38,6 +39,7 @@ from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.config import CLOUD, Config, read_config
 from hierfl.config.digest import agreed
+from hierfl.errors import ConfigError
 from hierfl.learning.setup import load_data, make_trainer
 from hierfl.learning.threads import one_thread
 from hierfl.link import frames
@@ -59,6 +61,7 @@ def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
     Raises:
         HierflError: whatever a person can put right.
     """
+    _refuse_own_data(topology(run_config, SOMEWHERE))
     token = secrets.token_hex(16)
     found = call(grid, Invitation(CLOUD, "", token, own.wait), own.edges, "edges")
     there = {name: facts["devices"] for name, facts in found.facts.items()}
@@ -75,6 +78,20 @@ def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
         tunnel = stack.enter_context(Tunnel(grid, found.node_ids, quorum, text, held.run, token))
         stack.callback(tunnel.goodbye)
         train(config, folder, view, held, tunnel)
+
+
+def _refuse_own_data(config: Config) -> None:
+    """Refuse what is not built: enrolment in Flower's messages.
+
+    Raises:
+        ConfigError: each device has data of its own.
+    """
+    if config.data.is_own:
+        raise ConfigError(
+            "data.partition",
+            'devices with data of their own cannot enrol with link = "flower"',
+            'Set link = "stream": each edge then opens one port to its devices.',
+        )
 
 
 def _warning(config: Config, seconds: float) -> str:
