@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 
 import grpc
@@ -55,7 +54,7 @@ class EnrolClient:
         self._patience = patience
         self._options = client_options(LONGEST, heartbeat)
         self._credentials = credentials
-        self._reached = threading.Event()  # the parent, since it was last looked at
+        self._reached = False  # the parent, when it was asked last
 
     def enrol(self, facts: bytes) -> bytes:
         """Say what is here, and wait until the parent says what all nodes hold together.
@@ -85,8 +84,7 @@ class EnrolClient:
             if not isinstance(reason, str):
                 return bytes(reason.facts)
             now = time.monotonic()
-            if self._reached.is_set():
-                self._reached.clear()
+            if self._reached:
                 away_since = now
             if now - away_since > self._patience:
                 raise LinkError(
@@ -103,12 +101,14 @@ class EnrolClient:
     def _ask(self, request: pb.EnrolRequest) -> pb.EnrolReply | str:
         """Return the parent's answer, or why to ask again."""
         with dial(self._address, self._options, self._credentials) as channel:
-            channel.subscribe(self._note)
-            call = channel.unary_unary(
+            method = channel.unary_unary(
                 METHOD, pb.EnrolRequest.SerializeToString, pb.EnrolReply.FromString
             )
             try:
-                reply: pb.EnrolReply = call(request)
+                call = method.future(request)
+                call.initial_metadata()  # sent when the parent has heard this node
+                self._reached = not call.done()
+                reply: pb.EnrolReply = call.result()
             except grpc.RpcError as error:
                 return self._explained(error)
         goodbye = reply.goodbye
@@ -123,10 +123,6 @@ class EnrolClient:
                 )
             case _:
                 raise ParentFailed(goodbye.reason)
-
-    def _note(self, state: grpc.ChannelConnectivity) -> None:
-        if state is grpc.ChannelConnectivity.READY:
-            self._reached.set()
 
     def _explained(self, error: grpc.RpcError) -> str:
         """Return why to ask again, or raise LinkError if that is useless."""

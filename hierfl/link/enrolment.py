@@ -108,6 +108,7 @@ class Enrolment:
         serve(server, METHOD, grpc.unary_unary_rpc_method_handler(self._enrol))
 
     async def _enrol(self, data: bytes, context: Context) -> bytes:
+        await context.send_initial_metadata(())
         try:
             request = _parsed(data)
             hello = self._admission.admitted(request.hello, context)
