@@ -20,6 +20,7 @@ from hierfl.cli import (
     links,
     machines,
     models,
+    project,
     results,
     roles,
     tools,
@@ -34,8 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for each in (
-    federation.run, federation.validate, roles.cloud, roles.edge, roles.device, tools.certs,
-    tools.doctor, tools.compose, tools.accelerate, machines.deploy,
+    project.init, federation.run, federation.validate, roles.cloud, roles.edge, roles.device,
+    tools.certs, tools.doctor, tools.compose, tools.accelerate, machines.deploy,
     experiments.compare, experiments.tune, experiments.sweep, experiments.assign,
     results.report, results.plot, models.evaluate, models.export,
 ):  # fmt: skip

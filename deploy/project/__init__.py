@@ -1,0 +1,1 @@
+"""`hierfl init`: the files of a new federation."""
