@@ -147,7 +147,8 @@ class Device:
             return self._out_of_sync()
         if request.examples:
             self.replica.accept(request.opening, place.start)
-            weight = request.devices * self._examples / request.examples
+            examples = min(self._examples, request.most_examples or self._examples)
+            weight = request.devices * examples / request.examples
             place.start, place.weighted = replace(place.start, weight=weight), True
         self._follow(decisions[place.applied - request.after :], step)
         return self._ballot(step)
@@ -166,6 +167,7 @@ class Device:
                 examples=redo.examples,
                 devices=redo.devices,
                 opening=redo.opening,
+                most_examples=redo.most_examples,
             )
         )
         return Redone()

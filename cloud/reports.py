@@ -30,6 +30,7 @@ class Reports:
         sync: has brought them to the round's base, and brings those there that lost it.
         order: what makes an edge run the round.
         buffers: the model's buffers, float32[b], as they were.
+        steps: of the round: so often each sample is counted in a report.
 
     Attributes:
         held: the reports, by node id in the edges' order.
@@ -39,6 +40,7 @@ class Reports:
     sync: BaseSync
     order: Round
     buffers: np.ndarray
+    steps: int
     held: dict[int, Report] = field(default_factory=dict)
     _timeout: float = 0.0
 
@@ -93,8 +95,10 @@ class Reports:
 
     def shares(self) -> list[float]:
         """Return the edges' shares p_q of the samples that took part; their sum is 1."""
-        total = sum(report.examples for report in self.held.values())
-        return [report.examples / total for report in self.held.values()]
+        claimed = {node_id: report.examples for node_id, report in self.held.items()}
+        counted = self.sync.weighing.count(claimed, self.steps)
+        total = sum(counted.values())
+        return [examples / total for examples in counted.values()]
 
     def change(self, algorithm: Algorithm, state: State, at: Step) -> Change:
         """Return the change of the model; drop what is no report.

@@ -27,6 +27,7 @@ from hierfl.protocol.base_sync import BaseSync
 from hierfl.protocol.checkpoint_files import Checkpoints
 from hierfl.protocol.messages import Question, Round, questions
 from hierfl.protocol.vectors import model_hash
+from hierfl.protocol.weighing import Weighing
 
 MOST_EXAMPLES = 1 << 63
 """How many samples an edge may claim that its devices hold: what a message can say."""
@@ -83,6 +84,7 @@ class Rounds:
         grid: the edges.
         state: what is known at the round's start; changed by each round.
         schedule: the learning rate of each round, and how many rounds there are.
+        weighing: as how many samples an edge counts.
         timeout: seconds for edges to get to a base, and to run a round.
         journal: where the state is kept.
     """
@@ -91,6 +93,7 @@ class Rounds:
     grid: BaseGrid
     state: CloudState
     schedule: Schedule
+    weighing: Weighing
     timeout: float
     journal: Journal = field(default_factory=Journal)
 
@@ -117,7 +120,9 @@ class Rounds:
             RunFailed: if those that are left are no quorum.
         """
         state, at = self.state, opened.at
-        reports = Reports(self.grid, opened.sync, opened.order, state.buffers)
+        reports = Reports(
+            self.grid, opened.sync, opened.order, state.buffers, self.plan.algorithm.settings.steps
+        )
         reports.collect(replies, self.timeout)
         change = reports.change(self.plan.algorithm, state.algorithm, at)
         state.residual += change.model
@@ -168,6 +173,7 @@ class Rounds:
             model_hash(state.base),
             redo,
             most_examples=MOST_EXAMPLES,
+            weighing=self.weighing,
             recovery=4 * layout.d,
         )
         sync.run(self.timeout)

@@ -24,6 +24,7 @@ from hierfl.link.traffic import NO_FAULTS, Faults
 from hierfl.planning.plan import Plan
 from hierfl.protocol.checkpoint import Checkpoint
 from hierfl.protocol.checkpoint_files import Checkpoints
+from hierfl.protocol.weighing import Weighing
 
 
 def server_app(
@@ -63,7 +64,8 @@ def server_app(
         state = _state(plan, model, checkpoints, faults)
         with Evaluator(task, model, test, record.evaluation) as evaluator:
             timeout, schedule = config.quorum.round_timeout, _schedule(config)
-            rounds = Rounds(plan, grid, state, schedule, timeout, journal)
+            weighing = Weighing.of_edges(config, grid.names)
+            rounds = Rounds(plan, grid, state, schedule, weighing, timeout, journal)
             strategy = HierStrategy(rounds, record.round, record.start)
             unwritten = record.go_on(state.last)
             if unwritten is not None:

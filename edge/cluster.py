@@ -36,6 +36,7 @@ from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Redo, Report, exp
 from hierfl.protocol.progress import Progress, StepDone
 from hierfl.protocol.snapshot import Snapshot, Snapshots
 from hierfl.protocol.vectors import F32, from_bytes, model_hash
+from hierfl.protocol.weighing import Weighing
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class Cluster:
         self._config = config
         self._tell = tell
         self._totals = Totals(grid)
+        self._weighing = Weighing.of_devices(config, grid.names)
         self._snapshots = Snapshots(store)
         self._phase: NoBase | AtBase | Finished = NoBase()
         self._replica: Replica | None = None
@@ -187,7 +189,7 @@ class Cluster:
         assert at.sync is not None
         return BaseAck(
             hash=at.sync.hash,
-            examples=sum(moved.examples for moved in at.sync.moved.values()),
+            examples=sum(at.sync.counted().values()),
             opening=at.part,
             traffic=self._totals.traffic().to_list(),
             faults=self._totals.faults().to_list(),
@@ -217,6 +219,7 @@ class Cluster:
             model_hash(phase.replica.base),
             partial(self._redo, phase.round - 1),
             most_examples=MOST_EXAMPLES,
+            weighing=self._weighing,
             recovery=4 * phase.replica.layout.d + self._config.algorithm.edge_steps * decision,
             resting=self._resting(phase.round),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
@@ -15,7 +15,8 @@ class Journal:
 
     Args:
         round_: the round.
-        examples: how many samples each device holds, by position; changed by the owner as devices
+        claimed: how many samples each device says that it holds, by node id.
+        examples: as how many each counts, by position. Both are changed by the owner as devices
             join, who calls `electorate_changed` then.
         opening: the answer to the devices' parts in the round's opening.
 
@@ -24,9 +25,16 @@ class Journal:
         decisions: of the steps that are closed.
     """
 
-    def __init__(self, round_: int, examples: Sequence[int], opening: bytes) -> None:
+    def __init__(
+        self,
+        round_: int,
+        claimed: Mapping[int, int],
+        examples: Sequence[int],
+        opening: bytes,
+    ) -> None:
         self.round = round_
         self.decisions: list[bytes] = []
+        self._claimed = claimed
         self._examples = examples
         self._opening = opening
         self._requests: dict[tuple[int, bool], Request] = {}
@@ -58,8 +66,8 @@ class Journal:
 
     def redo(self) -> Redo:
         """Return what takes a device through the whole round once more."""
-        examples, devices = self._electorate()
-        return Redo(examples, devices, self.decisions[:-1], self._opening)
+        examples, devices, most = self._electorate()
+        return Redo(examples, devices, self.decisions[:-1], self._opening, most)
 
     def _make(self, after: int, first: bool) -> Request:
         step = self.step
@@ -67,11 +75,16 @@ class Journal:
             round=self.round, step=step, after=after, decisions=self.decisions[after:]
         )
         if first:
-            request.examples, request.devices = self._electorate()
+            request.examples, request.devices, request.most_examples = self._electorate()
             request.opening = self._opening
         payload = frames.step_payload(request)
         return Request(self.round, step, frames.step_request(request), payload)
 
-    def _electorate(self) -> tuple[int, int]:
-        """Return the number of samples, and of the devices that hold them."""
-        return sum(self._examples), sum(1 for examples in self._examples if examples)
+    def _electorate(self) -> tuple[int, int, int]:
+        """Return the number of samples, of the devices that hold them, and a device's most.
+
+        The last is 0 where every device counts as many as it holds.
+        """
+        cut = any(self._examples[node_id - 1] < said for node_id, said in self._claimed.items())
+        devices = sum(1 for examples in self._examples if examples)
+        return sum(self._examples), devices, max(self._examples) if cut else 0

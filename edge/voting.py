@@ -75,13 +75,14 @@ class Voting:
         self._participants = sync.participants
         self._budget = sync.budget
         self._progress = progress
-        self._examples = [0] * len(names)
-        for node_id, moved in sync.moved.items():
-            self._examples[node_id - 1] = moved.examples
+        self._weighing = sync.weighing
+        self._claimed = {node_id: moved.examples for node_id, moved in sync.moved.items()}
+        self._examples = [0] * len(names)  # as how many each counts
+        self._weigh()
         self._count = algorithm.edge_round(state, self._examples)
         self._buffers = BufferMean(sync.base.buffers)
         self._voters = {node_id: Voter() for node_id in names}
-        self.journal = Journal(start.round, self._examples, opening)
+        self.journal = Journal(start.round, self._claimed, self._examples, opening)
         self.abstained = 0
         self._ballots = 0  # in the open step
         self._fewest = len(names)
@@ -145,7 +146,8 @@ class Voting:
     def joined(self, node_id: int, examples: int) -> None:
         """A device that lacked the base holds it now."""
         self._voters[node_id] = Voter(asked=self._voters[node_id].asked)
-        self._examples[node_id - 1] = examples
+        self._claimed[node_id] = examples
+        self._weigh()
         self.journal.electorate_changed()
 
     def report(self) -> Report:
@@ -158,6 +160,10 @@ class Voting:
             buffers=self._buffers.mean(self._examples),
             seconds=time.monotonic() - self._began,
         )
+
+    def _weigh(self) -> None:
+        for node_id, counted in self._weighing.count(self._claimed).items():
+            self._examples[node_id - 1] = counted
 
     def _guide(self, node_id: int, said: pb.OutOfSync) -> Outcome:
         """Take note of what a device lacks."""

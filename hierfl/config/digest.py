@@ -10,7 +10,9 @@ from typing import Any
 
 from hierfl.config.schema import Config
 
-SECTIONS = {"seed", "task", "model", "data", "algorithm", "downlink", "uplink", "channel"}
+SECTIONS = {
+    "seed", "task", "model", "data", "algorithm", "weights", "downlink", "uplink", "channel",
+}  # fmt: skip
 """What a digest holds whole, but for `data.root`; of the tree it holds the nodes' names."""
 
 LENGTH = 12

@@ -47,6 +47,8 @@ class Config(Part):
     `start_from` is a file with the first base, such as a run's model.safetensors; without it, the
     first base is drawn from the seed. `reach` maps a device to the edges to which `hierfl assign`
     may move it; a device without an entry may be moved to any edge.
+
+    With `weights: examples` devices and edges count in means by their samples, with `equal` alike.
     """
 
     name: Name = "demo"
@@ -58,6 +60,7 @@ class Config(Part):
     start_from: Place | None = None
     data: Data = Data()
     algorithm: Algorithm = Algorithm()
+    weights: Literal["examples", "equal"] = "examples"
     downlink: Downlink = Downlink()
     uplink: Uplink = Uplink()
     channel: Channel | None = None

@@ -174,6 +174,9 @@ class Data(Part):
     tree by which the data is shared out, where that is not the federation's own: devices that have
     moved to another edge keep their data. In `root`, {name}, {edge} and {role} are a node's own.
 
+    A device counts as at most `most_examples` samples in every mean, whatever it says it holds;
+    null: as at most 10 times the median of its cluster, and an edge likewise at the cloud.
+
     `transforms` are torchvision's, of all samples; `augment` those of samples to learn from.
     `standardize: null` is `federation` for what a reader reads and for images of bytes, `none` for
     what one's own code loads.
@@ -186,6 +189,7 @@ class Data(Part):
     standardize: Literal["federation", "device", "none"] | None = None
     transforms: tuple[Spec, ...] = ()
     augment: tuple[Spec, ...] = ()
+    most_examples: Annotated[Int, Field(ge=1, le=2**31)] | None = None
     homes: dict[Name, Names] | None = None
 
     @property

@@ -146,7 +146,7 @@ class Goodbye(_message.Message):
     def __init__(self, code: _Optional[_Union[Goodbye.Code, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class StepRequest(_message.Message):
-    __slots__ = ("round", "step", "after", "decisions", "examples", "devices", "opening")
+    __slots__ = ("round", "step", "after", "decisions", "examples", "devices", "opening", "most_examples")
     ROUND_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +154,7 @@ class StepRequest(_message.Message):
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     OPENING_FIELD_NUMBER: _ClassVar[int]
+    MOST_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     round: int
     step: int
     after: int
@@ -161,7 +162,8 @@ class StepRequest(_message.Message):
     examples: int
     devices: int
     opening: bytes
-    def __init__(self, round: _Optional[int] = ..., step: _Optional[int] = ..., after: _Optional[int] = ..., decisions: _Optional[_Iterable[bytes]] = ..., examples: _Optional[int] = ..., devices: _Optional[int] = ..., opening: _Optional[bytes] = ...) -> None: ...
+    most_examples: int
+    def __init__(self, round: _Optional[int] = ..., step: _Optional[int] = ..., after: _Optional[int] = ..., decisions: _Optional[_Iterable[bytes]] = ..., examples: _Optional[int] = ..., devices: _Optional[int] = ..., opening: _Optional[bytes] = ..., most_examples: _Optional[int] = ...) -> None: ...
 
 class Ballot(_message.Message):
     __slots__ = ("round", "step", "ballot", "loss", "abstains", "buffers")

@@ -15,6 +15,7 @@ from hierfl.link.traffic import Faults, Traffic
 from hierfl.protocol.budget import Budget
 from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Question, Redo, answer, questions
 from hierfl.protocol.participants import Participants
+from hierfl.protocol.weighing import Weighing
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class BaseSync:
         redo: returns (round, question) that makes a child redo the round before, or None if this
             parent cannot help it.
         most_examples: how many samples a child may claim to hold.
+        weighing: as how many it counts.
         recovery: see `Budget`.
         resting: the node ids of the children that take no part in the round, but go to its base.
 
@@ -56,6 +58,7 @@ class BaseSync:
     hash: str
     redo: Callable[[], tuple[int, Question] | None]
     most_examples: int
+    weighing: Weighing
     recovery: int
     resting: Set[int] = frozenset()
     participants: Participants = field(init=False)
@@ -125,14 +128,20 @@ class BaseSync:
         Raises:
             RunFailed: if those that are left are no quorum.
         """
-        while said := [moved for _, moved in sorted(self.moved.items()) if moved.opening]:
-            total = sum(moved.examples for moved in said)
-            shares = [moved.examples / total for moved in said]
+        while said := [node_id for node_id, moved in sorted(self.moved.items()) if moved.opening]:
+            counted = self.counted()
+            total = sum(counted[node_id] for node_id in said)
+            shares = [counted[node_id] / total for node_id in said]
             try:
-                return make(shares, [moved.opening for moved in said])
+                return make(shares, [self.moved[node_id].opening for node_id in said])
             except PayloadError as error:
                 self._refuse_part(make, error)
         return b""
+
+    def counted(self) -> dict[int, int]:
+        """Return as how many samples each child that is at the base counts, by node id."""
+        claimed = {node_id: moved.examples for node_id, moved in self.moved.items()}
+        return self.weighing.count(claimed)
 
     def _refuse_part(
         self, make: Callable[[list[float], list[bytes]], bytes], error: PayloadError

@@ -88,6 +88,7 @@ class Redo:
     Attributes:
         examples: samples that the cluster holds (n_q).
         devices: devices in the cluster (K).
+        most_examples: as how many samples a device counts at most; 0: as many as it holds.
         decisions: those of all steps but the last.
         opening: the edge's answer to the round's opening.
     """
@@ -96,6 +97,7 @@ class Redo:
     devices: int
     decisions: list[bytes] = field(default_factory=list)
     opening: bytes = b""
+    most_examples: int = 0
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from hierfl.link.traffic import Faults, Traffic
 from hierfl.numerics.layout import Layout
 from hierfl.planning.plan import Plan, make_plan, resolve
 from hierfl.protocol.progress import Progress
+from hierfl.protocol.weighing import Weighing
 
 LAYOUT = Layout(("matrix", "bias"), ((5, 7), (6,)))
 
@@ -150,7 +151,8 @@ def cloud_rounds(
     assert settings.lr is not None
     schedule = Schedule(settings.schedule, settings.lr, settings.rounds)
     timeout = config.quorum.round_timeout
-    return Rounds(plan, grid, state, schedule, timeout, journal or Journal())
+    weighing = Weighing.of_edges(config, grid.names)
+    return Rounds(plan, grid, state, schedule, weighing, timeout, journal or Journal())
 
 
 def _context() -> Context:

@@ -22,6 +22,7 @@ from hierfl.protocol.messages import (
     reply,
     round_of,
 )
+from hierfl.protocol.weighing import Weighing
 
 HASH = "0f" * 32
 CHANGE = Base(1, change=b"change")
@@ -63,8 +64,9 @@ def sync_of(
     """Return the sync of round 3's base to some nodes."""
     context = Context(1, 0, {}, RecordDict(), {})
     grid = MemoryGrid({name: Responder(node.app, context) for name, node in nodes.items()}, quorum)
+    weighing = Weighing(False, None, grid.names)
     task: Callable[[], tuple[int, Round] | None] = lambda: (2, Round()) if redo else None  # noqa: E731
-    return BaseSync(grid, 3, base, lambda: WHOLE, HASH, task, 100, 1000)
+    return BaseSync(grid, 3, base, lambda: WHOLE, HASH, task, 100, weighing, 1000)
 
 
 def test_all_follow_with_the_change_alone() -> None:
