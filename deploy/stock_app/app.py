@@ -6,12 +6,14 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from deploy.stock_app.requirements import refuse_absent
+from hierfl.config import Config
 from hierfl.errors import ConfigError
 from hierfl.link.flower_compat import flatten_dict, parse_config_args, validate_config
 from hierfl.loader import load
@@ -37,6 +39,29 @@ class FlowerApp:
     client: str
     run_config: dict[str, Value]
     requires: frozenset[str]
+
+    def override(self, given: Mapping[str, Value], what: str) -> FlowerApp:
+        """Return the app with some keys of its run config replaced.
+
+        Args:
+            given: the keys, dotted, with their new values.
+            what: the option or the key that says so, for error texts.
+
+        Raises:
+            ConfigError: the app has no such key.
+        """
+        known = self.run_config
+        for key in given:
+            if key not in known:
+                close = difflib.get_close_matches(key, known, n=1)
+                raise ConfigError(
+                    what,
+                    f"the app has no {key!r} in [tool.flwr.app.config]",
+                    f"Did you mean {close[0]!r}?"
+                    if close
+                    else f"It has {', '.join(known) or 'none'}.",
+                )
+        return replace(self, run_config={**known, **given})
 
 
 def read_app(folder: Path, overrides: Sequence[str]) -> FlowerApp:
@@ -74,14 +99,27 @@ def read_app(folder: Path, overrides: Sequence[str]) -> FlowerApp:
             str(file), "[tool.flwr.app.components] has no serverapp and clientapp, both are needed"
         )
     _refuse_names(folder)
-    config = flatten_dict(app.get("config", {}))
-    return FlowerApp(
+    dependencies = project["project"].get("dependencies", [])
+    refuse_absent(str(file), dependencies)
+    found = FlowerApp(
         folder=folder,
         server=parts["serverapp"],
         client=parts["clientapp"],
-        run_config=config | _overrides(overrides, config),
-        requires=frozenset(map(_package, project["project"].get("dependencies", []))),
+        run_config=flatten_dict(app.get("config", {})),
+        requires=frozenset(map(_package, dependencies)),
     )
+    return found.override(_parsed(overrides), "--run-config")
+
+
+def app_of(config: Config) -> FlowerApp:
+    """Return the app of a topology, with the topology's run config.
+
+    Raises:
+        ConfigError: the topology has no app, or see `read_app`.
+    """
+    if config.app is None:
+        raise ConfigError("app", "this topology has no Flower app")
+    return read_app(config.app.path, []).override(config.app.run_config, "app.run_config")
 
 
 def _refuse_names(folder: Path) -> None:
@@ -99,8 +137,8 @@ def _package(requirement: str) -> str:
     return re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0].lower()
 
 
-def _overrides(texts: Sequence[str], known: Mapping[str, Value]) -> dict[str, Value]:
-    """Parse `--run-config`; every key must be one of the app's."""
+def _parsed(texts: Sequence[str]) -> dict[str, Value]:
+    """Parse `--run-config`."""
     try:
         given: dict[str, Value] = parse_config_args(list(texts))
     except click.ClickException as error:
@@ -115,14 +153,6 @@ def _overrides(texts: Sequence[str], known: Mapping[str, Value]) -> dict[str, Va
             f"there is no KEY=VALUE in {' '.join(texts)!r}",
             """For example --run-config 'num-server-rounds=5 name="first"', no spaces around =.""",
         )
-    for key in given:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            raise ConfigError(
-                "--run-config",
-                f"the app has no {key!r} in [tool.flwr.app.config]",
-                f"Did you mean {close[0]!r}?" if close else f"It has {', '.join(known) or 'none'}.",
-            )
     return given
 
 

@@ -1,7 +1,11 @@
-"""The other end of `hierfl accelerate`: a Flower app's ServerApp, with a link as its Grid."""
+"""The root of a Flower app's run: its ServerApp, with a link as its Grid."""
 
 from __future__ import annotations
 
+import json
+import logging
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -9,11 +13,18 @@ from time import monotonic
 from flwr.app import Context, RecordDict
 from flwr.serverapp import ServerApp
 
-from deploy.stock_app.app import load_part
+from deploy.stock_app.app import Value, app_of, load_part
+from deploy.stock_app.fingerprint import fingerprint
 from deploy.stock_app.node import MAX_FRAME, ServerNode, reseed
 from deploy.stock_app.shared_grid import SharedGrid
+from hierfl.config import CLOUD, Config
+from hierfl.config.digest import digest
+from hierfl.errors import RunFailed, shortened
+from hierfl.link.absence import AbsenceReporter
 from hierfl.link.base_grid import RUN_ID
+from hierfl.link.bind import await_address
 from hierfl.link.traffic import Traffic
+from hierfl.tls.policy import identity
 from hierfl.units import plural, size
 
 
@@ -32,6 +43,18 @@ class Served:
             f"down {size(down.messages):>9}\nup   {size(up.messages):>9}"
         )
 
+    def to_json(self) -> str:
+        """Return it as a run folder's summary.json has it; bytes are those of whole messages."""
+        up, down = self.traffic.up, self.traffic.down
+        summary = {
+            "seconds": round(self.seconds, 3),
+            "messages_down": down.frames,
+            "messages_up": up.frames,
+            "bytes_down": down.messages,
+            "bytes_up": up.messages,
+        }
+        return json.dumps(summary, indent=2) + "\n"
+
 
 def run(text: str) -> None:
     """Serve as a `ServerNode`, given as JSON, and print what the run came to.
@@ -45,7 +68,63 @@ def run(text: str) -> None:
     with SharedGrid(node.address, node.nodes) as grid:
         grid.open(max_frame=MAX_FRAME)
         grid.wait_for_children()
-        began = monotonic()
-        app(grid, Context(RUN_ID, 0, {}, RecordDict(), dict(node.run_config)))
-        served = Served(monotonic() - began, grid.ledger.traffic())
+        print(_serve(app, grid, node.run_config))
+
+
+def run_cloud(config: Config, out: Path) -> None:
+    """Serve as the cloud of a topology with an app, and write `out/summary.json`.
+
+    Raises:
+        HierflError: whatever a person can put right.
+    """
+    reseed()
+    _show_flowers_log()
+    found, patience = app_of(config), config.quorum.round_timeout
+    app = load_part(found.server, "serverapp", ServerApp, found.folder)
+    await_address(config.cloud.address, say=_say)
+    grid = SharedGrid(
+        config.cloud.address,
+        list(config.tree()),
+        longest=patience,
+        quorum=config.quorum.edges,
+        max_missed=config.quorum.max_missed,
+        plan=digest(config).to_text(),
+        heartbeat=config.quorum.heartbeat,
+        credentials=identity(config, CLOUD),
+        on_progress=_told,
+    )
+    with grid, AbsenceReporter(grid.missing, _say):
+        grid.open(model=fingerprint(found.folder), max_frame=MAX_FRAME)
+        if missing := grid.wait_for_children(patience):
+            raise RunFailed(
+                f"{', '.join(missing)} did not come within {patience:g} s",
+                "Are these edges running, and can they reach the cloud at cloud.address?",
+            )
+        served = _serve(app, grid, found.run_config)
+    (out / "summary.json").write_text(served.to_json(), encoding="utf-8")
     print(served)
+
+
+def _serve(app: ServerApp, grid: SharedGrid, run_config: Mapping[str, Value]) -> Served:
+    began = monotonic()
+    app(grid, Context(RUN_ID, 0, {}, RecordDict(), dict(run_config)))
+    return Served(monotonic() - began, grid.ledger.traffic())
+
+
+def _show_flowers_log() -> None:
+    """Let Flower log to standard output, which the launcher shows: it tells of the rounds."""
+    logger = logging.getLogger("flwr")
+    logger.setLevel(logging.INFO)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stdout)
+
+
+def _told(edge: str, data: bytes) -> None:
+    """Print what an edge tells of its devices."""
+    text = shortened(data.decode(errors="replace"))
+    _say(f"{edge}: " + "".join(c if c.isprintable() else " " for c in text))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

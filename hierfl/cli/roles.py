@@ -20,6 +20,8 @@ from hierfl.cli.parts import (
     run_here,
 )
 
+from hierfl.errors import ConfigError
+
 if TYPE_CHECKING:
     from hierfl.config import Config
 
@@ -50,7 +52,10 @@ def cloud(
         "launched": launched,
     }
     with claimed(config, out, **how) as folder, owned(folder / "checkpoints", name):
-        run_here("cloud.main:run", config, folder)
+        if config.app is not None:
+            part("deploy.stock_app.server:run_cloud")(config, folder)
+        else:
+            run_here("cloud.main:run", config, folder)
 
 
 def edge(
@@ -65,7 +70,10 @@ def edge(
     """
     config = node_configuration(topology, sets)
     with owned(state_folder(config, state), name) as folder:
-        part("edge.main:run")(config, name, folder)
+        if config.app is not None:
+            part("deploy.stock_app.edge:run_edge")(config, name)
+        else:
+            part("edge.main:run")(config, name, folder)
 
 
 def device(
@@ -87,6 +95,12 @@ def device(
     Example: hierfl device topology.yaml --name east-0 --bench
     """
     config = node_configuration(topology, sets)
+    if config.app is not None:
+        if bench:
+            raise ConfigError("--bench", "measures hierfl's own tasks, and this is a Flower app")
+        with owned(state_folder(config, state), name):
+            part("deploy.stock_app.client:run_device")(config, name)
+        return
     one_thread()
     if bench:
         part("clients.bench:run")(config, name)

@@ -11,6 +11,7 @@ import typer
 
 from hierfl.cli.options import Required, Sets
 from hierfl.cli.parts import configuration, part, quiet_flower
+from hierfl.errors import ConfigError
 
 data = typer.Typer(help="Download data sets.", no_args_is_help=True)
 
@@ -85,12 +86,40 @@ def accelerate(
             " May be repeated.",
         ),
     ] = [],  # noqa: B006
+    edges: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Put so many edges between the ServerApp and the nodes."
+        ),
+    ] = None,
+    edge_rounds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="K", help="Rounds at the edges per round of the ServerApp. Default: 1."
+        ),
+    ] = None,
+    edge_strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:ATTR",
+            help="The edges' strategy, for example flwr.serverapp.strategy:FedMedian."
+            " Default: FedAvg.",
+        ),
+    ] = None,
 ) -> None:
     """Run an unchanged Flower app on this machine, over hierfl's link.
 
     Example: hierfl accelerate my-app --nodes 10 --run-config num-server-rounds=50
+
+    Example: hierfl accelerate my-app --edges 2 --nodes 10
     """
-    part("deploy.stock_app.accelerate:accelerate")(folder, nodes, run_config)
+    tier = None
+    if edges is not None:
+        tier = part("deploy.stock_app.accelerate:Tier")(edges, edge_rounds or 1, edge_strategy)
+    elif edge_rounds or edge_strategy:
+        given = "--edge-rounds" if edge_rounds else "--edge-strategy"
+        raise ConfigError(given, "there are no edges", "Give --edges N with it.")
+    part("deploy.stock_app.accelerate:accelerate")(folder, nodes, run_config, tier)
 
 
 @data.command("get")

@@ -4,6 +4,7 @@ from hierfl.config.read import load_config, make_config, read_config
 from hierfl.config.schema import CLOUD, Config, Role
 from hierfl.config.sections import (
     Algorithm,
+    App,
     Channel,
     Cloud,
     Data,
@@ -26,6 +27,7 @@ from hierfl.config.sections import (
 __all__ = [
     "CLOUD",
     "Algorithm",
+    "App",
     "Channel",
     "Cloud",
     "Config",

@@ -70,6 +70,8 @@ def agreed(config: Config) -> dict[str, Any]:
     """
     tree = config.model_dump(mode="json", include=SECTIONS)
     del tree["data"]["root"]
+    if config.app is not None:  # where its folder is, and a node's own configuration, may differ
+        tree["app"] = config.app.model_dump(mode="json", exclude={"path", "node_config"})
     names = config.tree()
     edges = {f"edges.{edge}": list(devices) for edge, devices in names.items()}
     return {**dict(_leaves("", tree)), "edges": list(names), **edges}

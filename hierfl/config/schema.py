@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hierfl.config.addresses import split
 from hierfl.config.sections import (
     Algorithm,
+    App,
     Channel,
     Cloud,
     Data,
@@ -41,11 +42,22 @@ CLOUD = "cloud"
 Role = Literal["cloud", "edge", "device"]
 
 
+_REPLACED_BY_APP = (
+    "task", "model", "start_from", "data", "algorithm", "downlink", "uplink", "channel", "faults",
+)  # fmt: skip
+
+
+def _app(value: Any) -> Any:
+    """A Flower app's folder stands for an app with nothing else set."""
+    return {"path": value} if isinstance(value, str) else value
+
+
 class Config(Part):
     """A whole federation. Names of nodes are unique, and each device belongs to one edge.
 
     `start_from` is a file with the first base, such as a run's model.safetensors; without it, the
-    first base is drawn from the seed. `reach` maps a device to the edges to which `hierfl assign`
+    first base is drawn from the seed. `app` is a Flower app, in place of task, model, data and
+    algorithm. `reach` maps a device to the edges to which `hierfl assign`
     may move it; a device without an entry may be moved to any edge.
 
     With `weights: examples` devices and edges count in means by their samples, with `equal` alike.
@@ -55,6 +67,7 @@ class Config(Part):
     seed: Annotated[Int, Field(ge=0, lt=2**63)] = 1
     runtime: Literal["process", "memory"] = "process"
     restart: Literal["never", "always"] = "never"
+    app: Annotated[App | None, BeforeValidator(_app)] = None
     task: Text = "classification"
     model: Spec = "cnn"
     start_from: Place | None = None
@@ -78,6 +91,17 @@ class Config(Part):
         fixed = [(place, address) for place, address in addresses if split(address)[1]]
         refuse_twins("address", fixed)
         refuse_twins("name", self._places())
+        return self
+
+    @model_validator(mode="after")
+    def _an_app_says_what_is_learnt(self) -> Config:
+        if self.app is None:
+            return self
+        for key in _REPLACED_BY_APP:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise wrong(f"{key}: should not be set: the Flower app says what is learnt and how")
+        if self.runtime != "process":
+            raise wrong("runtime: should be process: a Flower app needs a process for each node")
         return self
 
     @model_validator(mode="after")

@@ -337,6 +337,36 @@ class Links(Part):
         return common.model_copy(update=own)
 
 
+def _dotted(value: Any) -> Any:
+    """Return nested mappings as one with dotted keys, as Flower has an app's configuration."""
+    if not isinstance(value, dict):
+        return value
+    flat: dict[Any, Any] = {}
+    for key, below in value.items():
+        inner = _dotted(below)
+        flat |= {f"{key}.{k}": v for k, v in inner.items()} if isinstance(inner, dict) else {key: below}
+    return flat
+
+
+Options = Annotated[dict[Text, Option], BeforeValidator(_dotted)]
+
+
+class App(Part):
+    """An unchanged Flower app, which says what is learnt in place of task, model and algorithm.
+
+    `path` is the folder with its pyproject.toml. `run_config` replaces keys of its
+    [tool.flwr.app.config]. `node_config` is what this machine's node finds in
+    `context.node_config`, besides `partition-id` and `num-partitions`. At each edge a strategy
+    runs `edge_rounds` rounds per round of the cloud: FedAvg, or `edge_strategy`, `module:attr`.
+    """
+
+    path: Place
+    run_config: Options = Field(default_factory=dict)
+    node_config: Options = Field(default_factory=dict)
+    edge_strategy: Text | None = None
+    edge_rounds: Annotated[Int, Field(ge=1)] = 1
+
+
 class Cloud(Part):
     """Where the cloud listens."""
 

@@ -127,6 +127,9 @@ def resolve(config: Config) -> Config:
         ConfigError: if there is no such algorithm, an option or a codec does not go with it, or
             processes would talk in plain text beyond this machine.
     """
+    if config.app is not None:
+        refuse_exposure(config)
+        return config
     chosen = algorithm_class(config.algorithm.name)
     lr = chosen.lr.get(config.model_name, chosen.lr["default"])
     uplink = config.uplink.codec or chosen.uplink

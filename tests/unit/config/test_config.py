@@ -56,6 +56,7 @@ def test_the_defaults():
         seed: 1
         runtime: process
         restart: never
+        app: null
         task: classification
         model: cnn
         start_from: null
