@@ -12,8 +12,8 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from deploy.stock_app.cluster_strategy import layers
-from deploy.stock_app.replies import Screen
-from hierfl.errors import RunFailed, shortened
+from deploy.stock_app.replies import Screen, reason
+from hierfl.errors import RunFailed
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class EdgeApp(ClientApp):
         replies = list(self._grid.send_and_receive(messages, timeout=self._timeout))
         for reply in replies:
             if reply.has_error():
-                self._tell(f"{self._child(reply)}: {shortened(reply.error.reason)}")
+                self._tell(f"{self._child(reply)}: {reason(reply)}")
         if self._screen is None:
             return replies
         kept = []
@@ -205,9 +205,7 @@ class EdgeApp(ClientApp):
 
     def _nothing(self, replies: list[Message], what: str) -> RunFailed:
         reasons = [
-            f"{self._child(reply)}: {shortened(reply.error.reason)}"
-            for reply in replies
-            if reply.has_error()
+            f"{self._child(reply)}: {reason(reply)}" for reply in replies if reply.has_error()
         ]
         said = f", for example {reasons[0]}" if reasons else ""
         return RunFailed(f"no device of {self._name} gave {what}{said}")

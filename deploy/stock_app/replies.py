@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from flwr.app import ArrayRecord, RecordDict
+from flwr.app import ArrayRecord, Message, RecordDict
+
+from hierfl.errors import shortened
+
+
+def reason(reply: Message) -> str:
+    """Return what an error reply says."""
+    return shortened(reply.error.reason or "no reason was given")
 
 
 class Screen:

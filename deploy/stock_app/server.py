@@ -65,7 +65,8 @@ def run(text: str) -> None:
     node = ServerNode.from_json(text)
     reseed()
     app = load_part(node.server, "serverapp", ServerApp, Path(node.folder))
-    with SharedGrid(node.address, node.nodes) as grid:
+    grid = SharedGrid(node.address, node.nodes)
+    with grid:
         grid.open(max_frame=MAX_FRAME)
         grid.wait_for_children()
         print(_serve(app, grid, node.run_config))
@@ -108,7 +109,9 @@ def run_cloud(config: Config, out: Path) -> None:
 def _serve(app: ServerApp, grid: SharedGrid, run_config: Mapping[str, Value]) -> Served:
     began = monotonic()
     app(grid, Context(RUN_ID, 0, {}, RecordDict(), dict(run_config)))
-    return Served(monotonic() - began, grid.ledger.traffic())
+    seconds = monotonic() - began
+    grid.refuse_ruin()
+    return Served(seconds, grid.ledger.traffic())
 
 
 def _show_flowers_log() -> None:

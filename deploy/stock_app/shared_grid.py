@@ -8,7 +8,8 @@ from typing import Any
 
 from flwr.app import Message
 
-from hierfl.errors import RunFailed, shortened
+from deploy.stock_app.replies import reason
+from hierfl.errors import RunFailed
 from hierfl.link.link_grid import LinkGrid
 
 
@@ -34,6 +35,8 @@ class SharedGrid(LinkGrid):
     ) -> None:
         super().__init__(address, children, **options)
         self._longest = longest
+        self._was_answered = False
+        self._failed: Message | None = None
         self._asking = threading.Lock()
         self._collecting = threading.Lock()
 
@@ -60,24 +63,39 @@ class SharedGrid(LinkGrid):
             stream = self.stream(messages, timeout=min(limits, default=None))
         with self._collecting, stream:
             replies = list(stream)
-        self._refuse_ruin(messages, replies)
+        self._note(replies)
+        if _is_ruin(messages, replies) and len(messages) >= len(self.names):
+            raise self._ruin(replies[0])
         return sorted(replies, key=lambda reply: reply.metadata.src_node_id)
 
-    def _refuse_ruin(self, messages: Sequence[Message], replies: Sequence[Message]) -> None:
-        """Raise RunFailed where a round of training has brought nothing but errors.
+    def refuse_ruin(self) -> None:
+        """Raise RunFailed if every reply so far was an error.
 
-        Flower's strategies go on with the old model, round after round.
+        Flower's older kind of ServerApp ends well all the same.
         """
-        if len(messages) < len(self.names) or len(replies) < len(messages) or not replies:
-            return
-        if not all(
-            message.metadata.message_type.startswith("train") and reply.has_error()
-            for message, reply in zip(messages, replies, strict=True)
-        ):
-            return
-        first = replies[0]
-        name = self.names[first.metadata.src_node_id]
-        raise RunFailed(
-            f"every node failed; {name} said: {shortened(first.error.reason)}",
+        if self._failed is not None and not self._was_answered:
+            raise self._ruin(self._failed)
+
+    def _note(self, replies: Sequence[Message]) -> None:
+        for reply in replies:
+            if not reply.has_error():
+                self._was_answered = True
+            elif self._failed is None:
+                self._failed = reply
+
+    def _ruin(self, reply: Message) -> RunFailed:
+        name = self.names[reply.metadata.src_node_id]
+        return RunFailed(
+            f"every node failed; {name} said: {reason(reply)}",
             "The nodes' logs say more.",
         )
+
+
+def _is_ruin(messages: Sequence[Message], replies: Sequence[Message]) -> bool:
+    """Whether a round of training has brought nothing but errors.
+
+    Flower's strategies go on with the old model, round after round.
+    """
+    trains = [message.metadata.message_type.startswith("train") for message in messages]
+    failed = [reply.has_error() for reply in replies]
+    return bool(failed) and all(trains) and all(failed) and len(failed) == len(trains)

@@ -19,7 +19,6 @@ from hierfl.cli.parts import (
     part,
     run_here,
 )
-
 from hierfl.errors import ConfigError
 
 if TYPE_CHECKING:

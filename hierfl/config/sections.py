@@ -344,7 +344,9 @@ def _dotted(value: Any) -> Any:
     flat: dict[Any, Any] = {}
     for key, below in value.items():
         inner = _dotted(below)
-        flat |= {f"{key}.{k}": v for k, v in inner.items()} if isinstance(inner, dict) else {key: below}
+        flat |= (
+            {f"{key}.{k}": v for k, v in inner.items()} if isinstance(inner, dict) else {key: below}
+        )
     return flat
 
 

@@ -1,0 +1,1 @@
+"""quickstart_numpy: a Flower app."""

@@ -1,0 +1,1 @@
+"""quickstart_pytorch: a Flower app."""

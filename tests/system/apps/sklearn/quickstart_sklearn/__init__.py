@@ -1,0 +1,1 @@
+"""quickstart_sklearn: a Flower app."""

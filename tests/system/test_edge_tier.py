@@ -1,0 +1,205 @@
+"""An edge tier under unchanged Flower apps, of the shapes that `flwr new` makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.flower_apps import OLDER, write_app
+from tests.system.harness import hierfl, line_with, nodes, started
+
+pytestmark = pytest.mark.system
+
+APPS = Path(__file__).parent / "apps"
+
+
+def run_app(app: Path, folder: Path, *arguments: str, config: str = "") -> Any:
+    """Run an app with 5 nodes to its end; return its results."""
+    results = folder / "results.json"
+    done = hierfl(
+        "accelerate", str(app), "--nodes", "5", *arguments,
+        "--run-config", f'results="{results}" {config}', cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(results.read_text())
+
+
+def assert_equal(ours: Any, theirs: Any, rel: float = 1e-4) -> None:
+    """Compare nested results, up to the rounding of sums in another order."""
+    if isinstance(theirs, dict):
+        assert ours.keys() == theirs.keys()
+        for key, value in theirs.items():
+            assert_equal(ours[key], value, rel)
+    elif isinstance(theirs, list):
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            assert_equal(one, other, rel)
+    else:
+        assert ours == pytest.approx(theirs, rel=rel, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["pytorch", "numpy", "sklearn"])
+def test_fedavg_at_both_tiers_is_flat_fedavg(name: str, tmp_path: Path) -> None:
+    """5 nodes of different sizes, at two edges with 2 and 3 of them."""
+    flat = run_app(APPS / name, tmp_path)
+    tree = run_app(APPS / name, tmp_path, "--edges", "2")
+    assert set(flat["train"]) == set(flat["evaluate"]) == {"1", "2", "3"}
+    assert_equal(tree, flat)
+
+
+def test_an_edge_runs_its_rounds_with_its_strategy(tmp_path: Path) -> None:
+    """A median over each edge's nodes, twice, then FedAvg over the edges."""
+    ours = run_app(
+        APPS / "numpy", tmp_path, "--edges", "2", "--edge-rounds", "2",
+        "--edge-strategy", "flwr.serverapp.strategy:FedMedian", config="num-server-rounds=1",
+    )["arrays"]  # fmt: skip
+    sys.path.insert(0, str(APPS / "numpy"))
+    import numpy as np
+
+    def trained(model: list[Any], partition: int, number: int) -> list[Any]:
+        draws = np.random.default_rng([partition, number])
+        return [0.9 * m + draws.standard_normal(m.shape).astype(np.float32) for m in model]
+
+    start = [np.zeros((3, 4), np.float32), np.ones(4, np.float32)]
+    mean, weights = [np.zeros((3, 4)), np.zeros(4)], {0: 1 + 2, 1: 3 + 4 + 5}
+    for edge, partitions in enumerate([[0, 1], [2, 3, 4]]):
+        model = start
+        for number in (1, 2):
+            all_ = [trained(model, partition, number) for partition in partitions]
+            model = [np.median(np.stack(each), axis=0) for each in zip(*all_, strict=True)]
+        mean = [m + weights[edge] / 15 * each for m, each in zip(mean, model, strict=True)]
+    assert_equal([*ours.values()], [m.tolist() for m in mean])
+
+
+TOPOLOGY = """
+name: stock
+restart: always
+app:
+  path: {app}
+  run_config: {{results: "{results}", num-server-rounds: {rounds}}}
+  edge_rounds: 2
+cloud: {{address: "127.0.0.1:0"}}
+edges:
+  - {{name: east, address: "127.0.0.1:0", devices: 2}}
+  - {{name: west, address: "127.0.0.1:0", devices: 2}}
+"""
+
+
+def write_topology(folder: Path, rounds: int) -> Path:
+    """Write a topology with the NumPy app."""
+    file = folder / "tree.yaml"
+    text = TOPOLOGY.format(app=APPS / "numpy", results=folder / "results.json", rounds=rounds)
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("name", ["east", "east-1"])
+def test_who_is_killed_does_its_round_again(name: str, tmp_path: Path) -> None:
+    """The NumPy app draws by partition and round: the result is that of an undisturbed run."""
+    rounds, out = 60, tmp_path / "run"
+    file = write_topology(tmp_path, rounds)
+    done = hierfl("run", str(file), "--out", str(tmp_path / "calm"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    calm = json.loads((tmp_path / "results.json").read_text())
+    with started("run", str(file), "--out", str(out), cwd=tmp_path) as launcher:
+        line_with(launcher, "[ROUND 3/")
+        (victim,) = [pid for pid, text in nodes(out).items() if f" --name {name} " in text]
+        os.kill(victim, signal.SIGKILL)
+        _, said = launcher.communicate(timeout=80)
+        assert launcher.returncode == 0, said
+    assert "starts again" in (out / "logs" / f"{name}.log").read_text()
+    assert json.loads((tmp_path / "results.json").read_text()) == calm
+    assert json.loads((out / "summary.json").read_text())["messages_up"] >= 4 * rounds
+
+
+FAULTY = """
+from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+from flwr.serverapp.strategy import FedAvg
+import json, numpy as np
+from pathlib import Path
+
+client, server = ClientApp(), ServerApp()
+
+
+@client.train()
+def train(message, context):
+    partition = context.node_config["partition-id"]
+    arrays = message.content["arrays"].to_numpy_ndarrays()
+    FAULT
+    arrays = [each + partition for each in arrays]
+    content = {"arrays": ArrayRecord(arrays), "metrics": MetricRecord({"num-examples": 1})}
+    return Message(RecordDict(content), reply_to=message)
+
+
+@server.main()
+def main(grid, context):
+    start = ArrayRecord([np.zeros(2)])
+    result = FedAvg(fraction_evaluate=0.0).start(grid=grid, initial_arrays=start, num_rounds=1)
+    arrays = [each.tolist() for each in result.arrays.to_numpy_ndarrays()]
+    Path(context.run_config["results"]).write_text(json.dumps(arrays))
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("if partition == 1: raise ValueError('no data here')", "ValueError: no data here"),
+        ("if partition == 1: arrays = [np.zeros(3)]", "the shape (3,), where the model has (2,)"),
+        ("if partition == 1: arrays = []", "it returned no array '0'"),
+        ("if partition == 1: return None", "AttributeError"),
+    ],
+    ids=["raises", "shape", "none", "no-message"],
+)
+def test_one_bad_device_does_not_stop_the_others(fault: str, said: str, tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", FAULTY.replace("FAULT", fault))
+    results = tmp_path / "results.json"
+    done = hierfl("accelerate", str(app), "--nodes", "4", "--edges", "2",
+                  "--run-config", f'results="{results}"', cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "edge-0: node-1: " in done.stdout and said in done.stdout
+    assert json.loads(results.read_text()) == [[pytest.approx((0 + 2 + 3) / 3)] * 2]
+
+
+def test_an_app_that_fails_everywhere_ends_in_one_screen(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", FAULTY.replace("FAULT", "raise KeyError('weights')"))
+    done = hierfl("accelerate", str(app), "--nodes", "4", "--edges", "2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "every node failed; edge-0 said" in done.stderr and "KeyError" in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) < 25
+
+
+def test_an_app_of_the_older_kind_is_told_so(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", OLDER)
+    done = hierfl("accelerate", str(app), "--nodes", "4", "--edges", "4",
+                  "--run-config", f'results="{tmp_path / "r.json"}"', cwd=tmp_path)  # fmt: skip
+    assert "older interface" in done.stdout + done.stderr
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--edges", "7"], ["--edges", "7 edges cannot share 5 nodes"]),
+        (["--edge-rounds", "2"], ["--edge-rounds", "--edges"]),
+        (["--edges", "2", "--edge-strategy", "flwr.server.strategy:FedAvg"],
+         ["app.edge_strategy", "older interface"]),
+        (["--edges", "2", "--edge-strategy", "flwr.serverapp.strategy:QFedAvg"],
+         ["app.edge_strategy", "without arguments"]),
+        (["--edges", "2", "--edge-strategy", "nowhere:Strategy"], ["app.edge_strategy", "nowhere"]),
+    ],
+    ids=["edges", "rounds", "older", "arguments", "absent"],
+)  # fmt: skip
+def test_wrong_arguments(arguments: list[str], words: list[str], tmp_path: Path) -> None:
+    done = hierfl("accelerate", str(APPS / "numpy"), "--nodes", "5", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) < 25
