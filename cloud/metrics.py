@@ -74,6 +74,7 @@ class Summary:
         steps_per_s: over the rounds.
         model_sha256: of the last base, in hex.
         bytes: payload.
+        float32: what the payload would have been with 32 bits a coordinate.
         messages: bytes of whole messages, as gRPC was handed them.
         faults: kind -> how many were survived.
         wire: on a testbed, bytes that the interfaces have carried.
@@ -92,6 +93,7 @@ class Summary:
     steps_per_s: float
     model_sha256: str
     bytes: ByLink
+    float32: ByLink
     messages: ByLink
     faults: Mapping[str, int]
     wire: ByLink | None = None

@@ -27,7 +27,9 @@ from hierfl.planning.forecast import forecast
 from hierfl.planning.plan import Plan
 from hierfl.protocol.facts import Facts
 from hierfl.protocol.vectors import model_hash
+from hierfl.report import page
 from hierfl.runs import interface_counters
+from hierfl.runs.results import load_run
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class Record:
         self._model = model
         self._out = out
         self._view = view
+        self._forecast = forecast(config, plan)
         self._lock = threading.Lock()
         self._results: dict[int, tuple[RoundResult, float, Carried]] = {}
         self._last: dict[str, Any] = {}
@@ -137,7 +140,7 @@ class Record:
     def start(self) -> None:
         """All nodes are at the first base: the clock starts."""
         self._begin = time.monotonic() - self._earlier
-        self._view.handle(TrainingStarted(forecast(self._config, self._plan)))
+        self._view.handle(TrainingStarted(self._forecast))
 
     def round(self, result: RoundResult) -> None:
         """Take a round's result; its line is written when its evaluation is there."""
@@ -177,7 +180,7 @@ class Record:
         self._view.handle(RoundEvaluated(metrics))
 
     def finish(self, final: Final) -> None:
-        """Write the model and the summary.
+        """Write the model, the summary and the report.
 
         Raises:
             HierflError: if that fails.
@@ -185,6 +188,7 @@ class Record:
         wall, carried = time.monotonic() - self._begin, interface_counters.carried()
         steps = self._config.algorithm.rounds * self._config.algorithm.edge_steps
         tree = self._config.tree()
+        sent = by_link(final.devices, final.edges, "payload")
         summary = Summary(
             algorithm=self._config.algorithm.name,
             model=self._config.model_name,
@@ -197,7 +201,8 @@ class Record:
             wall_s=round(wall, 3),
             steps_per_s=round(steps / self._last["wall_s"], 3),
             model_sha256=model_hash(final.base),
-            bytes=by_link(final.devices, final.edges, "payload"),
+            bytes=sent,
+            float32=self._forecast.float32_of(sent),
             messages=by_link(final.devices, final.edges, "messages"),
             faults=asdict(final.faults),
             wire=carried or None,
@@ -208,7 +213,15 @@ class Record:
         _replace(self._out / "model.safetensors", to_safetensors(self._model.module))
         text = json.dumps(summary.to_json(), indent=2, allow_nan=False)
         _replace(self._out / "summary.json", text.encode() + b"\n")
+        self._report()
         self._view.handle(RunFinished(summary))
+
+    def _report(self) -> None:
+        """Write report.html. The run is whole without it: what fails is logged."""
+        try:
+            _replace(self._out / "report.html", page.report([load_run(self._out)]).encode())
+        except Exception as error:
+            log.warning("no report.html was written: %s: %s", type(error).__name__, error)
 
 
 @contextmanager

@@ -59,9 +59,7 @@ class Plain(View):
             case RoundEvaluated(metrics):
                 self._write(self._round(metrics))
             case RunFinished(summary):
-                expected = self._tracker.snapshot().forecast
-                assert expected is not None, "a run that has ended has begun"
-                for line in closing_lines(summary, expected, self._folder):
+                for line in closing_lines(summary, self._folder):
                     self._write(line)
 
     def _round(self, metrics: RoundMetrics) -> str:

@@ -71,9 +71,7 @@ class Live(View):
     def _finish(self, summary: Summary) -> None:
         """Draw for the last time, and write the summary below."""
         self.close()
-        forecast = self._tracker.snapshot().forecast
-        assert forecast is not None, "a run that has ended has begun"
-        for line in closing_lines(summary, forecast, self._folder):
+        for line in closing_lines(summary, self._folder):
             self._console.print(Text(line), soft_wrap=True)
 
     def close(self) -> None:

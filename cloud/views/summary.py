@@ -20,13 +20,13 @@ def title(config: Config, forecast: Forecast | None) -> str:
     return f"{config.name}: {config.algorithm.name} with {model}, {edges} and {devices}"
 
 
-def closing_lines(summary: Summary, forecast: Forecast, folder: Path) -> list[str]:
+def closing_lines(summary: Summary, folder: Path) -> list[str]:
     """Return a run's summary for a person, line by line."""
     faults = [f"{count} {kind}" for kind, count in summary.faults.items() if count]
     return [
         f"{_figures(summary)}{plural(summary.rounds, 'round')}, {plural(summary.steps, 'step')}, "
         f"{duration(summary.wall_s)} ({summary.steps_per_s:.1f} steps/s)",
-        *_bytes(summary.bytes, forecast),
+        *_bytes(summary.bytes, summary.float32),
         *_carried(summary),
         *([f"faults: {', '.join(faults)}"] if faults else []),
         f"model {summary.model_sha256}",
@@ -39,9 +39,8 @@ def _figures(summary: Summary) -> str:
     return f"{figures} after " if figures else ""
 
 
-def _bytes(sent: Mapping[str, int], forecast: Forecast) -> list[str]:
+def _bytes(sent: Mapping[str, int], full: Mapping[str, int]) -> list[str]:
     """One line a link: payload, what float32 would have sent, and their ratio."""
-    full = forecast.float32_of(sent)
     rows = [(link.replace("_", " "), sent[link], full[link]) for link in LINKS]
     rows.append(("total", sum(sent[link] for link in LINKS), sum(full.values())))
     return [

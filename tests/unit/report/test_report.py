@@ -80,7 +80,36 @@ def test_each_round_is_a_point_of_the_curve(runs: list[Path]) -> None:
     assert all(len(line.split()) == 3 for line in lines)
 
 
+def test_every_run_leaves_its_report_and_what_float32_would_have_sent(runs: list[Path]) -> None:
+    signs, sgd = (Page((run / "report.html").read_text()) for run in runs)
+    summary = json.loads((runs[0] / "summary.json").read_text())
+    assert 25 < summary["float32"]["device_up"] / summary["bytes"]["device_up"] < 32.1
+    assert any("float32: " in cell for cell in signs.cells)
+    assert summary["model_sha256"] in signs.cells
+    summary = json.loads((runs[1] / "summary.json").read_text())
+    assert summary["float32"]["device_up"] == summary["bytes"]["device_up"]
+    assert any(", 1x)" in cell for cell in sgd.cells)
+
+
+def test_a_run_whose_report_fails_is_done_all_the_same(
+    hierfl: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(runs: object) -> str:
+        raise ZeroDivisionError("no figure")
+
+    monkeypatch.setattr("hierfl.report.page.report", broken)
+    sets = ["--set", "runtime=memory", "--set", "algorithm.rounds=1"]
+    assert hierfl("run", EXAMPLE, *sets, "--out", tmp_path / "run").code == 0
+    assert (tmp_path / "run" / "summary.json").is_file()
+    assert not (tmp_path / "run" / "report.html").exists()
+    assert "no report.html was written: ZeroDivisionError: no figure" in caplog.text
+
+
 def test_a_report_of_one_run_lies_in_its_folder(hierfl: Run, runs: list[Path]) -> None:
+    (runs[0] / "report.html").unlink()
     assert hierfl("report", runs[0]).code == 0
     assert (runs[0] / "report.html").is_file()
 

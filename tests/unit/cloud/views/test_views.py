@@ -80,7 +80,8 @@ def finished(**changes: object):
         "algorithm": "hier-signsgd", "model": "cnn", "parameters": 80_000, "devices": 6, "edges": 2,
         "figures": {"loss": 0.3456, "accuracy": 0.8731}, "rounds": 10, "steps": 40, "wall_s": 83.4,
         "steps_per_s": 0.48, "model_sha256": "ab" * 32, "bytes": FORECAST.payload(),
-        "messages": FORECAST.payload(), "faults": {"reconnects": 0, "late": 0},
+        "float32": FORECAST.float32(), "messages": FORECAST.payload(),
+        "faults": {"reconnects": 0, "late": 0},
     }  # fmt: skip
     return RunFinished(Summary(**{**facts, **changes}))
 
