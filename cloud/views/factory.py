@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloud.views.base import Harmless, View
 from cloud.views.lines import Plain
+from cloud.views.several import Several
 from hierfl.config import Config
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def open_view(config: Config, folder: Path, console: Console | None = None) -> View:
+def open_view(
+    config: Config, folder: Path, console: Console | None = None, also: Sequence[View] = ()
+) -> View:
     """Return a view that shows a run: live on a terminal, plain lines anywhere else.
 
     Args:
         config: the federation's resolved configuration.
         folder: the run folder.
         console: where it is shown; None: standard output.
+        also: views that are told the same.
     """
     from rich.console import Console
 
@@ -29,5 +34,7 @@ def open_view(config: Config, folder: Path, console: Console | None = None) -> V
     # Not left to rich, which takes a log file for a terminal where FORCE_COLOR is set.
     console = console or Console(force_terminal=None if sys.stdout.isatty() else False)
     if console.is_terminal and console.is_interactive:
-        return Harmless(Live(config, folder, console))
-    return Harmless(Plain(config, folder, console.file))
+        view: View = Live(config, folder, console)
+    else:
+        view = Plain(config, folder, console.file)
+    return Several([view, *also]) if also else Harmless(view)

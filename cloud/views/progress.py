@@ -33,6 +33,7 @@ class EdgeStatus:
         awake: how many of them take part in a round.
         attached: whether it is there; None where nobody says so, as within one process.
         here: how many of its devices are there, where it has said so.
+        missing: the names of the others.
         last: the last step that it has told of; None before the first.
     """
 
@@ -41,6 +42,7 @@ class EdgeStatus:
     awake: int
     attached: bool | None = None
     here: int | None = None
+    missing: tuple[str, ...] = ()
     last: StepDone | None = None
 
 
@@ -147,7 +149,7 @@ class Tracker:
 
 def _told(progress: Progress) -> dict[str, Any]:
     match progress:
-        case DevicesAttached(devices):
-            return {"here": devices}
+        case DevicesAttached(devices, _, missing):
+            return {"here": devices, "missing": missing}
         case StepDone():
             return {"last": progress}

@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloud.views.base import View
+from cloud.views.relay import receiver
 from deploy.launcher.ports import Ports
 from deploy.launcher.process import Command
 from deploy.launcher.processes import Processes
@@ -37,6 +39,8 @@ def run_local(
     out: Path,
     processes: Processes | None = None,
     build: BuildCommand | None = None,
+    view: View | None = None,
+    quiet: bool = False,
 ) -> None:
     """Runs every node of `config` as a process here until the cloud is done.
 
@@ -50,13 +54,16 @@ def run_local(
         processes: starts the nodes; None: those of this call alone.
         build: (role, name, arguments that fix the addresses) -> what follows `python -P` on the
             command line of a node; the default is `node_command`.
+        view: is told what happens, from another thread; None: nobody is.
+        quiet: whether the cloud's standard output goes to its log, too.
 
     Raises:
         ConfigError: an address with port 0 cannot be had on this machine.
         HierflError: a node failed.
     """
     with Ports() as ports:
-        run_at(Place(_fixed_addresses(config, ports)), config, out, processes, build)
+        place = Place(_fixed_addresses(config, ports))
+        run_at(place, config, out, processes, build, view, quiet)
 
 
 def run_at(
@@ -65,21 +72,34 @@ def run_at(
     out: Path,
     processes: Processes | None = None,
     build: BuildCommand | None = None,
+    view: View | None = None,
+    quiet: bool = False,
 ) -> None:
     """Runs every node of `config` as a process in a given place; see `run_local`."""
+    with receiver(view) if view else nullcontext("") as events:
 
-    def arguments(role: str, name: str) -> Sequence[str]:
-        if build is not None:
-            return build(role, name, place.sets)
-        return node_command(role, name, place.sets, out)
+        def command(role: str, name: str, sets: Sequence[str]) -> Sequence[str]:
+            told = ["--events", events] if events and role == "cloud" else []
+            return [*node_command(role, name, sets, out), *told]
 
+        _run(place, config, out, processes, build or command, quiet)
+
+
+def _run(
+    place: Place,
+    config: Config,
+    out: Path,
+    processes: Processes | None,
+    build: BuildCommand,
+    quiet: bool,
+) -> None:
     commands = [
         Command(
             role,
             name,
-            arguments(role, name),
+            build(role, name, place.sets),
             out / "logs" / f"{name}.log",
-            shown=(1,) if role == "cloud" else (),
+            shown=(1,) if role == "cloud" and not quiet else (),
             namespace=place.namespaces.get(name, ""),
             environment=place.environment,
         )

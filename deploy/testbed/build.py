@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cloud.views.base import View
 from deploy.launcher.local import Place, run_at
 from deploy.launcher.processes import Processes
 from deploy.testbed.iproute import batch, require
@@ -20,7 +21,9 @@ from hierfl.runs import interface_counters
 IPV6 = Path("/proc/net/if_inet6")
 
 
-def run_testbed(config: Config, *, out: Path, processes: Processes) -> None:
+def run_testbed(
+    config: Config, *, out: Path, processes: Processes, view: View | None = None
+) -> None:
     """Run every node of `config` in its own network namespace; see `run_local`.
 
     Raises:
@@ -32,7 +35,7 @@ def run_testbed(config: Config, *, out: Path, processes: Processes) -> None:
         if config.security.certs is None:  # the traffic stays on this machine
             sets += ["--set", "security.insecure=true"]
         place = Place(sets, wiring.namespaces, {interface_counters.VARIABLE: wiring.switch})
-        run_at(place, config, out, processes)
+        run_at(place, config, out, processes, view=view)
 
 
 @contextmanager

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack, closing
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hierfl.cli.options import AcceptLoss, Out, Required, Sets, Topology
+from hierfl.cli.options import AcceptLoss, Out, Page, Required, Sets, Topology
 from hierfl.cli.parts import (
     PROCESSES,
     claimed,
     configuration,
+    listening,
     one_thread,
+    pages,
     part,
     quiet_flower,
     run_here,
@@ -48,6 +51,7 @@ def run(
             help="Run every node in its own network namespace, with the topology's `links`."
         ),
     ] = None,
+    page: Page = None,
 ) -> None:
     """Run a whole federation on this machine.
 
@@ -57,7 +61,10 @@ def run(
     Example: hierfl run topology.yaml --set algorithm.rounds=5
 
     Example: hierfl run --resume --out runs/first
+
+    Example: hierfl run topology.yaml --page
     """
+    endpoint = listening(page)
     if resume:
         topology = _unfinished(topology, sets, out)
     elif accept_loss:
@@ -82,12 +89,17 @@ def run(
         how = {"source": topology, "resume": resume, "accept_loss": accept_loss}
         if config.runtime == "process":
             launch = "deploy.testbed.build:run_testbed" if testbed else LAUNCH
-            with claimed(config, out, nodes=config.roles(), **how) as folder:
-                part(launch)(config, out=folder, processes=processes)
+            with claimed(config, out, nodes=config.roles(), **how) as folder, ExitStack() as stack:
+                told = {}
+                for view in pages(config, folder, endpoint):
+                    told["view"] = stack.enter_context(closing(view))
+                part(launch)(config, out=folder, processes=processes, **told)
             return
     quiet_flower()
     with claimed(config, out, **how) as folder:
-        run_here("deploy.launcher.in_process:run_memory", config, folder)
+        run_here(
+            "deploy.launcher.in_process:run_memory", config, folder, pages(config, folder, endpoint)
+        )
 
 
 def validate(topology: Required, sets: Sets = []) -> None:  # noqa: B006

@@ -25,6 +25,7 @@ from hierfl.cli import (
     roles,
     tools,
 )
+from hierfl.cli.options import with_page
 from hierfl.errors import ConfigError, HierflError, render
 
 INTERRUPTED = 130
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _exit_code(arguments: list[str]) -> int:
     try:
-        with command().make_context("hierfl", arguments) as context:
+        with command().make_context("hierfl", with_page(arguments)) as context:
             command().invoke(context)
     except click.exceptions.Exit as done:
         return done.exit_code

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -22,4 +25,28 @@ State = Annotated[
     Path | None,
     typer.Option(help="The folder of the node's checkpoints. Default: .hierfl/FEDERATION."),
 ]
+Page = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[HOST:PORT]",
+        help="Serve a live page of the run there. Default: a free port of this machine alone.",
+    ),
+]
 Name = Annotated[str, typer.Option(help="The node's name in the topology.")]
+
+PAGE = "127.0.0.1:0"
+"""Where `--page` without an address serves the page."""
+
+
+def with_page(arguments: Sequence[str]) -> list[str]:
+    """Give `--page` its default address where no address follows it, which typer cannot do.
+
+    >>> with_page(["run", "--page", "tree.yaml"])
+    ['run', '--page', '127.0.0.1:0', 'tree.yaml']
+    """
+    given: list[str] = []
+    for word, following in zip_longest(arguments, arguments[1:], fillvalue=""):
+        given.append(word)
+        if word == "--page" and not re.search(r":\d+$", following):
+            given.append(PAGE)
+    return given

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -87,11 +87,32 @@ def owned(state: Path, name: str) -> Iterator[Path]:
         yield state
 
 
-def run_here(reference: str, config: Config, folder: Path) -> None:
-    """Run a function that shows a view: the cloud, or a whole federation in this process."""
-    with closing(part("cloud.views.factory:open_view")(config, folder)) as view:
+def run_here(reference: str, config: Config, folder: Path, also: Sequence[Any] = ()) -> None:
+    """Run a function that shows a view: the cloud, or a whole federation in this process.
+
+    Args:
+        reference: the function.
+        config: its configuration.
+        folder: the run folder.
+        also: further views, which are closed with the first one.
+    """
+    with closing(part("cloud.views.factory:open_view")(config, folder, also=also)) as view:
         one_thread()
         part(reference)(config, folder, view)
+
+
+def listening(page: str | None) -> Any:
+    """Listen where `--page` says, before a run begins; None: there is to be no page."""
+    return None if page is None else part("cloud.views.page.endpoint:listen")(page)
+
+
+def pages(config: Config, folder: Path, endpoint: Any) -> list[Any]:
+    """Return the view that serves a page, if there is to be one, and print its address."""
+    if endpoint is None:
+        return []
+    page = part("cloud.views.page.server:Page")(config, folder, endpoint)
+    print(f"page: {page.url}", flush=True)
+    return [page]
 
 
 def one_thread() -> None:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hierfl.cli.options import AcceptLoss, Name, Out, Required, Sets, State
+from hierfl.cli.options import AcceptLoss, Name, Out, Page, Required, Sets, State
 from hierfl.cli.parts import (
     be_node,
     claimed,
+    listening,
     node_configuration,
     one_thread,
     owned,
+    pages,
     part,
     run_here,
 )
@@ -31,15 +33,19 @@ def cloud(
     out: Out = None,
     name: Name = "cloud",
     accept_loss: AcceptLoss = False,
+    page: Page = None,
     launched: Annotated[
         bool, typer.Option("--launched", hidden=True, help="`hierfl run` owns the run folder.")
     ] = False,
+    events: Annotated[str, typer.Option(hidden=True, help="Where `hierfl run` takes events.")] = "",
 ) -> None:
     """Run the cloud. It waits for its edges, trains, and writes the run folder.
 
     The same command continues an unfinished run in --out.
 
     Example: hierfl cloud topology.yaml --out runs/first
+
+    Example: hierfl cloud topology.yaml --out runs/first --page 0.0.0.0:8080
     """
     config = node_configuration(topology, sets)
     if sys.stderr.isatty():  # the live view shows which edges are attached
@@ -50,11 +56,15 @@ def cloud(
         "accept_loss": accept_loss,
         "launched": launched,
     }
+    if config.app is not None and page is not None:
+        raise ConfigError("--page", "there is no page of a Flower app's run yet")
+    endpoint = listening(page)
     with claimed(config, out, **how) as folder, owned(folder / "checkpoints", name):
         if config.app is not None:
             part("deploy.stock_app.server:run_cloud")(config, folder)
-        else:
-            run_here("cloud.main:run", config, folder)
+            return
+        also = [part("cloud.views.relay:Sender")(events)] if events else []
+        run_here("cloud.main:run", config, folder, also + pages(config, folder, endpoint))
 
 
 def edge(

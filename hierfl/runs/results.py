@@ -154,12 +154,17 @@ def load_run(folder: Path | str) -> RunResult:
             f"{folder / 'config.yaml'} cannot be read by this version of hierfl: {error.message}",
             error.hint,
         ) from None
-    rows, damaged = _metrics(folder / "metrics.jsonl")
+    rows, damaged = read_metrics(folder / "metrics.jsonl")
     summary = _summary(folder / "summary.json")
     return RunResult(folder, config, Metrics(rows), summary, tuple(damaged))
 
 
-def _metrics(file: Path) -> tuple[list[Row], list[str]]:
+def read_metrics(file: Path) -> tuple[list[Row], list[str]]:
+    """Return the whole lines of a metrics.jsonl, and what is damaged, in words.
+
+    Raises:
+        HierflError: if it cannot be read.
+    """
     try:
         lines = file.read_bytes().splitlines()
     except FileNotFoundError:
