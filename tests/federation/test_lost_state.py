@@ -32,8 +32,8 @@ from hierfl.planning.plan import make_plan, resolve
 from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.vectors import model_hash
 from hierfl.runs.recovery import behind
-from tests.federation.test_recovery import LAYOUT, RUN, SETS, TREE, _context
-from tests.federation.toy import ToyTrainer, cloud_rounds
+from tests.federation.test_recovery import RUN, SETS, TREE, _context
+from tests.federation.toy import LAYOUT, ToyTrainer, cloud_rounds
 
 CONFIG = resolve(load_config(None, [*SETS, "algorithm.name=ef-lion", "algorithm.rounds=3"]))
 PLAN = make_plan(CONFIG, LAYOUT, 0)

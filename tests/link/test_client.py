@@ -188,11 +188,11 @@ def test_a_parent_that_is_starting_is_found_as_soon_as_it_listens() -> None:
         listening = threading.Timer(0.3, held.listen)
         listening.start()
         began = time.monotonic()
-        hierfl.link.client._until_listening(address, LIMIT_S)
+        hierfl.link.client.until_listening(address, LIMIT_S)
         assert 0.3 <= time.monotonic() - began < LIMIT_S
         listening.join()
     began = time.monotonic()
-    hierfl.link.client._until_listening(address, 0.2)
+    hierfl.link.client.until_listening(address, 0.2)
     assert time.monotonic() - began >= 0.2
 
 

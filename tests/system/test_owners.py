@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -136,11 +137,11 @@ def topology(folder: Path, ports: Ports, sets: Sequence[str]) -> tuple[Path, Con
     return file, config
 
 
-def rounds_of(out: Path) -> int:
+def reached(out: Path, rounds: int) -> bool:
     try:
-        return len((out / "metrics.jsonl").read_bytes().splitlines())
+        return len((out / "metrics.jsonl").read_bytes().splitlines()) >= rounds
     except FileNotFoundError:
-        return 0
+        return False
 
 
 def test_a_cloud_that_is_started_with_another_folder_costs_the_first_run_nothing(
@@ -158,7 +159,7 @@ def test_a_cloud_that_is_started_with_another_folder_costs_the_first_run_nothing
                 started("cloud", str(file), "--out", str(out)),
                 machines(file, config, state),
             ):
-                wait_until(lambda out=out, rounds=rounds: rounds_of(out) >= rounds)
+                wait_until(partial(reached, out, rounds))
         with (
             started("cloud", str(file), "--out", str(first)) as cloud,
             machines(file, config, state),

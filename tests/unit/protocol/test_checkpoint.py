@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from hierfl.errors import CheckpointError, PayloadError
-from hierfl.protocol.checkpoint import Checkpoint, from_bytes, to_bytes
+from hierfl.protocol.checkpoint import Checkpoint, Json, from_bytes, to_bytes
 from hierfl.protocol.checkpoint_files import Checkpoints
 from hierfl.protocol.checkpoint_store import CheckpointStore
 
@@ -129,7 +130,7 @@ def test_a_write_that_was_cut_off_is_ignored_and_does_not_stay(tmp_path: Path) -
 
 # -- runs -----------------------------------------------------------------------------------------
 
-CONFIG = {"seed": 1, "algorithm": {"lr": 0.1}}
+CONFIG: dict[str, Json] = {"seed": 1, "algorithm": {"lr": 0.1}}
 
 
 def wrote(folder: Path, name: str, run: str) -> Checkpoints:
@@ -220,7 +221,7 @@ def test_what_is_no_file_is_not_waited_for(make, name: str, tmp_path: Path) -> N
 def test_what_is_asked_of_a_checkpoint_is_there_or_it_is_refused() -> None:
     kept = Checkpoint("run", 4, {"w": np.zeros(3, np.float32)}, {"lr": 7, "on": True, "n": [1, 2]})
     assert kept.array("w", np.float32, (3,)).shape == (3,) and kept.counts("n") == [1, 2]
-    wrong = [
+    wrong: list[Callable[[], object]] = [
         lambda: kept.array("v", np.float32), lambda: kept.array("w", np.float32, (2,)),
         lambda: kept.array("w", np.uint8), lambda: kept.fact("on", int),
         lambda: kept.fact("lr", bool), lambda: kept.fact("none", int), lambda: kept.counts("lr"),
