@@ -171,7 +171,7 @@ def test_pauses_grow_and_are_capped(
 ) -> None:
     """Before the first welcome parents are starting, so they are looked for more often."""
     monkeypatch.setattr(LinkClient, "_session", lambda self, loop: (False, "nobody is there"))
-    monkeypatch.setattr(hierfl.link.client, "_until_listening", lambda at, nap: clock.sleep(nap))
+    monkeypatch.setattr(hierfl.link.client, "until_listening", lambda at, nap: clock.sleep(nap))
     client = LinkClient("127.0.0.1:9", "a", echo_app("a"), patience=100.0)
     client._run = run
     with pytest.raises(LinkError, match="nobody is there"):
