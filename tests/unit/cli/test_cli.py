@@ -96,6 +96,11 @@ def test_help_ends_well(hierfl, arguments):
     assert hierfl(*arguments).code == 0
 
 
+def test_the_help_says_what_an_argument_is(hierfl):
+    assert "The topology file (YAML)." in hierfl("edge", "--help").out
+    assert "fashion-mnist, mnist, cifar10 or digits." in hierfl("data", "get", "--help").out
+
+
 def test_version(hierfl):
     assert hierfl("--version") == (0, f"hierfl {__version__}\n", "")
 
