@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from hierfl.codecs.base import Codec, PayloadSizes, RandomizedCodec
     from hierfl.config import Config, load_config
     from hierfl.errors import HierflError
-    from hierfl.learning.task import Data, Node, Task
+    from hierfl.learning.data import Data, Node
+    from hierfl.learning.task import Task
     from hierfl.learning.tasks import (
         Classification,
         NextToken,
@@ -78,14 +79,14 @@ _HOMES = {
     "Classification": "hierfl.learning.tasks",
     "Codec": "hierfl.codecs.base",
     "Config": "hierfl.config",
-    "Data": "hierfl.learning.task",
+    "Data": "hierfl.learning.data",
     "Facts": "hierfl.protocol.facts",
     "HierflError": "hierfl.errors",
     "LinkClient": "hierfl.link.client",
     "LinkGrid": "hierfl.link.link_grid",
     "LocalSteps": "hierfl.algorithms.local_steps",
     "NextToken": "hierfl.learning.tasks",
-    "Node": "hierfl.learning.task",
+    "Node": "hierfl.learning.data",
     "PayloadSizes": "hierfl.codecs.base",
     "RandomizedCodec": "hierfl.codecs.base",
     "Reconstruction": "hierfl.learning.tasks",

@@ -13,11 +13,11 @@ import torch
 
 from hierfl.config import Config
 from hierfl.errors import ConfigError, DataError
+from hierfl.learning.data import Data, Node, Targets
 from hierfl.learning.idx import read_idx
 from hierfl.learning.prepare import Standard
 from hierfl.learning.readers import read
 from hierfl.learning.sources import IDX_STEMS, SOURCES, Source, find, idx_file
-from hierfl.learning.task import Data, Node, Targets
 from hierfl.learning.torch_compat import import_torchvision
 from hierfl.learning.user_code import call_own, is_own
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from hierfl.config.types import Spec, name_of, options_of
 from hierfl.errors import ConfigError
-from hierfl.learning.task import Form
+from hierfl.learning.data import Form
 from hierfl.learning.user_code import call_own, is_own, place_of
 from hierfl.learning.zoo import ZOO
 from hierfl.protocol.facts import Facts

@@ -13,6 +13,7 @@ from torch import nn
 from hierfl.config import CLOUD, Config
 from hierfl.errors import ConfigError, DataError
 from hierfl.learning.adversaries import RandomVote, Shout, SignFlip
+from hierfl.learning.data import Data, Node
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.model_file import start_from
 from hierfl.learning.partition import Indices, partition
@@ -20,7 +21,7 @@ from hierfl.learning.prepare import Prepared, Standard
 from hierfl.learning.samples import Samples, as_samples
 from hierfl.learning.sources import FORMS
 from hierfl.learning.survey import labels_of, number_by, survey
-from hierfl.learning.task import Data, Node, Task
+from hierfl.learning.task import Task
 from hierfl.learning.tasks import make_task
 from hierfl.learning.torch_compat import declare_operators
 from hierfl.learning.trainer import Trainer

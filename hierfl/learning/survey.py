@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from hierfl.errors import DataError
+from hierfl.learning.data import Data, Targets
 from hierfl.learning.prepare import features
 from hierfl.learning.samples import Batch, Read, Samples, drawing
-from hierfl.learning.task import Data, Targets
 from hierfl.protocol.facts import MOST_LABELS, Facts, Moments
 
 log = logging.getLogger(__name__)

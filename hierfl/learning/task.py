@@ -2,79 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from hierfl.config import Config, Role
-from hierfl.learning.prepare import Standard
+from hierfl.config import Config
+from hierfl.learning.data import Data, Form, Node, Targets
+from hierfl.learning.datasets import load_named
+from hierfl.learning.models import build_model
 from hierfl.learning.samples import Batch
 from hierfl.protocol.facts import Facts
 
-Targets = Literal["auto", "classes", "values", "none"]
 Sums = Mapping[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Node:
-    """Whose data are asked for.
-
-    Attributes:
-        name: of the node.
-        edge: the edge that it belongs to; "" at the cloud.
-        role: device or cloud. Edges hold no data.
-        root: the folder `data.root`, or the current one.
-    """
-
-    name: str
-    edge: str
-    role: Role
-    root: Path
-
-
-@dataclass(frozen=True)
-class Data:
-    """What a node holds.
-
-    Attributes:
-        train: samples to learn from: a map-style torch Dataset, which is read sample by sample, or
-            tensors [n, ...] (a tensor, a tuple or a dict of them).
-        test: samples to be judged by, likewise; None: there are none.
-        labels: the names of classes 0, 1, ... of this node; with names, nodes may number their
-            classes in their own ways. None: numbers are the same at all nodes.
-        columns: names of the features.
-        raw: whether inputs are in units of their own, which the topology's `data.standardize`
-            then changes; what code of one's own gives is taken to be fit for the model. Images of
-            bytes are always raw.
-        standard: how the inputs are standardised, where that is known beforehand.
-    """
-
-    train: Any
-    test: Any = None
-    _: KW_ONLY
-    labels: Sequence[str] | None = None
-    columns: Sequence[str] = ()
-    raw: bool = False
-    standard: Standard | None = None
-
-
-@dataclass(frozen=True)
-class Form:
-    """What a model that `model` names is for.
-
-    Attributes:
-        shape: of one input; None where that is not one tensor.
-        classes: how many values it gives, for each place of an input where it gives some for each.
-        outputs: the shape of what it gives for one input; None: any.
-    """
-
-    shape: tuple[int, ...] | None
-    classes: int
-    outputs: tuple[int, ...] | None
 
 
 class Task:
@@ -96,8 +37,6 @@ class Task:
 
     def load(self, node: Node) -> Data:
         """Return what a node holds."""
-        from hierfl.learning.datasets import load_named
-
         return load_named(self.config, node, self.targets)
 
     def build(self, facts: Facts) -> nn.Module:
@@ -106,8 +45,6 @@ class Task:
         Args:
             facts: of all nodes' data together.
         """
-        from hierfl.learning.models import build_model
-
         return build_model(self.config.model, self.form(facts), facts, self.config.seed)
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:

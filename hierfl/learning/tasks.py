@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from hierfl.config import Config
 from hierfl.errors import ConfigError, DataError
+from hierfl.learning.data import Form, Targets
 from hierfl.learning.samples import Batch
-from hierfl.learning.task import Form, Sums, Targets, Task
+from hierfl.learning.task import Sums, Task
 from hierfl.learning.user_code import guard, is_own
 from hierfl.loader import load
 from hierfl.protocol.facts import Facts

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from hierfl.learning.task import Form
+from hierfl.learning.data import Form
 from hierfl.learning.torch_compat import import_torchvision
 
 

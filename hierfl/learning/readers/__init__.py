@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from hierfl.config.sections import Csv, Dataset, Images, Npz, TextFiles
+from hierfl.learning.data import Data, Targets
 from hierfl.learning.readers.images import read_images
 from hierfl.learning.readers.npz import read_npz
 from hierfl.learning.readers.table import read_csv
 from hierfl.learning.readers.text import read_text
-from hierfl.learning.task import Data, Targets
 
 
 def read(dataset: Dataset, root: Path, targets: Targets) -> Data:

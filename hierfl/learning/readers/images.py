@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from hierfl.config.sections import Images
 from hierfl.errors import DataError
-from hierfl.learning.task import Data
+from hierfl.learning.data import Data
 from hierfl.learning.torch_compat import import_torchvision
 
 

@@ -11,8 +11,8 @@ from numpy.lib import format as npy
 
 from hierfl.config.sections import Npz
 from hierfl.errors import DataError
+from hierfl.learning.data import Data
 from hierfl.learning.readers.files import Array, Rows, halves
-from hierfl.learning.task import Data
 
 _LOCAL_HEADER = 30  # bytes of a member's own header, before its name and its extra field
 

@@ -14,9 +14,9 @@ import torch
 
 from hierfl.config.sections import Csv
 from hierfl.errors import DataError
+from hierfl.learning.data import Data, Targets
 from hierfl.learning.readers.files import halves
 from hierfl.learning.samples import Batch
-from hierfl.learning.task import Data, Targets
 
 LARGEST = float(np.finfo(np.float32).max)
 ENCODING = "utf-8-sig"  # spreadsheets begin a file with a mark

@@ -9,8 +9,8 @@ import numpy as np
 
 from hierfl.config.sections import TextFiles
 from hierfl.errors import DataError
+from hierfl.learning.data import Data
 from hierfl.learning.readers.files import Array, Rows, halves
-from hierfl.learning.task import Data
 
 MAPPED = 1 << 20
 """Bytes from which on a file is mapped into memory instead of read."""

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import hierfl
+from hierfl.learning.data import Form
 from hierfl.learning.models import build_model
 from hierfl.learning.sources import IDX_STEMS
-from hierfl.learning.task import Form
 from hierfl.protocol.facts import Facts
 
 WriteSet = Callable[..., dict[str, np.ndarray]]

@@ -57,7 +57,7 @@ def build(classes):
 """)
     classes = run_python("""
 from hierfl.learning.models import build_model
-from hierfl.learning.task import Form
+from hierfl.learning.data import Form
 from hierfl.protocol.facts import Facts
 form = Form((3, 64, 64), 5, (5,))
 model = build_model("seeing:build", form, Facts(0, form.shape, "float32"), 0)
@@ -71,7 +71,7 @@ def test_built_in_models_do_not_import_torchvision_unless_they_need_it(run_pytho
         run_python("""
 import sys
 from hierfl.learning.models import build_model
-from hierfl.learning.task import Form
+from hierfl.learning.data import Form
 from hierfl.protocol.facts import Facts
 build_model("cnn", Form((1, 28, 28), 10, (10,)), Facts(0, (1, 28, 28), "float32"), 0)
 print("torchvision" in sys.modules)
