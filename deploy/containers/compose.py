@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from deploy.project.own_code import OwnCode, own_code
 from hierfl.config import CLOUD, Config, Security, load_config
 from hierfl.config.yaml_dialect import Dumper
 from hierfl.planning.plan import resolve
@@ -64,10 +65,10 @@ def compose(topology: Path, sets: Sequence[str]) -> str:
     resolve(
         config.model_copy(update={"security": Security(insecure=True)})
     )  # certificates are mounted below
-    everybody = list(nodes(config))
+    everybody, code = list(nodes(config)), own_code(config)
     tree = {
         "name": re.sub("[^a-z0-9_-]", "-", config.name.lower()),
-        "services": {node.name: _service(node, config, topology, sets) for node in everybody},
+        "services": {node.name: _service(node, config, topology, sets, code) for node in everybody},
         "networks": {name: {"internal": True} for name in (CLOUD, *config.tree())},
         "volumes": {
             DATA_VOLUME: {"external": True},
@@ -76,6 +77,8 @@ def compose(topology: Path, sets: Sequence[str]) -> str:
     }
     arguments = " ".join([str(topology), *(f"--set '{text}'" for text in sets)])
     header = HEADER.format(topology=topology.name, arguments=arguments)
+    if code.requirements:
+        header += f"# The image must have {', '.join(code.requirements)}.\n"
     return header + yaml.dump(
         tree, Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=96
     )
@@ -84,7 +87,9 @@ def compose(topology: Path, sets: Sequence[str]) -> str:
 def nodes(config: Config) -> Iterator[Node]:
     """Return the containers of a topology, parents before children."""
     here, to_cloud = f"0.0.0.0:{PORT}", {"cloud.address": f"{CLOUD}:{PORT}"}
-    yield Node("cloud", CLOUD, (CLOUD,), {"cloud.address": here}, data=True)
+    root = config.data_root(CLOUD)
+    judges = config.data.partition.kind != "own" or (root is not None and root.is_dir())
+    yield Node("cloud", CLOUD, (CLOUD,), {"cloud.address": here}, data=judges)
     for i, edge in enumerate(config.edges):
         key = f"edges.{i}.address"
         yield Node("edge", edge.name, (CLOUD, edge.name), {**to_cloud, key: here}, data=False)
@@ -93,7 +98,9 @@ def nodes(config: Config) -> Iterator[Node]:
             yield Node("device", device, (edge.name,), found, data=True)
 
 
-def _service(node: Node, config: Config, topology: Path, sets: Sequence[str]) -> dict[str, Any]:
+def _service(
+    node: Node, config: Config, topology: Path, sets: Sequence[str], code: OwnCode
+) -> dict[str, Any]:
     own = dict(node.sets)
     mounts = [f"{_source(topology)}:/topology.yaml:ro"]
     if not config.security.insecure:
@@ -103,9 +110,11 @@ def _service(node: Node, config: Config, topology: Path, sets: Sequence[str]) ->
         mounts += [f"{_source(certs / file)}:/certs/{file}:ro" for file in files]
     if node.data:
         own["data.root"] = "/data"
-        root = config.data.root
+        root = config.data_root(node.name)
         source = _source(root) if root else f"${{HIERFL_DATA:-{DATA_VOLUME}}}"
         mounts.append(f"{source}:/data:ro")
+    here = Path(os.path.relpath(code.root))
+    mounts += [f"{_source(here / source)}:/code/{source}:ro" for source in code.sources]
     place = ["--out", f"/state/{config.name}"] if node.role == "cloud" else ["--state", "/state"]
     command = [node.role, "/topology.yaml", "--name", node.name, *place]
     for text in (*sets, *(f"{key}={value}" for key, value in own.items())):
@@ -118,6 +127,7 @@ def _service(node: Node, config: Config, topology: Path, sets: Sequence[str]) ->
         "security_opt": _Line(["no-new-privileges:true"]),
         "networks": _Line(node.networks),
         "volumes": [*mounts, f"{node.name}-state:/state"],
+        **({"working_dir": "/code"} if code.sources else {}),
     }
 
 

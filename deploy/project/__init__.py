@@ -1,1 +1,1 @@
-"""`hierfl init`: the files of a new federation."""
+"""The user's project: `hierfl init` writes one, and its code is brought to the machines."""

@@ -47,7 +47,7 @@ def apply(remote: Remote, needs: Needs, package: Package | None, say: Say) -> No
 
 
 def _check(needs: Needs, found: Found, say: Say) -> None:
-    absent = [path for path in needs.elsewhere if path not in found.certs]
+    absent = [path for path in needs.elsewhere if path not in found.held]
     if absent:
         raise RunFailed(
             f"{', '.join(absent)} is missing both on the host and on this machine",
@@ -75,11 +75,14 @@ def _files(needs: Needs, package: Package) -> list[Entry]:
         Entry(folder, 0o755, "root", None),
         Entry(f"{folder}/{package.name}", 0o644, "root", package.wheel),
         Entry(f"{folder}/constraints.txt", 0o644, "root", package.constraints),
+        Entry(
+            f"{folder}/requirements.txt", 0o644, "root", "\n".join(package.requirements).encode()
+        ),
     ]
 
 
 def _install(needs: Needs, package: Package) -> str:
-    """Install the dependencies, then hierfl itself, even if its version has not changed."""
+    """Install all dependencies, then hierfl itself, even if its version has not changed."""
     venv, folder = needs.host.paths.venv, _package_folder(needs)
     pip = f"{venv}/bin/python -m pip install --quiet --disable-pip-version-check"
     return f"""
@@ -87,7 +90,7 @@ rm -rf {folder}
 tar -xpf - -C /
 cd /
 [ -x {venv}/bin/python ] || python3 -m venv {venv}
-{pip} -c {folder}/constraints.txt {folder}/{package.name}
+{pip} -c {folder}/constraints.txt -r {folder}/requirements.txt {folder}/{package.name}
 {pip} --force-reinstall --no-deps {folder}/{package.name}
 echo {package.fingerprint()} > {stamp(needs)}
 """
@@ -104,7 +107,7 @@ def _put(remote: Remote, needs: Needs, found: Found, say: Say) -> bool:
     """Write files that differ, remove those of other hosts' nodes; return whether any changed."""
     differ = [entry for entry in needs.entries if found.entries.get(entry.path) != entry.state()]
     kept = {entry.path for entry in needs.entries} | set(needs.elsewhere)
-    extra = [path for path in found.certs if path not in kept] + found.strays
+    extra = [path for path in found.held if path not in kept] + found.strays
     gone = [unit for unit in found.started if unit not in {unit.name for unit in needs.units}]
     script = ["tar -xpf - -C /"] if differ else []
     for unit in gone:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from deploy.ssh.files import Entry
 from deploy.ssh.inventory import Host
 from deploy.ssh.package import Package
-from deploy.ssh.units import ROLES, Unit, unit_file, unit_text, units_of
+from deploy.ssh.units import ROLES, Unit, code_folder, unit_file, unit_text, units_of
 from hierfl.config import Config
 from hierfl.tls.identity import CA
 from hierfl.tls.policy import identity
@@ -45,6 +45,11 @@ class Needs:
         return certs_folder(self.host)
 
     @property
+    def code(self) -> str:
+        """The folder of the user's own code."""
+        return code_folder(self.host)
+
+    @property
     def started(self) -> str:
         """The folder that holds the fingerprint with which each unit was started."""
         return f"{self.host.paths.config}/started"
@@ -61,7 +66,11 @@ class Needs:
             unit_file(unit.role), f"{paths.config}/topology.yaml", f"{self.certs}/{CA}.crt",
             f"{self.certs}/{unit.node}.crt", f"{self.certs}/{unit.node}.key",
         }  # fmt: skip
-        parts = [entry.path + entry.state() for entry in self.entries if entry.path in of_unit]
+        parts = [
+            entry.path + entry.state()
+            for entry in self.entries
+            if entry.path in of_unit or entry.path.startswith(f"{self.code}/")
+        ]
         parts.append("" if package is None else package.fingerprint())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -71,8 +80,13 @@ def certs_folder(host: Host) -> str:
     return f"{host.paths.config}/certs"
 
 
-def needs(config: Config, host: Host) -> Needs:
+def needs(config: Config, host: Host, code: Mapping[str, bytes] | None = None) -> Needs:
     """Return the desired state of a host for its nodes of a resolved configuration.
+
+    Args:
+        config: the configuration.
+        host: the host.
+        code: the files of the user's own modules, by their relative paths.
 
     Raises:
         ConfigError: if a node has no valid certificate.
@@ -96,14 +110,29 @@ def needs(config: Config, host: Host) -> Needs:
         Entry(f"{paths.config}/started", 0o755, "root", None),
         Entry(f"{paths.config}/topology.yaml", 0o644, "root", _topology(config, host)),
         *certificates,
+        *_code(code_folder(host), code or {}),
         Entry(paths.state, 0o750, host.user, None),
         *(Entry(unit_file(role), 0o644, "root", text.encode()) for role, text in texts.items()),
     ]
     return Needs(host, units, entries, elsewhere, python)
 
 
+def _code(folder: str, files: Mapping[str, bytes]) -> Iterator[Entry]:
+    """Yield the user's own code, folders before what is in them."""
+    folders = {parent for path in files for parent in PurePosixPath(path).parents}
+    for parent in sorted({PurePosixPath(), *folders}):
+        yield Entry(str(PurePosixPath(folder) / parent), 0o755, "root", None)
+    for path, content in files.items():
+        yield Entry(f"{folder}/{path}", 0o644, "root", content)
+
+
 def _topology(config: Config, host: Host) -> bytes:
-    """Return the topology file for a host."""
+    """Return the topology file for a host; its paths are those of files there."""
+    root = Path(host.data) if host.data else config.data.root
+    state = Path(host.paths.state)  # relative paths start there; absolute ones stay
+    data = config.data.model_copy(update={"root": state / root if root else None})
+    start = state / config.start_from if config.start_from else None
+    config = config.model_copy(update={"data": data, "start_from": start})
     if config.security.certs is not None:
         security = config.security.model_copy(update={"certs": Path(certs_folder(host))})
         config = config.model_copy(update={"security": security})

@@ -20,7 +20,7 @@ class Found:
         python: the version of hierfl in the host's own interpreter; None: not asked.
         package: the fingerprint of the package that is installed in the venv.
         entries: path -> hash of the content, mode and owner, for the desired entries.
-        certs: the files in the folder of certificates.
+        held: the files in the folders of certificates and of the user's own code.
         strays: unit files that should not exist.
         started: unit -> the fingerprint with which it was started.
     """
@@ -29,7 +29,7 @@ class Found:
     python: str | None = None
     package: str = ""
     entries: dict[str, str] = field(default_factory=dict)
-    certs: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     started: dict[str, str] = field(default_factory=dict)
 
@@ -53,8 +53,8 @@ def survey(remote: Remote, needs: Needs) -> Found:
                 found.package = rest
             case "entry":
                 found.entries[last] = first
-            case "cert":
-                found.certs.append(rest)
+            case "held":
+                found.held.append(rest)
             case "stray":
                 found.strays.append(rest)
             case "started":
@@ -88,7 +88,7 @@ for path in {" ".join(entry.path for entry in needs.entries)}; do
   fi
   echo entry $hash $(stat -c '%a %U' $path) $path
 done
-for path in {needs.certs}/*; do if [ -f $path ]; then echo cert $path; fi; done
+find {needs.certs} {needs.code} -type f -printf 'held %p\\n' 2>/dev/null || true
 for path in {" ".join(needs.strays())}; do if [ -f $path ]; then echo stray $path; fi; done
 for path in {needs.started}/*; do
   if [ -f $path ]; then echo started $(cat $path) ${{path##*/}}; fi

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from deploy.project.own_code import own_code
 from deploy.ssh.apply import Say, apply
 from deploy.ssh.desired_state import Needs, needs
 from deploy.ssh.dry_run import shown, shown_units
@@ -40,7 +41,10 @@ class Fleet:
         refuse_exposure(config)
         _refuse_free_ports(config)
         hosts = read_hosts(file, config)
-        self._needs = [needs(config, host) for host in hosts.hosts]
+        code = own_code(config)
+        files = code.files()
+        self._needs = [needs(config, host, files) for host in hosts.hosts]
+        self._requirements = code.requirements
         self._remotes = [Remote(host, hosts.ssh_config) for host in hosts.hosts]
         placed = {node for host in hosts.hosts for node in host.nodes}
         self._homeless = [node for node in nodes_of(config) if node not in placed]
@@ -63,7 +67,7 @@ class Fleet:
         Raises:
             RunFailed: if it failed on some hosts.
         """
-        built = package(wheel, constraints) if self._installs else None
+        built = package(wheel, constraints, self._requirements) if self._installs else None
 
         def bring(remote: Remote, one: Needs, say: Say) -> None:
             apply(remote, one, built if one.installs else None, say)

@@ -22,30 +22,40 @@ class Package:
         name: the wheel's file name.
         wheel: its bytes.
         constraints: a constraints file for its dependencies; empty: pip chooses.
+        requirements: what the user's own code needs beside it.
     """
 
     name: str
     wheel: bytes
     constraints: bytes
+    requirements: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
-        """Return a hash of the wheel and the constraints."""
-        return hashlib.sha256(
-            hashlib.sha256(self.wheel).digest() + hashlib.sha256(self.constraints).digest()
-        ).hexdigest()
+        """Return a hash of all of it."""
+        parts = (self.wheel, self.constraints, *(text.encode() for text in self.requirements))
+        return hashlib.sha256(b"".join(hashlib.sha256(p).digest() for p in parts)).hexdigest()
 
 
-def package(wheel: Path | None, constraints: Path | None) -> Package:
+def package(
+    wheel: Path | None, constraints: Path | None, requirements: tuple[str, ...] = ()
+) -> Package:
     """Return the given wheel, or one built from the running sources with their constraints.
 
     The same sources give the same wheel.
+
+    Args:
+        wheel: a wheel of hierfl; None: one is built.
+        constraints: a constraints file; None: that of the sources, if the wheel is theirs.
+        requirements: what the user's own code needs, for pip.
 
     Raises:
         ConfigError: if a file cannot be read, or no wheel is given and there are no sources.
         RunFailed: if the wheel cannot be built.
     """
     if wheel is not None:
-        return Package(wheel.name, _read("--wheel", wheel), _read_constraints(constraints))
+        return Package(
+            wheel.name, _read("--wheel", wheel), _read_constraints(constraints), requirements
+        )
     refuse_no_sources()
     with tempfile.TemporaryDirectory() as folder:
         build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, str(SOURCE)]
@@ -56,7 +66,7 @@ def package(wheel: Path | None, constraints: Path | None) -> Package:
         own = SOURCE / "constraints.txt"
         if constraints is None and own.exists():
             constraints = own
-        return Package(built.name, built.read_bytes(), _read_constraints(constraints))
+        return Package(built.name, built.read_bytes(), _read_constraints(constraints), requirements)
 
 
 def refuse_no_sources() -> None:

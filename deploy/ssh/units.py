@@ -42,6 +42,11 @@ def units_of(config: Config, host: Host) -> list[Unit]:
     return sorted(units, key=lambda unit: ROLES.index(unit.role))
 
 
+def code_folder(host: Host) -> str:
+    """Return the folder of the user's own code, in which nodes run: imports look there last."""
+    return f"{host.paths.config}/code"
+
+
 def unit_file(role: str) -> str:
     """Return the path of a role's unit."""
     return f"{UNITS}/hierfl-{role}{'' if role == 'cloud' else '@'}.service"
@@ -79,8 +84,8 @@ StartLimitIntervalSec=0
 [Service]
 Type=exec
 User={host.user}
-WorkingDirectory={paths.state}
-Environment=PYTHONUNBUFFERED=1 HIERFL_DATA={host.data or f"{paths.state}/data"}
+WorkingDirectory={code_folder(host)}
+Environment=PYTHONUNBUFFERED=1 HIERFL_DATA={paths.state}/data
 ExecStart={python} -P -m hierfl {role} {topology} {place}
 Restart=on-failure
 RestartSec=5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -185,6 +186,20 @@ class Config(Part):
         edges: dict[str, Role] = {edge.name: "edge" for edge in self.edges}
         devices: dict[str, Role] = {name: "device" for edge in self.edges for name in edge.devices}
         return {CLOUD: "cloud", **edges, **devices}
+
+    def data_root(self, name: str) -> Path | None:
+        """Return a node's `data.root`: {name}, {edge} and {role} in it are the node's own.
+
+        An edge, and the cloud, have no {edge}.
+        """
+        if self.data.root is None:
+            return None
+        role = self.roles()[name]
+        edge = self.parent_of(name) if role == "device" else ""
+        text = str(self.data.root)
+        for key, value in {"name": name, "edge": edge, "role": role}.items():
+            text = text.replace(f"{{{key}}}", value)
+        return Path(text)
 
     def edge(self, name: str) -> Edge:
         """Return the edge of this name.

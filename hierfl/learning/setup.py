@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,17 +70,7 @@ def node_of(config: Config, name: str) -> Node:
     """Return whose data the node of that name holds."""
     role = config.roles()[name]
     edge = config.parent_of(name) if role == "device" else ""
-    root = Path(".")
-    if config.data.root is not None:
-        root = _filled(config.data.root, {"name": name, "edge": edge, "role": role})
-    return Node(name, edge, role, root)
-
-
-def _filled(root: Path, values: Mapping[str, str]) -> Path:
-    text = str(root)
-    for key, value in values.items():
-        text = text.replace(f"{{{key}}}", value)
-    return Path(text)
+    return Node(name, edge, role, config.data_root(name) or Path("."))
 
 
 def load_data(config: Config, name: str = CLOUD) -> Loaded:
