@@ -45,6 +45,8 @@ def load_named(config: Config, node: Node, targets: Targets) -> Data:
         return read(dataset, node.root, targets)
     if is_own(dataset.name):
         return _own(dataset.name, node, root)
+    if root is not None and not root.is_dir():
+        raise DataError(f"{root}: there is no such folder", "It is data.root.")
     return load_dataset(dataset.name, root)
 
 

@@ -21,13 +21,15 @@ from hierfl.learning.samples import Samples, as_samples
 from hierfl.learning.sources import FORMS
 from hierfl.learning.survey import labels_of, number_by, survey
 from hierfl.learning.task import Task
-from hierfl.learning.tasks import make_task
+from hierfl.learning.tasks import Classification, Segmentation, make_task
 from hierfl.learning.torch_compat import declare_operators
 from hierfl.learning.trainer import Trainer
 from hierfl.learning.transforms import make_transform, transformed
-from hierfl.learning.user_code import guard, is_own
+from hierfl.learning.user_code import UserCodeError, guard, is_own
 from hierfl.numerics.rng import generator
 from hierfl.protocol.facts import Facts, merge
+
+NO_FOLDER = "The folder that data.root names here"
 
 _STREAM = 0x76616C69  # keeps these draws apart from all others that use the same seed
 
@@ -99,6 +101,10 @@ def load_data(config: Config, name: str = CLOUD) -> Loaded:
         if not isinstance(data, Data):
             raise DataError(f"load must return hierfl.Data, not {type(data).__name__}")
         return _loaded(config, task, node, data)
+    except UserCodeError as error:
+        if config.data.root is None or node.root.is_dir():
+            raise
+        raise UserCodeError(error.message, f"{NO_FOLDER}, {node.root}, is not there.") from error
     except DataError as error:
         raise DataError(f"{_where(config, name)}: {error.message}", error.hint) from error
 
@@ -300,7 +306,7 @@ def known(data: Loaded) -> Facts:
 
 def model_for(config: Config, task: Task, facts: Facts) -> FlatModel:
     """Return the model of a task for data of which these facts are known; see `make_model`."""
-    _refuse_gaps(task, facts)
+    _refuse_targets(task, facts)
     task.facts = facts
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed % 2**63)
@@ -313,7 +319,18 @@ def model_for(config: Config, task: Task, facts: Facts) -> FlatModel:
     return FlatModel(module.train())
 
 
-def _refuse_gaps(task: Task, facts: Facts) -> None:
+def _refuse_targets(task: Task, facts: Facts) -> None:
+    shape = facts.target_shape
+    if isinstance(task, Segmentation) and shape is not None and len(shape) < 2:
+        raise DataError(
+            f"segmentation learns the class of each pixel; targets have the shape {shape}",
+            "For one class for each sample there is task: classification.",
+        )
+    if isinstance(task, Classification) and shape not in (None, ()):
+        raise DataError(
+            f"classification learns one class for each sample; targets have the shape {shape}",
+            "For a class for each pixel there is task: segmentation.",
+        )
     if task.targets != "classes" or not facts.labels or isinstance(facts.labels[0], str):
         return
     if missing := sorted({*range(facts.classes)} - {*facts.labels}):

@@ -11,6 +11,7 @@ from rich.tree import Tree
 
 from hierfl.config import Config
 from hierfl.learning.flat_model import FlatModel
+from hierfl.learning.rehearsal import rehearse
 from hierfl.learning.setup import facts_for, model_for
 from hierfl.planning.forecast import LINKS, Forecast, Item, forecast, times, too_slow
 from hierfl.planning.plan import make_plan
@@ -98,10 +99,9 @@ def show(config: Config, file: IO[str]) -> None:
     """Write the tree and the bytes of a resolved configuration.
 
     Raises:
-        ConfigError: its model or its data set is not there, or they do not go together.
-        DataError: the user's own data set cannot be loaded.
+        HierflError: as `rehearse`.
     """
-    model = model_of(config)
+    model = rehearse(config)
     expected = forecast(config, make_plan(config, model.layout, model.buffer_layout.d))
     settings, partition = config.algorithm, config.data.partition
     kind = " ".join(str(value) for value in partition.model_dump().values())

@@ -41,9 +41,21 @@ def read_csv(keys: Csv, root: Path, targets: Targets) -> Data:
         [_table(file, columns, keys, classes) for file in files] for files in (train, test) if files
     ]
     names = sorted({str(name) for half in tables for _, of in half if classes for name in of})
+    _refuse_values(names, keys)
     stacked = [_stacked(half, names) for half in tables]
     labels = names if classes and keys.target else None
     return Data(*stacked, labels=labels, columns=tuple(columns), raw=True)
+
+
+def _refuse_values(names: Sequence[str], keys: Csv) -> None:
+    """Refuse names of classes that are numbers, but not whole."""
+    for name in names:
+        value = _number(name)
+        if value is not None and not value.is_integer():
+            raise DataError(
+                f"the column {(keys.target or ('',))[0]} should name classes; there is {name}",
+                "For real targets there is task: regression.",
+            )
 
 
 def _all_features(file: Path, keys: Csv) -> tuple[str, ...]:
