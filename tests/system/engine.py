@@ -28,11 +28,12 @@ class Engine:
 
     Attributes:
         home: its FLWR_HOME.
-        pids: everything that it consists of.
+        app: the folder of the app that is run; hierfl's own.
     """
 
     def __init__(self, home: Path, up: subprocess.Popen[str] | None) -> None:
         self.home = home
+        self.app = ROOT
         self._up = up
         if up is None:  # it is up already
             return
@@ -67,7 +68,7 @@ class Engine:
         file = self.home / "overrides.toml"
         file.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in config.items()))
         process = subprocess.Popen(
-            [PROGRAMS / "flwr", "run", str(ROOT), "cloud", "--stream", "--run-config", str(file)],
+            [PROGRAMS / "flwr", "run", self.app, "cloud", "--stream", "--run-config", file],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
             env=self.environment,
         )  # fmt: skip

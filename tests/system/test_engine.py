@@ -20,7 +20,17 @@ import pytest
 from deploy.flower.commands import SuperLink
 from deploy.launcher.ports import Ports
 from hierfl.config import load_config
-from tests.system.engine import LIMIT_S, NODES, PROGRAMS, TINY, Engine, ancestors, engine, seen
+from tests.system.engine import (
+    LIMIT_S,
+    NODES,
+    PROGRAMS,
+    ROOT,
+    TINY,
+    Engine,
+    ancestors,
+    engine,
+    seen,
+)
 from tests.system.flower_apps import EMPTY, write_app
 from tests.system.harness import hierfl, line_with, metrics, started, summary, wait_until
 
@@ -128,6 +138,44 @@ def kill(here: Engine, program: str, name: str) -> None:
             os.kill(pid, signal.SIGKILL)
             return
     raise AssertionError(f"{name} runs no ClientApp")
+
+
+OWN = """
+from torch.nn import functional
+from helpers_13 import smoothing
+import hierfl
+
+class Smooth(hierfl.Classification):
+    def loss(self, model, batch):
+        inputs, labels = batch
+        return functional.cross_entropy(model(inputs), labels, label_smoothing=smoothing)
+"""
+
+
+@pytest.mark.slow
+def test_own_code_travels_with_the_app(tmp_path: Path) -> None:
+    """The modules are in the app's folder alone; Flower ships it to all nodes."""
+    app, out = tmp_path / "app", tmp_path / "run"
+    app.mkdir()
+    (app / "smooth_13.py").write_text(OWN)
+    (app / "helpers_13.py").write_text("smoothing = 0.2")
+    ours = (ROOT / "pyproject.toml").read_text()
+    sections = ours[ours.index("[tool.flwr.app]") : ours.index("[tool.ruff]")]
+    build = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+    project = '[project]\nname = "app"\nversion = "1.0.0"\nlicense = "Apache-2.0"\n'
+    (app / "pyproject.toml").write_text(build + project + sections)
+    config = {key: value for key, value in TINY.items() if key != "data.dataset"}
+    config |= {"task": "smooth_13:Smooth", "data.dataset": "digits"}
+    sets = [part for k, v in config.items() if k != "devices" for part in ("--set", f"{k}={v}")]
+    memory = ["--set", "runtime=memory", "--out", str(tmp_path / "memory")]
+    done = hierfl("run", *NODES, *sets, *memory, cwd=app)
+    assert done.returncode == 0, done.stderr
+    expected = str(summary(tmp_path / "memory")["model_sha256"])
+    with engine(tmp_path / "home") as here:
+        here.app = app
+        with here.run(**config, out=str(out)) as run:
+            assert expected in seen(run, "model ")
+            run.wait(LIMIT_S)
 
 
 @pytest.mark.slow
