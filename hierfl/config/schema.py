@@ -169,8 +169,9 @@ class Config(Part):
 
     @property
     def model_name(self) -> str:
-        """The name of the model, without its options."""
-        return name_of(self.model)
+        """What the model is called: by `model` or, where that is left out, by a task of one's own."""
+        left_out = self.model == type(self).model_fields["model"].default
+        return self.task if ":" in self.task and left_out else name_of(self.model)
 
     def tree(self) -> dict[str, tuple[str, ...]]:
         """Return edge -> its devices, in the file's order."""

@@ -10,6 +10,7 @@ from hierfl.algorithms.opening import OpeningLengths, opening_of
 from hierfl.codecs import AnyCodec, try_codec
 from hierfl.config import Config
 from hierfl.config.digest import Digest, digest
+from hierfl.config.types import name_of
 from hierfl.errors import ConfigError
 from hierfl.link.frames import frame_limit
 from hierfl.numerics.layout import Layout
@@ -131,7 +132,7 @@ def resolve(config: Config) -> Config:
         refuse_exposure(config)
         return config
     chosen = algorithm_class(config.algorithm.name)
-    lr = chosen.lr.get(config.model_name, chosen.lr["default"])
+    lr = chosen.lr.get(name_of(config.model), chosen.lr["default"])
     uplink = config.uplink.codec or chosen.uplink
     algorithm = config.algorithm.model_copy(update={"lr": config.algorithm.lr or lr})
     codec = config.downlink.codec or chosen.downlink

@@ -398,3 +398,9 @@ def test_a_name_that_looks_like_a_number_stays_a_name() -> None:
     config = load_config(None, ["name='0E0'"])
     assert config.name == "0E0"
     assert read_config(config.to_yaml()) == config
+
+
+def test_a_task_of_ones_own_names_the_model_that_it_builds():
+    assert load_config(None, ["task=mine:Task"]).model_name == "mine:Task"
+    assert load_config(None, ["task=mine:Task", "model=mlp"]).model_name == "mlp"
+    assert load_config(None).model_name == "cnn"
