@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ from hierfl.learning.model_file import to_safetensors
 from hierfl.link.traffic import Faults, Traffic
 from hierfl.planning.forecast import forecast
 from hierfl.planning.plan import Plan
+from hierfl.process.patience import patiently
 from hierfl.protocol.facts import Facts
 from hierfl.protocol.vectors import model_hash
 from hierfl.report import page
@@ -175,8 +177,9 @@ class Record:
             wire=carried or None,
         )
         line = self._last = metrics.to_json()
-        with _writing(self._metrics), self._metrics.open("ab") as file:
-            file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
+        text = json.dumps(line, allow_nan=False).encode() + b"\n"
+        with _writing(self._metrics):
+            patiently(lambda: _append(self._metrics, text), f"write {self._metrics}")
         self._view.handle(RoundEvaluated(metrics))
 
     def finish(self, final: Final) -> None:
@@ -244,13 +247,35 @@ def _replace(path: Path, data: bytes) -> None:
         HierflError: if that fails.
     """
     beside = path.with_name(f"{path.name}.part")
-    with _writing(path):
+
+    def write() -> None:
         try:
             beside.write_bytes(data)
             os.replace(beside, path)
         except OSError:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
+            raise
+
+    with _writing(path):
+        patiently(write, f"write {path}")
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Append a line: whole, or not at all.
+
+    Raises:
+        OSError: if that fails.
+    """
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        try:
+            written = file.write(line)
+            if written < len(line):  # the disk became full within the line
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            with suppress(OSError):
+                os.truncate(path, end)
             raise
 
 

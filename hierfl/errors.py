@@ -78,16 +78,39 @@ LONGEST_WORDS = 1000
 
 
 def shortened(words: str) -> str:
-    """Shorten a peer's message, which may be anything, for a log."""
-    return words if len(words) <= LONGEST_WORDS else words[:LONGEST_WORDS] + "..."
+    r"""Return a peer's message, which may be anything, as it can be logged and shown: one line.
+
+    What a terminal would obey, and what would pass for a line of its own, is escaped.
+
+    >>> shortened("all is well \x1b[2J\nreally")
+    'all is well \\x1b[2J | really'
+    """
+    cut = words if len(words) <= LONGEST_WORDS else words[:LONGEST_WORDS] + "..."
+    return escaped(" | ".join(cut.splitlines()))
+
+
+def escaped(text: str) -> str:
+    r"""Return a text with all characters escaped that are not printable.
+
+    >>> escaped("\x1b]0;owned\x07")
+    '\\x1b]0;owned\\x07'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter
+        if letter.isprintable()
+        else letter.encode("unicode_escape", "surrogatepass").decode()
+        for letter in text
+    )
 
 
 def render(error: HierflError) -> str:
     """The text of `error` for a terminal: what happened, then what to do; one screen at most."""
-    lines = f"error: {error.message}".splitlines()
+    lines = [escaped(line) for line in f"error: {error.message}".splitlines()]
     if len(lines) > SCREEN_LINES:
         left_out = len(lines) - SCREEN_LINES
         lines[SCREEN_LINES:] = [f"... ({left_out} more lines)"]
     if error.hint:
-        lines += [f"  {line}" for line in error.hint.splitlines()]
+        lines += [f"  {escaped(line)}" for line in error.hint.splitlines()]
     return "\n".join(lines)

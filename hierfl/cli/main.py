@@ -27,6 +27,7 @@ from hierfl.cli import (
 )
 from hierfl.cli.options import with_page
 from hierfl.errors import ConfigError, HierflError, render
+from hierfl.process.descriptors import raise_limit
 
 INTERRUPTED = 130
 
@@ -72,6 +73,7 @@ def hierfl(
     Example: hierfl run --set algorithm.rounds=5
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    raise_limit()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

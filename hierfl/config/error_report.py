@@ -77,6 +77,8 @@ def _problem(detail: Any, root: type[BaseModel]) -> tuple[str, str]:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        return "a number that is larger"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -22,6 +22,10 @@ edges:
 """
 
 
+LONGEST = 1 << 22
+"""Characters of a topology: more than one with 100,000 devices has."""
+
+
 def load_config(path: Path | None, sets: Sequence[str] = ()) -> Config:
     """Return the configuration of a file, or the default federation, with some keys replaced.
 
@@ -155,11 +159,23 @@ def _slot(place: Any, step: str, path: list[str], text: str) -> Any:
 
 
 def _parse(text: str, source: str) -> Any:
+    if len(text) > LONGEST:
+        raise ConfigError(source, f"has {len(text):,} characters; {LONGEST:,} are the most")
     try:
         return yaml.load(text, Loader=Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise ConfigError(f"{source}{where}", error.problem or "is not valid YAML") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(source, f"is not valid YAML: {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(source, f"is not valid YAML: {_plain(error)}") from None
+
+
+def _plain(error: Exception) -> str:
+    """Return what is wrong, in plain words where Python's or PyYAML's would need explaining."""
+    match error:
+        case yaml.reader.ReaderError():
+            return f"it has the character {chr(error.character)!r} at {error.position}"
+        case ValueError() if "integer string conversion" in str(error):
+            return "a number has too many digits"
+    return str(error)

@@ -175,7 +175,7 @@ class Data(Part):
     moved to another edge keep their data. In `root`, {name}, {edge} and {role} are a node's own.
 
     A device counts as at most `most_examples` samples in every mean, whatever it says it holds;
-    null: as at most 10 times the median of its cluster, and an edge likewise at the cloud.
+    null: as at most 3 times the median of its cluster, and an edge likewise at the cloud.
 
     `transforms` are torchvision's, of all samples; `augment` those of samples to learn from.
     `standardize: null` is `federation` for what a reader reads and for images of bytes, `none` for

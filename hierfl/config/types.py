@@ -51,7 +51,13 @@ def _readable(read: Callable[[str], object]) -> Callable[[str], str]:
     return check
 
 
-Int = Annotated[int, Strict()]
+def _bounded(value: int) -> int:
+    if abs(value) >= 1 << 63:
+        raise wrong("should be less than 2^63")
+    return value
+
+
+Int = Annotated[int, Strict(), AfterValidator(_bounded)]
 Float = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Bool = Annotated[bool, Strict()]
 Text = Annotated[str, StringConstraints(min_length=1)]

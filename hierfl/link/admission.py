@@ -31,6 +31,10 @@ LONGEST_NAME = 64
 """Characters of an unknown peer's name that are shown."""
 
 
+LONGEST_HELLO = 1 << 20
+"""Bytes of a hello; it holds the fingerprints of some keys and of each edge's devices."""
+
+
 class Refusal(Exception):
     """A hello that is not answered with a welcome."""
 
@@ -65,6 +69,8 @@ class Admission:
 
     def first(self, data: bytes, context: Context) -> pb.Hello:
         """Return the hello that a first frame is, or raise Refusal."""
+        if len(data) > LONGEST_HELLO:
+            raise Refusal(f"its first frame has {len(data)} bytes")
         try:
             frame = frames.parse(data)
         except LinkError as error:
@@ -100,8 +106,7 @@ class Admission:
         if not same_secret(hello.token, self.token):
             raise Refusal(f"{short(hello.name)} does not know the token of this run")
         if hello.name not in self.children:
-            known = ", ".join(self.children)
-            raise Refusal(f"no child of this node is called {short(hello.name)}, only {known}")
+            raise Refusal(f"no child of this node is called {short(hello.name)}")
         for what, theirs, ours in (
             ("model", hello.model, self.model),
             ("configuration", hello.plan, self.plan),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from hierfl.process.descriptors import most_connections
+
 HEARTBEAT_S = 10.0
 """A peer that has vanished without closing its connection is given up within so many seconds."""
 
 LONGEST_FRAME = 1 << 30
 """Bytes in a frame where no model says how many there may be."""
+
+STREAMS = 4
+"""Streams of a connection; a child has one."""
 
 _Options = list[tuple[str, int]]
 
@@ -38,12 +43,18 @@ def client_options(max_frame: int, heartbeat: float) -> _Options:
     ]
 
 
-def server_options(max_frame: int, heartbeat: float) -> _Options:
-    """Return the options of a parent's server: two servers never share a port."""
+def server_options(max_frame: int, heartbeat: float, children: int) -> _Options:
+    """Return the options of a parent's server: two servers never share a port.
+
+    Before anybody is admitted, connections and streams cost descriptors and memory: both are
+    bounded. A child has one stream on a connection.
+    """
     quarter = int(heartbeat * 250)  # children ask half as often
     return [
         *_common(max_frame, heartbeat),
         ("grpc.so_reuseport", 0),
+        ("grpc.max_allowed_incoming_connections", most_connections(children)),
+        ("grpc.max_concurrent_streams", STREAMS),
         ("grpc.server_handshake_timeout_ms", int(heartbeat * 1000)),
         ("grpc.http2.min_ping_interval_without_data_ms", quarter),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", quarter),

@@ -15,7 +15,7 @@ from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 
 from hierfl.config.addresses import split
-from hierfl.errors import LinkError, ParentFailed, PeerRefused, RunFailed
+from hierfl.errors import LinkError, ParentFailed, PeerRefused, RunFailed, shortened
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.base_grid import RUN_ID
@@ -222,20 +222,19 @@ class LinkClient:
 
     def _goodbye(self, goodbye: pb.Goodbye) -> str | None:
         """Return None if the run is done, why to dial again later, or raise."""
+        reason = shortened(goodbye.reason)
         match goodbye.code:
             case pb.Goodbye.DONE:
                 return None
             case pb.Goodbye.BUSY:
-                return goodbye.reason
+                return reason
             case pb.Goodbye.BREACH:
                 self.responder.forget()
-                return goodbye.reason
+                return reason
             case pb.Goodbye.FAILED:
-                raise ParentFailed(goodbye.reason)
+                raise ParentFailed(reason)
             case _:
-                raise PeerRefused(
-                    f"the parent at {self._address} refused {self._name}: {goodbye.reason}"
-                )
+                raise PeerRefused(f"the parent at {self._address} refused {self._name}: {reason}")
 
 
 def until_listening(address: str, seconds: float) -> None:

@@ -18,6 +18,7 @@ from hierfl.link.admission import BROKEN, Admission, Context, Refusal
 from hierfl.link.bind import bind, serve
 from hierfl.link.channel_options import server_options
 from hierfl.link.enrolment import Enrolment
+from hierfl.link.log_throttle import LogThrottle
 from hierfl.link.session import Outbox, Session
 from hierfl.tls.identity import Identity
 
@@ -101,6 +102,7 @@ class GrpcServer:
         self._heartbeat = heartbeat
         self._credentials = credentials
         self._enrolment = enrolment
+        self._throttle = LogThrottle()
         self._streams: set[asyncio.Task[None]] = set()
         self._server: grpc.aio.Server
 
@@ -110,7 +112,8 @@ class GrpcServer:
         Raises:
             LinkError: if the address cannot be bound now.
         """
-        self._server = grpc.aio.server(options=server_options(self._max_frame, self._heartbeat))
+        options = server_options(self._max_frame, self._heartbeat, len(self._sessions))
+        self._server = grpc.aio.server(options=options)
         serve(self._server, frames.METHOD, grpc.stream_stream_rpc_method_handler(self._attach))
         serve(self._server, probe.METHOD, grpc.unary_unary_rpc_method_handler(self._ask))
         if self._enrolment is not None:
@@ -159,7 +162,9 @@ class GrpcServer:
         except Refusal as refusal:
             if refusal.code != pb.Goodbye.BUSY:  # who is told to wait is let in later
                 self._owner.turned_away()
-            log.warning("turned away %s: %s", context.peer(), refusal)
+            line = self._throttle.line(context.peer(), f"turned away {context.peer()}: {refusal}")
+            if line is not None:
+                log.warning("%s", line)
             with suppress(*BROKEN):
                 await context.write(frames.goodbye(refusal.code, str(refusal)))
             return

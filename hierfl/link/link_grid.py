@@ -22,6 +22,7 @@ from hierfl.link.base_grid import Arrival, BaseGrid
 from hierfl.link.channel_options import HEARTBEAT_S, LONGEST_FRAME
 from hierfl.link.enrolment import Enrolment
 from hierfl.link.grpc_server import GrpcServer
+from hierfl.link.log_throttle import LogThrottle
 from hierfl.link.loop import LinkLoop
 from hierfl.link.membership import MAX_MISSED
 from hierfl.link.session import Session
@@ -79,6 +80,7 @@ class LinkGrid(BaseGrid):
         self._on_progress = on_progress
         self._on_presence = on_presence
         self._sessions = {name: Session(name, node_id) for node_id, name in self.names.items()}
+        self._throttle = LogThrottle()
         self._presence = threading.Condition()
         self._aborted = ""
         self._given_loop = loop
@@ -286,4 +288,5 @@ class LinkGrid(BaseGrid):
         try:
             self._on_progress(child, data)
         except Exception:  # it is the child's: it may be anything
-            log.exception("the progress of %s could not be shown", child)
+            if line := self._throttle.line(child, f"the progress of {child} could not be shown"):
+                log.warning("%s", line, exc_info=True)

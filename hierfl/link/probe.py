@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from hierfl.errors import LinkError
+from hierfl.errors import LinkError, shortened
 from hierfl.link import link_pb2 as pb
 from hierfl.link.channel_options import HEARTBEAT_S, client_options
 from hierfl.tls.identity import Towards, dial
@@ -68,4 +68,4 @@ def ask(address: str, hello: bytes, timeout: float, towards: Towards | None = No
             details = error.details() or error.code().name
             raise LinkError((towards and towards.mistrust(details)) or details) from None
     ahead = answer.time - (asked + heard) / 2
-    return Verdict(answer.code, answer.reason, ahead, (heard - asked) / 2)
+    return Verdict(answer.code, shortened(answer.reason), ahead, (heard - asked) / 2)

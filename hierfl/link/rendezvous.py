@@ -21,6 +21,7 @@ from hierfl.link import link_pb2 as pb
 from hierfl.link.admission import contradiction, same_secret
 from hierfl.link.bind import bind, serve
 from hierfl.link.channel_options import HEARTBEAT_S, client_options, server_options
+from hierfl.link.log_throttle import LogThrottle
 from hierfl.tls.identity import Identity, Towards, dial
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,8 @@ class Rendezvous:
         self._place: pb.Place | None = None
         self._closed = False
         self._server = grpc.server(
-            ThreadPoolExecutor(children + 8), options=server_options(LONGEST_ENTRY, HEARTBEAT_S)
+            ThreadPoolExecutor(children + 8),
+            options=server_options(LONGEST_ENTRY, HEARTBEAT_S, children),
         )
         handler = grpc.unary_unary_rpc_method_handler(
             self._enter, pb.Entry.FromString, pb.Place.SerializeToString
@@ -133,8 +135,12 @@ class Rendezvous:
         return entry.name
 
 
+_throttle = LogThrottle()
+
+
 def _refuse(context: grpc.ServicerContext, code: grpc.StatusCode, reason: str) -> NoReturn:
-    log.warning("turned away %s: %s", context.peer(), reason)
+    if line := _throttle.line(context.peer(), f"turned away {context.peer()}: {reason}"):
+        log.warning("%s", line)
     context.abort(code, reason)
     raise AssertionError("abort raises")
 

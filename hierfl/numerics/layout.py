@@ -14,6 +14,12 @@ from numpy.typing import NDArray
 
 from hierfl.errors import PayloadError
 
+LONGEST = 1 << 22
+"""Characters of a layout's text: far more than that of any model that a device can train."""
+
+MOST_AXES, MOST = 64, 1 << 48
+"""Of a tensor: its axes, and the coordinates that it may have."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -90,12 +96,16 @@ class Layout:
         Raises:
             PayloadError: `text` is anything else.
         """
+        if len(text) > LONGEST:
+            raise PayloadError(f"a model layout of {len(text)} characters")
         try:
             tensors = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise PayloadError(f"a model layout is not JSON: {error}") from None
+            raise PayloadError(f"a model layout is not JSON: {type(error).__name__}") from None
         if not isinstance(tensors, list) or not all(map(_is_tensor, tensors)):
-            raise PayloadError("a model layout must be a list of [name, [extent, ...]] pairs")
+            raise PayloadError(
+                "a model layout must be a list of [name, [extent, ...]] pairs of a size that exists"
+            )
         try:
             return cls(
                 tuple(name for name, _ in tensors), tuple(tuple(shape) for _, shape in tensors)
@@ -111,5 +121,7 @@ class Layout:
 def _is_tensor(item: object) -> bool:
     match item:
         case [str(), list(shape)]:
-            return all(type(extent) is int for extent in shape)
+            if len(shape) > MOST_AXES or not all(type(extent) is int for extent in shape):
+                return False
+            return all(extent <= MOST for extent in shape) and math.prod(shape) <= MOST
     return False

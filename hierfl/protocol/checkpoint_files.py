@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hierfl.errors import CheckpointError, HierflError
+from hierfl.process.patience import patiently
 from hierfl.protocol.checkpoint import Checkpoint, Json, from_bytes, to_bytes
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,22 @@ class Checkpoints:
             CheckpointError: if that fails; the ones before it are as they were.
         """
         data = to_bytes(replace(checkpoint, config=self._config))
-        path, beside = self._path(checkpoint.round), self._beside
+        path = self._path(checkpoint.round)
+        try:
+            patiently(lambda: self._write(data, path), f"write {path}")
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot write {path}: {error.strerror}",
+                "Make room or mend the folder and start again: the last good checkpoint is kept.",
+            ) from error
+        self._remove(
+            self._path(round_)
+            for round_ in self.rounds()
+            if round_ > checkpoint.round or round_ <= checkpoint.round - KEPT
+        )
+
+    def _write(self, data: bytes, path: Path) -> None:
+        beside = self._beside
         try:
             make_private(self._folder)
             beside.unlink(missing_ok=True)
@@ -67,18 +83,10 @@ class Checkpoints:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-        except OSError as error:
+        except OSError:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)  # what is half written would keep a full disk full
-            raise CheckpointError(
-                f"cannot write {path}: {error.strerror}",
-                "Make room or mend the folder and start again: the last good checkpoint is kept.",
-            ) from error
-        self._remove(
-            self._path(round_)
-            for round_ in self.rounds()
-            if round_ > checkpoint.round or round_ <= checkpoint.round - KEPT
-        )
+            raise
 
     def read(self, round_: int) -> Checkpoint | None:
         """Return the checkpoint of a round, or None if there is no whole one.

@@ -14,11 +14,14 @@ from hierfl.config import Config
 
 log = logging.getLogger(__name__)
 
-MULTIPLE = 10
+MULTIPLE = 3
 """A child counts as at most so many times the median of its parent's children.
 
-The largest device of a cluster has up to 6 times its cluster's median with `dirichlet` as it is by
-default (alpha 0.3, 2 to 20 devices), and up to 10 times with alpha 0.1: honest clusters are below.
+In the default tree it cuts nobody: with `iid` all hold the same, with `dirichlet` (alpha 0.3) the
+largest device has at most 2.7 times its cluster's median in 20 draws. In larger clusters a device
+may have up to 5.7 times the median; it is cut then. Larger multiples do not help: with 10, a device
+that claims 2^31 samples takes a federation of two clusters with 5 classes each from 96.9% to 50.1%,
+as without a limit; with 3 to 78.3%.
 """
 
 

@@ -1,6 +1,14 @@
 """Expected errors fit on one screen and say what to do."""
 
-from hierfl.errors import SCREEN_LINES, ConfigError, LinkError, PeerRefused, RunFailed, render
+from hierfl.errors import (
+    SCREEN_LINES,
+    ConfigError,
+    LinkError,
+    PeerRefused,
+    RunFailed,
+    render,
+    shortened,
+)
 
 
 def test_what_happened_comes_first_then_what_to_do() -> None:
@@ -23,3 +31,10 @@ def test_exit_codes() -> None:
     assert RunFailed("x").exit_code == PeerRefused("x").exit_code == 1
     assert issubclass(PeerRefused, LinkError)
     assert str(ConfigError("", "x")) == "x"
+
+
+def test_what_a_peer_says_is_one_line_that_no_terminal_obeys() -> None:
+    said = "x\n2026-11-28 09:00:00 INFO hierfl: all is well\r\x1b[2J\x1b]0;x\x07\x9b\u202e\ud800"
+    shown = shortened(said)
+    assert shown.isprintable() and "all is well" in shown
+    assert render(RunFailed(said, said)).replace("\n", "").isprintable()

@@ -68,6 +68,7 @@ def test_the_defaults():
           standardize: null
           transforms: []
           augment: []
+          most_examples: null
           homes: null
         algorithm:
           name: hier-signsgd
@@ -80,6 +81,7 @@ def test_the_defaults():
           participation: 1.0
           tie: random
           options: {}
+        weights: examples
         downlink: {codec: null, bits: null, fraction: null}
         uplink: {codec: null, bits: null, fraction: null}
         channel: null

@@ -96,3 +96,21 @@ def test_inconsistent_layouts_and_vectors_are_refused() -> None:
         Layout(("a", "a"), ((1,), (1,)))
     with pytest.raises(ValueError, match="shape"):
         Layout(("a",), ((3,),)).views(np.zeros(4))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[["a",[' + "9" * 4000 + "," + "9" * 4000 + "]]]",
+        '[["a",[' + "9" * 5000 + "]]]",
+        '[["a",[4611686018427387904,4611686018427387904]]]',
+        '[["a",[' + ",".join(["1"] * 1000) + "]]]",
+        "[" * 200_000 + "]" * 200_000,
+        "[" + ",".join(f'["t{i}",[1]]' for i in range(500_000)) + "]",
+    ],
+    ids=["4,000 digits", "5,000 digits", "too large", "too many axes", "nested", "too long"],
+)
+def test_a_layout_of_no_model_is_refused_early_in_one_line(text: str) -> None:
+    with pytest.raises(PayloadError) as caught:
+        Layout.from_json(text)
+    assert len(str(caught.value)) < 200 and "\n" not in str(caught.value)

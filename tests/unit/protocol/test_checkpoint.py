@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from hierfl.errors import CheckpointError, PayloadError
+from hierfl.process import patience
 from hierfl.protocol.checkpoint import Checkpoint, Json, from_bytes, to_bytes
 from hierfl.protocol.checkpoint_files import Checkpoints
 from hierfl.protocol.checkpoint_store import CheckpointStore
@@ -258,6 +259,7 @@ def test_what_cannot_be_written_leaves_the_last_one(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.0)
     with pytest.raises(CheckpointError, match=r"cannot write .*east\.5\.state: No space left") as e:
         files.write(replace(STATE, round=5))
     assert e.value.hint is not None and "last good checkpoint is kept" in e.value.hint

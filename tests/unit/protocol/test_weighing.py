@@ -88,7 +88,7 @@ def test_the_log_says_it_once(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         one.count({1: 100, 2: 2**31})
     assert caplog.messages == [
-        "east-1 says that it has 2147483648 samples: it counts as 1000, 10 times the median "
+        "east-1 says that it has 2147483648 samples: it counts as 300, 3 times the median "
         "(data.most_examples)"
     ]
 
