@@ -16,7 +16,7 @@ from hierfl.planning.plan import make_plan
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.enrolment import enrol
-from hierfl.tls.policy import identity
+from hierfl.tls.policy import identity, warn_of_expiry
 
 
 def run(
@@ -36,6 +36,7 @@ def run(
     """
     edge = config.edge(config.parent_of(name))
     credentials = identity(config, name)
+    warn_of_expiry(credentials)
     towards = credentials.towards(edge.name) if credentials else None
     patience = patience or config.quorum.round_timeout
     trainer = _trainer(

@@ -24,7 +24,7 @@ from hierfl.link.link_grid import LinkGrid
 from hierfl.link.loop import LinkLoop
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.progress import from_json
-from hierfl.tls.policy import identity
+from hierfl.tls.policy import identity, revocations, warn_of_expiry
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ def run(
         HierflError: whatever a person can put right.
     """
     credentials = identity(config, CLOUD)
+    warn_of_expiry(credentials)
     presence = Presence(config.tree())
 
     def say(line: str) -> None:
@@ -68,6 +69,7 @@ def run(
             plan=held.plan.digest.to_text(),
             heartbeat=config.quorum.heartbeat,
             credentials=credentials,
+            revoked=revocations(config),
             token=token,
             loop=loop,
             enrolment=enrolment,

@@ -24,7 +24,7 @@ from hierfl.link.loop import LinkLoop
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.progress import DevicesAttached, to_json
-from hierfl.tls.policy import identity
+from hierfl.tls.policy import identity, revocations, warn_of_expiry
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ def run(
     edge = config.edge(name)
     plan, heartbeat = digest(config).to_text(), config.quorum.heartbeat
     credentials = identity(config, name)
+    warn_of_expiry(credentials)
     patience = patience or config.quorum.round_timeout
     await_address(edge.address)
     telling = threading.Lock()
@@ -77,6 +78,7 @@ def run(
             plan=plan,
             heartbeat=heartbeat,
             credentials=credentials,
+            revoked=revocations(config),
             token=devices_token,
             loop=loop,
             enrolment=enrol_cluster(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from deploy.doctor import network, tls
@@ -44,6 +45,8 @@ def findings(config: Config, node: str | None) -> Iterator[Finding]:
     else:
         nodes = _who_can_be_here(config) if node is None else [node]
         model = yield from workload.of(config, nodes)
+    if (found := network.proxies(os.environ)) is not None:
+        yield found
     if node is None:
         yield from _tree(config)
     else:

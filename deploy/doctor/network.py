@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Mapping
 from ipaddress import ip_address
 
 from deploy.doctor.finding import Finding, failure, ok, warning
 from hierfl.config.addresses import split
+
+PROXIES = tuple(
+    name
+    for lower in ("grpc_proxy", "http_proxy", "https_proxy", "all_proxy")
+    for name in (lower, lower.upper())
+)
 
 REACH_S = 5.0
 """Seconds within which a connection must be established."""
@@ -41,6 +48,18 @@ def name(host: str, listens: bool) -> Finding | None:
             "address.",
         )
     return ok(what, text)
+
+
+def proxies(environment: Mapping[str, str]) -> Finding | None:
+    """Say which proxies the environment names; links do not use them."""
+    named = [name for name in PROXIES if environment.get(name)]
+    if not named:
+        return None
+    return ok(
+        "proxy",
+        f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} set; links are direct and do not "
+        "use a proxy",
+    )
 
 
 def is_here(host: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x509_certificate
 
@@ -18,12 +18,9 @@ from hierfl.errors import HierflError, LinkError
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.probe import Verdict, ask
-from hierfl.tls.identity import Identity, common_name
+from hierfl.tls.identity import Identity, common_name, expiring
 from hierfl.tls.policy import identity
 from hierfl.tls.x509 import EARLY
-
-SOON = timedelta(days=30)
-"""A certificate that expires within this time gets a warning."""
 
 ASTRAY_S = 10.0
 """Clocks that differ by more get a warning: the nodes' logs cannot be compared."""
@@ -39,10 +36,10 @@ def certificate(config: Config, node: str) -> Finding:
     if mine is None:
         return ok(what, "none: the topology allows plain text")
     ends = load_pem_x509_certificate(mine.certificate).not_valid_after_utc
-    if ends - datetime.now(UTC) < SOON:
+    if soon := expiring(load_pem_x509_certificate(mine.certificate)):
         return warning(
             what,
-            f"the certificate expires on {ends:%Y-%m-%d}.",
+            f"the certificate {soon}.",
             "Renew it with `hierfl certs TOPOLOGY --out DIR --renew` and copy it here.",
         )
     return ok(what, f"the certificate is valid until {ends:%Y-%m-%d}")

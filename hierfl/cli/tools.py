@@ -26,17 +26,26 @@ def certs(
     renew: Annotated[
         bool, typer.Option("--renew", help="Replace the nodes' certificates. Keys and CA are kept.")
     ] = False,
+    rekey: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME",
+            help="A node that gets a new key; its old certificate is revoked. May be repeated.",
+        ),
+    ] = [],  # noqa: B006
 ) -> None:
     """Create a CA and a certificate for each node, for `security.certs`.
 
     Existing files are kept.
 
     Example: hierfl certs topology.yaml --out certs
+
+    Example: hierfl certs topology.yaml --out certs --rekey pi-3
     """
     from hierfl.config import load_config
     from hierfl.tls.authority import make_certificates, report
 
-    made = make_certificates(load_config(topology, sets), out, days=days, renew=renew)
+    made = make_certificates(load_config(topology, sets), out, days=days, renew=renew, rekey=rekey)
     print("\n".join(report(made, out)))
 
 

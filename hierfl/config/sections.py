@@ -292,9 +292,14 @@ class Quorum(Part):
 
 
 class Security(Part):
-    """Who is let in."""
+    """Who is let in.
+
+    `revoked` is a file with the names of nodes and the serial numbers of certificates, one a line,
+    that are not let in; it is read at each hello. null: `revoked` in `certs`, where it is there.
+    """
 
     certs: Place | None = None
+    revoked: Place | None = None
     insecure: Bool = False
 
 

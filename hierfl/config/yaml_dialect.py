@@ -30,7 +30,7 @@ class Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose a node, within the limits."""
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         start, alias = event.start_mark, isinstance(event, yaml.AliasEvent)
         self._depth += 1
         if self._depth > DEEPEST:

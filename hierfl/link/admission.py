@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,7 +16,10 @@ from hierfl.config.digest import explain
 from hierfl.errors import LinkError
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
-from hierfl.tls.identity import certified_name
+from hierfl.tls.identity import certified_name, expiring, shown_certificate
+from hierfl.tls.revocation import RevocationList
+
+log = logging.getLogger(__name__)
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
@@ -54,6 +58,7 @@ class Admission:
         token: the run's secret; "" if there is none.
         certified: whether it must have a certificate of its name.
         patience: seconds within which it must say it.
+        revoked: whom it must not be; None: nobody.
     """
 
     children: Collection[str]
@@ -62,6 +67,7 @@ class Admission:
     token: str
     certified: bool
     patience: float
+    revoked: RevocationList | None = None
 
     async def hello(self, context: Context) -> pb.Hello:
         """Return the hello that opens a stream, or raise Refusal."""
@@ -84,7 +90,22 @@ class Admission:
         if self.certified and (lie := contradiction(hello.name, context.auth_context())):
             raise Refusal(lie)
         self._check(hello)
+        self._check_certificate(hello.name, context.auth_context())
         return hello
+
+    def _check_certificate(self, name: str, auth: Mapping[str, Any]) -> None:
+        """Refuse what is revoked; say in the log what expires soon."""
+        shown = shown_certificate(auth)
+        serial = None if shown is None else shown.serial_number
+        try:
+            revoked = self.revoked is not None and self.revoked.holds(name, serial)
+        except LinkError as error:  # it may be there again
+            log.error("%s", error)
+            raise Refusal("this node cannot let anybody in now", pb.Goodbye.BUSY) from error
+        if revoked:
+            raise Refusal(f"the certificate of {name} is revoked")
+        if shown is not None and (soon := expiring(shown)):
+            log.warning("the certificate of %s %s", name, soon)
 
     async def _first(self, context: Context) -> bytes:
         try:

@@ -28,6 +28,7 @@ from hierfl.link.membership import MAX_MISSED
 from hierfl.link.session import Session
 from hierfl.link.steps import ANSWERS
 from hierfl.tls.identity import Identity
+from hierfl.tls.revocation import RevocationList
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class LinkGrid(BaseGrid):
         plan: str = "",
         heartbeat: float = HEARTBEAT_S,
         credentials: Identity | None = None,
+        revoked: RevocationList | None = None,
         token: str = "",
         loop: LinkLoop | None = None,
         enrolment: Enrolment | None = None,
@@ -72,7 +74,7 @@ class LinkGrid(BaseGrid):
         super().__init__(children, quorum, max_missed)
         self._address = address
         self._admission = Admission(
-            children, plan, "", token, certified=credentials is not None, patience=heartbeat
+            children, plan, "", token, credentials is not None, heartbeat, revoked
         )
         self._heartbeat = heartbeat
         self._credentials = credentials

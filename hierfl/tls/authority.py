@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from hierfl.config import CLOUD, Config
 from hierfl.config.addresses import split
 from hierfl.errors import ConfigError
 from hierfl.tls.identity import CA
+from hierfl.tls.revocation import FILE, append
 from hierfl.tls.x509 import CHILD, PARENT, issue, issue_ca
 
 DAYS = 365
@@ -65,6 +66,7 @@ def make_certificates(
     *,
     days: int = DAYS,
     renew: bool = False,
+    rekey: Collection[str] = (),
     now: datetime | None = None,
 ) -> list[Certified]:
     """Create the CA and the nodes' certificates, unless they exist.
@@ -79,6 +81,8 @@ def make_certificates(
         folder: the folder of the files.
         days: days for which the nodes' certificates are valid from now on.
         renew: whether existing certificates of nodes are replaced; the CA never is.
+        rekey: nodes that get a new key and certificate. The serial numbers of their old
+            certificates are added to `revoked` in the folder.
         now: the time of creation; None: this machine's.
 
     Returns:
@@ -90,11 +94,16 @@ def make_certificates(
     """
     nodes = list(_nodes(config))
     _refuse_names(nodes)
+    for name in rekey:
+        if name not in {node.name for node in nodes}:
+            raise ConfigError("--rekey", f"the topology has no node {name}")
     start = (now or datetime.now(UTC)).replace(microsecond=0)
     end = start + timedelta(days=days)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         maker = _Maker(folder, config.name, start, end)
+        for name in rekey:
+            maker.discard(name)
         return [maker.authority, *(maker.certify(node, renew) for node in nodes)]
     except OSError as error:
         raise ConfigError("--out", f"{error.filename or folder}: {error.strerror}") from None
@@ -112,6 +121,9 @@ def report(made: list[Certified], folder: Path) -> list[str]:
     if any(one.until <= now for one in made[1:]):
         lines.append("To replace expired certificates, add --renew. Keys are kept, so only the")
         lines.append("NAME.crt files must be copied again.")
+    if (folder / FILE).exists():
+        lines.append(f"{folder / FILE} lists revoked certificates. Copy it to")
+        lines.append("security.certs of all parents: they read it at each hello.")
     lines += [
         f"Each node needs ca.crt, NAME.crt and NAME.key of {folder} in its folder security.certs.",
         "On Flower's engine it also needs NAME.ssh, and its parent needs NAME.pub.",
@@ -162,6 +174,15 @@ class _Maker:
         made = issue(self._ca, ca_key, node.name, node.hosts, node.roles, public, *life)
         _put(file, made)
         return Certified(node.name, made.not_valid_after_utc, new=True)
+
+    def discard(self, name: str) -> None:
+        """Revoke a node's certificate; remove it, and its keys."""
+        self._ca_key()  # without it there would be no new one
+        file = self._folder / f"{name}.crt"
+        if file.exists():
+            append(self._folder / FILE, _certificate(file).serial_number, name)
+        for suffix in (".crt", ".key", ".ssh", ".pub"):
+            file.with_suffix(suffix).unlink(missing_ok=True)
 
     def _ca_key(self) -> ec.EllipticCurvePrivateKey:
         file = self._ca_file.with_suffix(".key")

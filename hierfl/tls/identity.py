@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ CA = "ca"
 """The base name of the CA's files; no node can have this name."""
 
 KEY = "security.certs"
+
+SOON = timedelta(days=30)
+"""A certificate that expires within this time gets a warning."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,23 @@ def certified_name(auth: Mapping[str, Any]) -> str | None:
     """Return the name in a peer's certificate, from a gRPC context's `auth_context()`."""
     names = auth.get("x509_common_name", ())
     return names[0].decode(errors="replace") if len(names) == 1 else None
+
+
+def expiring(certificate: Certificate, now: datetime | None = None) -> str | None:
+    """Return "expires on DATE" if a certificate does so within 30 days, else None."""
+    end = certificate.not_valid_after_utc
+    return f"expires on {end:%Y-%m-%d}" if end - (now or datetime.now(UTC)) < SOON else None
+
+
+def shown_certificate(auth: Mapping[str, Any]) -> Certificate | None:
+    """Return the certificate that a peer has shown, from a gRPC context's `auth_context()`."""
+    from cryptography.x509 import load_pem_x509_certificate
+
+    shown = auth.get("x509_pem_cert", ())
+    try:
+        return load_pem_x509_certificate(shown[0]) if len(shown) == 1 else None
+    except ValueError:
+        return None
 
 
 def _read(file: Path) -> bytes:

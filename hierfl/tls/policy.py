@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from ipaddress import ip_address
 
 from hierfl.config import Config
 from hierfl.config.addresses import split
 from hierfl.errors import ConfigError
-from hierfl.tls.identity import Identity
+from hierfl.tls.identity import Identity, expiring
+from hierfl.tls.revocation import FILE, RevocationList
+
+log = logging.getLogger(__name__)
 
 
 def refuse_exposure(config: Config) -> None:
@@ -41,6 +45,22 @@ def identity(config: Config, name: str) -> Identity | None:
     refuse_exposure(config)
     certs = config.security.certs
     return None if certs is None else Identity.read(certs, name)
+
+
+def revocations(config: Config) -> RevocationList | None:
+    """Return the list of whom a parent does not let in; None if there can be none."""
+    security = config.security
+    if security.revoked is not None:
+        return RevocationList(security.revoked, required=True)
+    return RevocationList(security.certs / FILE, required=False) if security.certs else None
+
+
+def warn_of_expiry(mine: Identity | None) -> None:
+    """Say so in the log if a node's certificate expires soon."""
+    from cryptography.x509 import load_pem_x509_certificate
+
+    if mine is not None and (line := expiring(load_pem_x509_certificate(mine.certificate))):
+        log.warning("the certificate of %s %s: renew it with `hierfl certs`", mine.name, line)
 
 
 def is_loopback(address: str) -> bool:

@@ -10,16 +10,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 import hierfl.link.client
 from hierfl.errors import LinkError
+from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
+from hierfl.link.probe import ask
 from hierfl.link.traffic import Faults
 from hierfl.tls.identity import Identity
+from hierfl.tls.revocation import RevocationList, serial_text
 from tests.link.logs import On
 from tests.link.nodes import Federation
 from tests.link.raw import RawChild, Wire, hello
@@ -312,3 +317,69 @@ def test_a_false_parent_that_passes_does_not_end_a_child(
             assert (grid.faults().reconnects, false.missing()) == (1, ["a"])
             grid.close()
             assert leaf.join() is None
+
+
+@pytest.mark.parametrize("by", ["name", "serial", "serial with colons"])
+def test_who_is_revoked_is_refused_at_the_next_hello_without_a_restart(
+    home: Federation, tmp_path: Path, by: str
+) -> None:
+    file = tmp_path / "revoked"
+    serial = serial_text(x509.load_pem_x509_certificate(home["a"].certificate).serial_number)
+    colons = ":".join(serial[i : i + 2] for i in range(0, len(serial), 2))
+    entry = {"name": "a", "serial": serial, "serial with colons": colons.lower()}[by]
+    grid = LinkGrid(
+        "127.0.0.1:0",
+        ["a", "b"],
+        credentials=home["cloud"],
+        heartbeat=HEARTBEAT_S,
+        revoked=RevocationList(file, required=False),
+    )
+    with ExitStack() as leaves, grid:
+        address = grid.open()
+        for name in ("a", "b"):
+            leaves.callback(child(address, home[name]).join)
+        with grid._presence:
+            assert grid._presence.wait_for(lambda: not grid.missing(), LIMIT_S)
+        file.write_text(f"# stolen on Monday\n{entry}  # the Pi in the hall\n")
+        hello_of = frames.hello("a", run="", model="", plan="")
+        for name, code in (("a", pb.Goodbye.REFUSED), ("b", pb.Goodbye.BUSY)):
+            said = ask(
+                address,
+                hello_of if name == "a" else frames.hello("b", run="", model="", plan=""),
+                LIMIT_S,
+                home[name].towards("cloud"),
+            )
+            assert said.code == code, said.reason
+            assert ("revoked" in said.reason) == (name == "a")
+        file.write_text("")
+        said = ask(address, hello_of, LIMIT_S, home["a"].towards("cloud"))
+        assert said.code == pb.Goodbye.BUSY, "it is attached, and good again"
+
+
+def test_nobody_is_let_in_while_the_list_of_the_revoked_is_gone(
+    home: Federation, tmp_path: Path
+) -> None:
+    grid = LinkGrid(
+        "127.0.0.1:0",
+        ["a"],
+        credentials=home["cloud"],
+        revoked=RevocationList(tmp_path / "revoked", required=True),
+    )
+    with grid:
+        hello_of = frames.hello("a", run="", model="", plan="")
+        said = ask(grid.open(), hello_of, LIMIT_S, home["a"].towards("cloud"))
+        assert said.code == pb.Goodbye.BUSY and said.reason == (
+            "this node cannot let anybody in now"
+        )
+
+
+def test_the_parent_says_whose_certificate_expires_soon(
+    kinds: dict[str, Federation], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = kinds["good"]
+    soon = home.sibling(tmp_path / "soon", starts=-10, days=15)
+    with parent(home["cloud"], "a") as grid:
+        hello_of = frames.hello("a", run="", model="", plan="")
+        said = ask(grid.open(), hello_of, LIMIT_S, soon["a"].towards("cloud"))
+        assert said.code == pb.Goodbye.UNSPECIFIED
+    assert any("the certificate of a expires on" in line for line in caplog.messages)

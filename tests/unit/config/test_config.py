@@ -87,7 +87,7 @@ def test_the_defaults():
         channel: null
         quorum: {devices: 1.0, edges: 1.0, step_timeout: 30.0, round_timeout: 600.0,
                  max_missed: 5, heartbeat: 10.0}
-        security: {certs: null, insecure: false}
+        security: {certs: null, revoked: null, insecure: false}
         faults: {sign_flip: [], random_vote: [], shout: []}
         cloud: {address: "127.0.0.1:0"}
         edges:
@@ -186,7 +186,7 @@ configs = st.builds(
     quorum=st.builds(
         Quorum, devices=shares, edges=shares, step_timeout=positive, round_timeout=positive
     ),
-    security=st.builds(Security, certs=paths, insecure=st.booleans()),
+    security=st.builds(Security, certs=paths, revoked=paths, insecure=st.booleans()),
     cloud=st.builds(Cloud, address=addresses),
     edges=edges(),
 )

@@ -22,6 +22,7 @@ from hierfl.config import Cloud, Config, Edge
 from hierfl.errors import ConfigError, HierflError, render
 from hierfl.tls.authority import CA_DAYS, DAYS, make_certificates
 from hierfl.tls.identity import Identity
+from hierfl.tls.revocation import RevocationList
 
 NOW = datetime(2030, 5, 17, 12, 0, 0, tzinfo=UTC)
 CONFIG = Config(
@@ -299,3 +300,28 @@ def test_the_command_says_what_has_expired(
     make_certificates(load_config(topology), out, now=old)
     _, said, _ = run(capsys, "certs", topology, "--out", out)
     assert "east    kept, expired on " in said and "--renew" in said
+
+
+def test_a_new_key_for_one_node_revokes_its_old_certificate(folder: Path) -> None:
+    before, old = contents(folder), load(folder, "pi_1")
+    make_certificates(CONFIG, folder, rekey=["pi_1"], now=NOW)
+    after, new = contents(folder), load(folder, "pi_1")
+    assert {name for name in before if before[name] != after[name]} == {
+        f"pi_1.{kind}" for kind in ("crt", "key", "ssh", "pub")
+    }
+    assert new.public_key() != old.public_key()
+    assert Identity.read(folder, "pi_1", NOW + timedelta(days=1)).name == "pi_1"
+    revoked = RevocationList(folder / "revoked", required=True)
+    assert revoked.holds("pi_1", old.serial_number)
+    assert not revoked.holds("pi_1", new.serial_number)
+    assert not revoked.holds("pi.2", load(folder, "pi.2").serial_number)
+
+
+def test_a_new_key_needs_a_node_and_the_ca_s_key(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="no node mallory"):
+        make_certificates(CONFIG, folder, rekey=["mallory"], now=NOW)
+    (folder / "ca.key").unlink()
+    before = contents(folder)
+    with pytest.raises(ConfigError, match=r"ca\.key is missing"):
+        make_certificates(CONFIG, folder, rekey=["pi_1"], now=NOW)
+    assert contents(folder) == before, "the old key is all that there is"

@@ -127,6 +127,13 @@ def test_where_no_node_can_listen(address: str, says: str) -> None:
     assert found.grade == "failure" and says in found.text and "edges.0.address" in found.remedy
 
 
+def test_proxies_of_the_environment_are_named_and_do_no_harm() -> None:
+    assert network.proxies({}) is None and network.proxies({"https_proxy": ""}) is None
+    found = network.proxies({"https_proxy": "http://127.0.0.1:9", "GRPC_PROXY": "x"})
+    assert found is not None and found.grade == "ok"
+    assert "GRPC_PROXY, https_proxy are set; links are direct" in found.text
+
+
 def test_the_way_to_a_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "REACH_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
