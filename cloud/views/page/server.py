@@ -182,6 +182,8 @@ class Page(View):
             if changes is None:
                 yield _message("whole", _json(state.whole()))
             for kind, data in changes or ():
+                if kind == "bye":
+                    yield _message("now", self._now)
                 yield _message(kind, _json(data))
                 if kind == "bye":
                     return

@@ -111,10 +111,8 @@ class PageState:
             "name": config.name,
             "algorithm": config.algorithm.name,
             "model": config.model_name,
-            "d": self._forecast.d if self._forecast else None,
             "rounds": config.algorithm.rounds,
             "edge_steps": config.algorithm.edge_steps,
-            "tree": {edge: list(devices) for edge, devices in config.tree().items()},
             "history": self._rows,
             "events": list(self._events),
             "summary": self._summary,
@@ -135,6 +133,7 @@ class PageState:
         full = self._forecast.float32_of(self._bytes) if self._forecast and self._bytes else {}
         return {
             "phase": self._phase,
+            "d": self._forecast.d if self._forecast else None,
             "round": snapshot.round if self._phase != "waiting" else self._last_round(),
             "share": 1.0 if self._phase == "done" else snapshot.share,
             "seconds": snapshot.seconds,
