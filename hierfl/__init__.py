@@ -20,6 +20,13 @@ What programs are written against; each name is imported when it is first used, 
     Facts            what a task's `build` is told of all nodes' data
     LinkGrid         Flower's Grid over hierfl's links: any Flower Strategy runs on it
     LinkClient       any Flower ClientApp as a child of a LinkGrid
+    run              runs a federation on this machine, and returns its `Run`
+    load_run         a run folder as a `Run`
+    compare          runs several algorithms with several seeds
+    Run              metrics, plot, model and summary of a run; rich in a notebook
+    Comparison       what `compare` returns
+    Topology         a topology built in Python, with the keys and errors of the YAML file
+    Callback         what `run` hands each event to; so is a view of `cloud.views`
     load_config      a topology file as a checked configuration
     Config           what `load_config` returns
     HierflError      the base of all errors that a user can put right
@@ -32,6 +39,9 @@ if TYPE_CHECKING:
     from hierfl.algorithms.base import Algorithm
     from hierfl.algorithms.local_steps import LocalSteps
     from hierfl.algorithms.opening import RoundOpening
+    from hierfl.api.comparison import Comparison, compare
+    from hierfl.api.run import Callback, Run, load_run, run
+    from hierfl.api.topology import Topology
     from hierfl.codecs.base import Codec, PayloadSizes, RandomizedCodec
     from hierfl.config import Config, load_config
     from hierfl.errors import HierflError
@@ -52,8 +62,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Algorithm",
+    "Callback",
     "Classification",
     "Codec",
+    "Comparison",
     "Config",
     "Data",
     "Facts",
@@ -68,10 +80,15 @@ __all__ = [
     "Reconstruction",
     "Regression",
     "RoundOpening",
+    "Run",
     "Segmentation",
     "Task",
+    "Topology",
     "__version__",
+    "compare",
     "load_config",
+    "load_run",
+    "run",
 ]
 
 _HOMES = {
@@ -94,7 +111,14 @@ _HOMES = {
     "RoundOpening": "hierfl.algorithms.opening",
     "Segmentation": "hierfl.learning.tasks",
     "Task": "hierfl.learning.task",
+    "Comparison": "hierfl.api.comparison",
+    "Run": "hierfl.api.run",
+    "Topology": "hierfl.api.topology",
+    "Callback": "hierfl.api.run",
+    "compare": "hierfl.api.comparison",
     "load_config": "hierfl.config",
+    "load_run": "hierfl.api.run",
+    "run": "hierfl.api.run",
 }
 
 

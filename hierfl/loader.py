@@ -57,6 +57,15 @@ def load(reference: str, what: str, folder: Path | None = None) -> Any:
     return found
 
 
+def own(reference: str) -> Any:
+    """The object `module:attribute` of this distribution, which the caller may not import.
+
+    Commands and programs start roles, which import hierfl: a reference breaks the circle.
+    """
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def _import(name: str, reference: str, what: str, here: Path) -> ModuleType:
     _refuse_hidden(name, what, here)
     try:

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+def open_progress(config: Config, folder: Path) -> View:
+    """Return a view for whoever has called `hierfl.run`: a notebook's cell, or as `open_view`."""
+    if "ipykernel" in sys.modules:
+        from cloud.views.notebook import Notebook
+
+        return Harmless(Notebook(config))
+    return open_view(config, folder)
+
+
 def open_view(
     config: Config, folder: Path, console: Console | None = None, also: Sequence[View] = ()
 ) -> View:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+
+from hierfl.loader import own
 
 if TYPE_CHECKING:
     from hierfl.config import Config
@@ -18,8 +19,7 @@ PROCESSES = "deploy.launcher.processes:Processes"
 
 def part(reference: str) -> Callable[..., Any]:
     """Import `module:attribute` of a role or of deploy, which no module here may import."""
-    module, _, name = reference.partition(":")
-    part: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    part: Callable[..., Any] = own(reference)
     return part
 
 

@@ -37,9 +37,29 @@ def load_config(path: Path | None, sets: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: if the file cannot be read, or keys or values are wrong; it names all of them.
     """
-    tree = _parse(_DEFAULT_EDGES, "the defaults") if path is None else _read(path)
-    given = {_set(tree, text): text for text in sets}
-    return make_config(tree, None if path is None else str(path), given)
+    tree = read_tree(path)
+    return make_config(tree, None if path is None else str(path), set_keys(tree, sets))
+
+
+def read_tree(path: Path | None) -> dict[str, Any]:
+    """Return the keys of a file, or of the default federation, as plain data; see `load_config`.
+
+    Raises:
+        ConfigError: if the file cannot be read, or names no edges.
+    """
+    if path is not None:
+        return _read(path)
+    tree: dict[str, Any] = _parse(_DEFAULT_EDGES, "the defaults")
+    return tree
+
+
+def set_keys(tree: dict[str, Any], sets: Sequence[str]) -> dict[str, str]:
+    """Set `key=value` texts in plain data; return each key that was set, with its text.
+
+    Raises:
+        ConfigError: a text is of another form, or names no place in the tree.
+    """
+    return {_set(tree, text): text for text in sets}
 
 
 def make_config(

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from hierfl.report.chart import Series, legend, line_chart
-from hierfl.runs.results import RunResult
+from hierfl.runs.results import MAIN_METRICS, RunResult
 from hierfl.units import duration, plural, size
 
 AXES: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -29,8 +29,6 @@ LINKS = {
 FAR_APART = 5.0
 """Runs whose bytes differ by more than this factor are drawn on a logarithmic axis."""
 NO_METRIC = {"round", "steps", "wall_s", "lr"}
-LARGER_IS_BETTER_FIRST = ("accuracy", "mean_iou", "r2", "mse", "perplexity")
-"""The metric that is drawn three times is the first of these that a run has."""
 
 
 def report(runs: Sequence[RunResult]) -> str:
@@ -211,7 +209,7 @@ def _metric_names(runs: Sequence[RunResult]) -> list[str]:
     names: dict[str, None] = {}
     for run in runs:
         names.update(dict.fromkeys(n for n in run.metrics.names() if n not in NO_METRIC))
-    order = {name: index for index, name in enumerate(LARGER_IS_BETTER_FIRST)}
+    order = {name: index for index, name in enumerate(MAIN_METRICS)}
     return sorted(names, key=lambda name: order.get(name, len(order)))
 
 

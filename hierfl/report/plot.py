@@ -18,8 +18,14 @@ LABELS = {
 }
 
 
-def figure(runs: Sequence[RunResult], x: str, y: str) -> Any:
+def figure(runs: Sequence[RunResult], x: str, y: str, labels: Sequence[str] | None = None) -> Any:
     """Return a matplotlib Figure with one curve a run.
+
+    Args:
+        runs: at least one.
+        x: one of `LABELS`.
+        y: a column of metrics.jsonl.
+        labels: the curves' names; None: those of the runs' folders.
 
     Raises:
         ConfigError: if matplotlib is not installed, or a run has no such axis or column.
@@ -32,8 +38,8 @@ def figure(runs: Sequence[RunResult], x: str, y: str) -> Any:
         ) from None
     drawn = Figure(figsize=(5.0, 3.2), layout="constrained")
     axes = drawn.subplots()
-    for run in runs:
-        axes.plot(*run.curve(x, y), label=run.label)
+    for run, label in zip(runs, labels or [run.label for run in runs], strict=True):
+        axes.plot(*run.curve(x, y), label=label)
     axes.set(xlabel=LABELS[x], ylabel=y)
     if x.startswith("bytes"):
         axes.set_xscale("log")

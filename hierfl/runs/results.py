@@ -18,6 +18,10 @@ AXES = ("round", "steps", "wall_s", "bytes", "bytes_all")
 that of all links."""
 
 
+MAIN_METRICS = ("accuracy", "mean_iou", "r2", "mse", "perplexity")
+"""A run is judged by the first of these that it has."""
+
+
 class Metrics(Sequence[Row]):
     """The lines of metrics.jsonl, one a round.
 

@@ -1,0 +1,1 @@
+"""What a program or a notebook uses to run federations: the same runs as from a shell."""
