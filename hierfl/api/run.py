@@ -33,9 +33,11 @@ class Callback(Protocol):
 
     def handle(self, event: Any) -> None:
         """Take an event, and return soon: training waits. Calls come from several threads."""
+        return
 
     def close(self) -> None:
         """The run is over, well or not. No event comes after it."""
+        return
 
 
 class Run(RunResult):

@@ -169,7 +169,7 @@ class Config(Part):
 
     @property
     def model_name(self) -> str:
-        """What the model is called: by `model` or, where that is left out, by a task of one's own."""
+        """What the model is called: by `model` or, if that is left out, by a task of one's own."""
         left_out = self.model == type(self).model_fields["model"].default
         return self.task if ":" in self.task and left_out else name_of(self.model)
 

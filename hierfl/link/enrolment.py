@@ -194,6 +194,7 @@ class EnrolServer:
         self.address = address
         self._loop = loop
         self._heartbeat = heartbeat
+        self._children = len(children)
         self._credentials = credentials
         self._server: grpc.aio.Server
 
@@ -214,7 +215,8 @@ class EnrolServer:
         self._loop.run(self._server.stop(GRACE_S)).result()
 
     async def _open(self) -> str:
-        self._server = server = grpc.aio.server(options=server_options(LONGEST, self._heartbeat))
+        options = server_options(LONGEST, self._heartbeat, self._children)
+        self._server = server = grpc.aio.server(options=options)
         self.enrolment.serve(server)
         serve(server, frames.METHOD, grpc.stream_stream_rpc_method_handler(self._attach))
         serve(server, probe.METHOD, grpc.unary_unary_rpc_method_handler(self._ask))

@@ -16,13 +16,13 @@ from hierfl.process.patience import patiently
 def limits(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
     """Stand in for the process's limits."""
     held = {"now": (1024, 1024)}
-    monkeypatch.setattr(descriptors.resource, "getrlimit", lambda which: held["now"])
+    monkeypatch.setattr(resource, "getrlimit", lambda which: held["now"])
 
     def set_(which: int, limits: tuple[int, int]) -> None:
         assert which == resource.RLIMIT_NOFILE and limits[0] <= limits[1]
         held["now"] = limits
 
-    monkeypatch.setattr(descriptors.resource, "setrlimit", set_)
+    monkeypatch.setattr(resource, "setrlimit", set_)
     return held
 
 
