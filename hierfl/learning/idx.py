@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import hashlib
+import os
 import zlib
 from pathlib import Path
 from typing import IO, cast
@@ -59,9 +60,11 @@ def _mapped(path: Path) -> npt.NDArray[np.uint8]:
                 part = copy.with_suffix(".part")
                 with part.open("wb") as file:
                     np.save(file, _read(path))
+                    file.flush()
+                    os.fsync(file.fileno())  # after a power cut it is whole, or not there
                 part.replace(copy)
         mapped: npt.NDArray[np.uint8] = np.load(copy, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):  # no cache, or a damaged copy
         return _read(path)
     return mapped
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import gzip
 import pickle
+import struct
 import sys
 
 import numpy as np
 import pytest
 import torch
 
+import hierfl.learning.idx
 from hierfl.config import load_config
 from hierfl.errors import ConfigError, DataError
 from hierfl.learning.datasets import load_dataset
@@ -104,11 +107,60 @@ def test_damaged_gzip_files_are_named(tmp_path, write_set):
         assert str(file) in str(caught.value)
 
 
+def pixels(path, value, images=1 << 15):
+    """Write a compressed IDX file that is large enough to be worth an unpacked copy."""
+    noise = np.random.default_rng(value).integers(0, 256, (images, 6, 7), np.uint8)
+    header = b"\0\0\x08\x03" + struct.pack(">3I", *noise.shape)
+    path.write_bytes(gzip.compress(header + noise.tobytes(), 1))
+    return noise
+
+
+def test_a_large_compressed_file_is_unpacked_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file, parsed = tmp_path / "images.gz", []
+    written = pixels(file, 1)
+    parse = hierfl.learning.idx._parse
+    monkeypatch.setattr(hierfl.learning.idx, "_parse", lambda *a: parsed.append(1) or parse(*a))
+    first = read_idx(file)
+    assert np.array_equal(first, written)
+    first[:] = 0  # the copy is shared: what one process writes stays its own
+    assert np.array_equal(read_idx(file), written)
+    assert parsed == [1]
+    (copy,) = (tmp_path / "cache" / "hierfl" / "data" / "unpacked").glob("*.npy")
+    assert not copy.with_suffix(".part").exists()
+
+
+def test_an_unpacked_copy_is_of_the_file_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "images.gz"
+    pixels(file, 1)
+    read_idx(file)
+    changed = pixels(file, 2, images=40_000)
+    assert np.array_equal(read_idx(file), changed)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no array", b"\x93NUMPY\x01\0"])
+def test_a_damaged_copy_and_a_cache_that_cannot_be_written_are_passed_by(
+    tmp_path, monkeypatch, damage
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "images.gz"
+    written = pixels(file, 1)
+    read_idx(file)
+    (copy,) = (tmp_path / "cache" / "hierfl" / "data" / "unpacked").glob("*.npy")
+    copy.write_bytes(damage)
+    assert np.array_equal(read_idx(file), written)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # no folder can be made in it
+    assert np.array_equal(read_idx(file), written)
+
+
 def test_idx_sets_do_not_import_torchvision(nothing_installed, write_set, tmp_path, run_python):
     write_set(tmp_path)
     code = """
 import sys
 from pathlib import Path
+import hierfl.learning.idx
 from hierfl.config import load_config
 from hierfl.learning.datasets import load_dataset
 load_dataset("mnist", Path(sys.argv[1]))
