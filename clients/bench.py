@@ -64,7 +64,7 @@ def bench(config: Config, name: str, seconds: float) -> Pace:
     """Measure a device of a resolved configuration on its own data; connect to nothing.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     config.edge(config.parent_of(name))
     data = load_data(config, name)

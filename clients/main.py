@@ -32,7 +32,7 @@ def run(
         patience: seconds without its edge after which it gives up; None: `round_timeout`.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     edge = config.edge(config.parent_of(name))
     credentials = identity(config, name)

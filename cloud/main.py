@@ -49,7 +49,7 @@ def run(
         on_grid: called with its link before it opens.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     credentials = identity(config, CLOUD)
     warn_of_expiry(credentials)

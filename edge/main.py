@@ -51,7 +51,7 @@ def run(
         on_grid: called with its link before it opens.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     edge = config.edge(name)
     plan, heartbeat = digest(config).to_text(), config.quorum.heartbeat
@@ -63,7 +63,7 @@ def run(
 
     def tell_devices(child: str = "", attached: bool = False) -> None:
         total = len(edge.devices)
-        with telling:  # who tells last has looked last
+        with telling:  # so that the last one told is the latest
             missing = grid.missing()
             news = DevicesAttached(total - len(missing), total, tuple(missing))
             client.progress(to_json(news))

@@ -110,18 +110,18 @@ def _places(name: str) -> list[Path]:
     """Return the files or folders of the module or package that a top-level name stands for."""
     try:
         spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # it is half imported, or odd
+    except (ImportError, ValueError):  # it is being imported, or has no spec
         return []
     if spec is None:
         return []
     places = list(spec.submodule_search_locations or ())
-    if spec.origin is not None and spec.has_location:  # which a module of the interpreter has not
+    if spec.origin is not None and spec.has_location:  # a built-in module has none
         places = places or [spec.origin]
     return [Path(place) for place in places]
 
 
 def _broken(name: str, reference: str, what: str, error: Exception) -> ConfigError:
-    """The module is there but its own code fails: show where and how."""
+    """Return the error for a module whose own code fails, with the place."""
     said = "".join(traceback.format_exception_only(error)).strip()
     frames = [
         frame

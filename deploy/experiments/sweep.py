@@ -35,7 +35,7 @@ def sweep(
         processes: starts them.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     axes = axes_of(sets, "--set")
     trials = plan(topology, axes, out)

@@ -109,7 +109,7 @@ def up(
 
     Raises:
         KeyboardInterrupt: interrupted, also by `hierfl down`.
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     home = home.absolute()
     what = [f"SuperLink {link.name}" for link in links]

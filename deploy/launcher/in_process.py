@@ -26,7 +26,7 @@ def run_memory(config: Config, out: Path, view: View) -> None:
     """Run all nodes of a resolved configuration in this process.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     held, facts = load_all(config)
     data = held[CLOUD]

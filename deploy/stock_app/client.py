@@ -20,7 +20,7 @@ def run(text: str) -> None:
     """Serve as a `ClientNode`, given as JSON, until the run is done.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     node = ClientNode.from_json(text)
     reseed()
@@ -38,7 +38,7 @@ def run_device(config: Config, name: str) -> None:
     number as `num-partitions`; Flower's node id is one more than the former.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     reseed()
     edge, found = config.edge(config.parent_of(name)), app_of(config)

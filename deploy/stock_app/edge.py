@@ -27,7 +27,7 @@ def run_edge(config: Config, name: str) -> None:
     """Serve as one edge of a topology with an app, until the run is done.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     if config.app is None:
         raise ConfigError("app", "this topology has no Flower app")

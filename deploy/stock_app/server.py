@@ -60,7 +60,7 @@ def run(text: str) -> None:
     """Serve as a `ServerNode`, given as JSON, and print what the run came to.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     node = ServerNode.from_json(text)
     reseed()
@@ -76,7 +76,7 @@ def run_cloud(config: Config, out: Path) -> None:
     """Serve as the cloud of a topology with an app, and write `out/summary.json`.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     reseed()
     _show_flowers_log()

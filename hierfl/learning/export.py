@@ -19,7 +19,7 @@ def export(run: SavedModel, to: Path) -> None:
     Inputs of the graph are as the model gets them: standardised, where the run has done that.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     if to.suffix not in KINDS:
         raise ConfigError("--to", f"{to} should end in {' or '.join(KINDS)}")

@@ -37,7 +37,7 @@ def score(run: SavedModel, data: Path | None, out: Path | None) -> dict[str, flo
         The figures; empty where the samples have no targets to be compared with.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     samples, targets = _own(run) if data is None else _given(run, data)
     model = run.flat()

@@ -1,4 +1,4 @@
-"""Who is there: every node of a SuperLink is asked, where no link's lobby gathers them."""
+"""Discovery over Flower's messages: each node of a SuperLink is asked for its name."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def call(
 ) -> Found:
     """Wait until so many nodes are there, and ask all of them who they are.
 
-    `look` is called again and again meanwhile; what it raises ends the waiting.
+    `look` is called about twice a second meanwhile; what it raises ends the wait.
 
     Raises:
         RunFailed: not so many are there in time, one does not say who it is, or two are the same.

@@ -1,4 +1,4 @@
-"""Links without a port: frames inside Flower's own messages, seconds each."""
+"""The link's frames inside Flower's messages, where no port can be opened; seconds each."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 TYPE = "query.frame"
 EVERY_S = 0.5
 GOODBYE_S = 60.0
-"""How long a goodbye waits for nodes that may be gone; the thread ends with its process."""
+"""Seconds that the last messages wait for nodes that may have ended."""
 MOST_FAILURES = 3
-"""How often running a frame may fail at a node before the node is sent away."""
+"""Consecutive failures of one frame after which its node has broken the protocol."""
 
 
 def to_content(data: bytes) -> RecordDict:
@@ -89,7 +89,7 @@ class Tunnel(CallerGrid):
             self._outbox.put((name, self._with(name, over=True)))
 
     def get_node_ids(self) -> list[int]:
-        """Return all children's: who is there, only an answer tells."""
+        """Return all node ids: whether a child is there is known only when it answers."""
         return list(self.names)
 
     def is_attached(self, node_id: int) -> bool:
@@ -111,7 +111,7 @@ class Tunnel(CallerGrid):
         return what
 
     def _forget(self, message_ids: Iterable[str]) -> None:
-        """What Flower has been given, it delivers."""
+        """Nothing can be dropped: a message that was pushed is delivered."""
 
     # -- in the thread ---------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ class Tunnel(CallerGrid):
                 self._push(self._waiting())
                 self._pull()
                 time.sleep(EVERY_S)
-        except Exception as error:  # the thread must not end in silence
+        except Exception as error:  # whoever waits for replies must be told
             self.abort(f"Flower's SuperLink: {type(error).__name__}: {error}")
 
     def _goodbyes(self) -> bool:
@@ -169,7 +169,7 @@ class Tunnel(CallerGrid):
 def ask_all(
     grid: Grid, messages: Sequence[Message], timeout: float, look: Callable[[], object]
 ) -> list[Message]:
-    """Return the replies to all messages; `look` is called again and again meanwhile.
+    """Return the replies to all messages; `look` is called about twice a second meanwhile.
 
     Raises:
         RunFailed: one is an error, or does not come in time.

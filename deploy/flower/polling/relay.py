@@ -21,9 +21,9 @@ OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_leng
 
 
 def place(token: str, name: str) -> Path:
-    """Return the socket of an edge in a run: a path that only those who know the token know.
+    """Return the path of an edge's socket in a run; it holds the run's token, a secret.
 
-    It is short, as the kernel demands.
+    It is short: the kernel allows 107 bytes.
     """
     return Path(tempfile.gettempdir()) / f"hierfl-{token}" / f"{name[:32]}.sock"
 

@@ -59,7 +59,7 @@ def cloud(grid: Grid, own: Gathering, run_config: Mapping[str, Value]) -> None:
     """Run the federation whose edges are the nodes of this SuperLink.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     _refuse_own_data(topology(run_config, SOMEWHERE))
     token = secrets.token_hex(16)
@@ -95,7 +95,7 @@ def _refuse_own_data(config: Config) -> None:
 
 
 def _warning(config: Config, seconds: float) -> str:
-    """Return how long a run will take where a message took so many seconds that asked nothing."""
+    """Return a line with the least time of the run, given the seconds of an empty message."""
     settings = config.algorithm
     messages = settings.rounds * (settings.edge_steps + 3) + 1
     total = timedelta(seconds=round(messages * seconds))
@@ -106,10 +106,10 @@ def _warning(config: Config, seconds: float) -> str:
 
 
 def edge(grid: Grid, own: Gathering, home: Path) -> None:
-    """Be the edge that the cloud's messages ask, through the ClientApps on this machine.
+    """Run an edge: answer the cloud's messages, which ClientApps on this machine pass on.
 
     Raises:
-        HierflError: whatever a person can put right.
+        HierflError: for a failure that the user can correct.
     """
     with ExitStack() as stack:
         serving = _Serving(grid, own, home, stack)
@@ -119,9 +119,9 @@ def edge(grid: Grid, own: Gathering, home: Path) -> None:
 
 
 class _Serving:
-    """An edge: its devices, and once the first question has said of what federation, its cluster.
+    """An edge: its devices, and its cluster once the first request has brought the configuration.
 
-    The ServerApp's main thread gathers and waits; questions are answered in another one.
+    The ServerApp's main thread gathers and waits; requests are answered in another one.
     """
 
     def __init__(self, grid: Grid, own: Gathering, home: Path, stack: ExitStack) -> None:
@@ -135,7 +135,7 @@ class _Serving:
         self._over = threading.Event()
 
     def gather(self) -> None:
-        """Find the devices; whoever has asked for them is told, or why they cannot be found.
+        """Find the devices, for `answer`; or let it raise what prevents that.
 
         Raises:
             RunFailed: they are not all there.
@@ -150,7 +150,7 @@ class _Serving:
             raise
 
     def wait(self) -> None:
-        """Wait for the end of the run; a question may take as long as it takes.
+        """Wait for the end of the run.
 
         Raises:
             RunFailed: the cloud's run has ended without a goodbye.
@@ -212,7 +212,7 @@ def frame(context: Context, data: bytes, home: Path) -> bytes:
 
 
 def device_frame(node: Node, asked: pb.Tunnelled, home: Path) -> bytes:
-    """Go on from what the process before has left, answer, and leave it to the next one."""
+    """Restore the state that the last process saved, answer one frame, and save the state."""
     if asked.over:
         return b""
     one_thread()

@@ -1,4 +1,4 @@
-"""What has become of the cloud's run, where no link tells an edge: its own run ends with it."""
+"""The status of the cloud's run, which an edge's run polls because no link tells it the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVERY_S = 5.0
 """Seconds between two questions to the cloud's SuperLink."""
 
 IDLE_S = 600.0
-"""Seconds without news after which an edge that cannot ask takes the cloud's run for dead."""
+"""Seconds without a status or a request after which an edge's run ends."""
 
 
 class Above:
@@ -32,7 +32,7 @@ class Above:
 
     @contextmanager
     def heard_of(self) -> Iterator[None]:
-        """Within the block a question of the run is answered; it may take as long as it takes."""
+        """Within the block a request of the run is answered; that may take any time."""
         self._busy = True
         try:
             yield
