@@ -38,6 +38,7 @@ class Place:
         in_step: whether this process has voted in one step after the other: it computes no ballot
             twice then.
         part: its part in the round's opening, once that is made.
+        evaluated: how good it has found the base, once it was asked.
     """
 
     start: Step
@@ -47,6 +48,7 @@ class Place:
     weighted: bool = False
     in_step: bool = False
     part: bytes | None = None
+    evaluated: bytes | None = None
 
 
 class Device:
@@ -71,6 +73,7 @@ class Device:
         self.replica = Replica(trainer, plan.algorithm, plan.downlink)
         self._rounds, self._steps = config.algorithm.rounds, config.algorithm.edge_steps
         self._examples = trainer.examples
+        self._metric = config.evaluate.metric
         self._snapshots = Snapshots(store)
         self._place = Place(Step(config.seed, name, 0, 0, np.float32(0)))
 
@@ -100,7 +103,7 @@ class Device:
         lr, place = from_bits(base.lr), self._place
         at = place.start.round
         if (round_ == at and not place.voted) or (round_ <= at and self._go_back(round_)):
-            return self._moved()
+            return self._moved(base.evaluate)
         missed = place.voted < self._steps and not place.rests
         unfinished = missed and not place.in_step
         if not base.model and (round_ != at + 1 or at == 0 or unfinished):
@@ -111,14 +114,17 @@ class Device:
         start = replace(place.start, round=round_, lr=lr)
         self._place = Place(start, base.rests, in_step=place.in_step)
         self._snapshots.keep(self._snapshot())
-        return self._moved()
+        return self._moved(base.evaluate)
 
-    def _moved(self) -> BaseAck:
+    def _moved(self, evaluate: bool) -> BaseAck:
         place = self._place
         if place.part is None:
             idle = place.rests or place.start.round > self._rounds
             place.part = b"" if idle else self.replica.opening(place.start)
-        return BaseAck(self.replica.hash(), self._examples, place.part)
+        if evaluate and place.evaluated is None:
+            place.evaluated = self.replica.evaluate(self._metric)
+        evaluated = (place.evaluated or b"") if evaluate else b""
+        return BaseAck(self.replica.hash(), self._examples, place.part, evaluated=evaluated)
 
     # -- the vote --------------------------------------------------------------------------------
 

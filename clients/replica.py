@@ -72,6 +72,17 @@ class Replica:
         """Return the base's `model_hash`."""
         return model_hash(self.base)
 
+    def evaluate(self, metric: str) -> bytes:
+        """Return how good the base is on what the device holds out; nothing if that is nothing.
+
+        The weights must be at the base.
+
+        Args:
+            metric: of which the worst device's value is looked for.
+        """
+        found = self._trainer.judge(metric)
+        return b"" if found is None else found.to_bytes()
+
     # -- a round ---------------------------------------------------------------------------------
 
     def opening(self, at: Step) -> bytes:

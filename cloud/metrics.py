@@ -20,6 +20,21 @@ no names: nobody has looked, because the cloud holds no data to evaluate on."""
 
 
 @dataclass(frozen=True)
+class Worst:
+    """The worst device's figure. Its name stays at its edge, whose log has it.
+
+    Attributes:
+        metric: `evaluate.metric`.
+        value: the device's; None: no finite number.
+        edge: the device's edge.
+    """
+
+    metric: str
+    value: float | None
+    edge: str
+
+
+@dataclass(frozen=True)
 class RoundMetrics:
     """A round that is done and evaluated: a line of metrics.jsonl.
 
@@ -28,6 +43,7 @@ class RoundMetrics:
         steps: the steps of all rounds so far, of one cluster.
         wall_s: seconds since the first step, of earlier processes too.
         figures: of the model after the round.
+        worst: where devices have judged it, the worst device's figure.
         train_loss: the mean over the minibatches of the round's ballots.
         lr: the round's learning rate.
         bytes: payload so far.
@@ -43,6 +59,7 @@ class RoundMetrics:
     lr: float
     bytes: ByLink
     quorum: Mapping[str, int]
+    worst: Worst | None = None
     wire: ByLink | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -70,6 +87,9 @@ class Summary:
         rounds: of the run.
         steps: of the run, of one cluster.
         figures: of the last model.
+        worst: where devices have judged it, the worst device's figure.
+        stopped: why the run ended before its last round, if it did.
+        best: the best evaluation, by `evaluate.metric`: its round and its value.
         wall_s: seconds from the first step to the last node at the last base.
         steps_per_s: over the rounds.
         model_sha256: of the last base, in hex.
@@ -96,6 +116,9 @@ class Summary:
     float32: ByLink
     messages: ByLink
     faults: Mapping[str, int]
+    worst: Worst | None = None
+    stopped: str | None = None
+    best: Mapping[str, float] | None = None
     wire: ByLink | None = None
     metrics_missing: int | None = None
 
@@ -117,6 +140,17 @@ def figures_text(figures: Figures) -> str:
     """
     ordered = [name for name in figures if name != "loss"] + ["loss"] * ("loss" in figures)
     return "  ".join(f"{name} {_figure(name, figures[name])}" for name in ordered)
+
+
+def worst_text(worst: Worst | None) -> str:
+    """Return the worst device's figure for a person; "" if there is none.
+
+    >>> worst_text(Worst("accuracy", 0.5, "east"))
+    'worst device accuracy 50.00% (east)'
+    """
+    if worst is None:
+        return ""
+    return f"worst device {worst.metric} {_figure(worst.metric, worst.value)} ({worst.edge})"
 
 
 def _figure(name: str, value: float | None) -> str:

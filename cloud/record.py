@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from cloud.metrics import Figures, RoundMetrics, Summary, figures_in
+from cloud.course import Course
+from cloud.metrics import Figures, RoundMetrics, Summary, Worst, figures_in
 from cloud.result import RoundResult
 from cloud.views.base import RoundEvaluated, RunFinished, TrainingStarted, View
 from hierfl.config import Config
@@ -59,6 +60,9 @@ class Record:
         out: the folder, which exists.
         view: is told of every round and of the end.
 
+    Attributes:
+        evaluations: of earlier processes: rounds, and the figures after them.
+
     Raises:
         HierflError: if the folder cannot be written to.
     """
@@ -74,6 +78,7 @@ class Record:
         self._results: dict[int, tuple[RoundResult, float, Carried]] = {}
         self._last: dict[str, Any] = {}
         self._earlier = 0.0
+        self.evaluations: list[tuple[int, dict[str, float | None]]] = []
         self._missing = 0  # lines of metrics.jsonl that were lost
         self._begin = time.monotonic()
         self._metrics = out / "metrics.jsonl"
@@ -98,6 +103,7 @@ class Record:
         with _writing(self._metrics):
             lines = self._keep_lines(done)
         self._missing = done - len(lines)
+        self.evaluations = [(line["round"], figures_in(line)) for line in lines]
         if lines:
             self._last = lines[-1]
             self._earlier = self._last["wall_s"]
@@ -153,12 +159,21 @@ class Record:
                 interface_counters.carried(),
             )
 
-    def evaluation(self, round_: int, figures: Figures) -> None:
+    def best(self, base: np.ndarray, buffers: np.ndarray) -> None:
+        """Keep a model as the best so far.
+
+        Raises:
+            HierflError: if that fails.
+        """
+        self._write_model("best.safetensors", base, buffers)
+
+    def evaluation(self, round_: int, figures: Figures, worst: Worst | None = None) -> None:
         """Write a round's line.
 
         Args:
             round_: the round.
             figures: how good the model is after it; empty where nobody has looked.
+            worst: the worst device's figure, where devices have looked.
 
         Raises:
             HierflError: if that fails.
@@ -174,6 +189,7 @@ class Record:
             lr=result.lr,
             bytes=by_link(result.devices, result.edges, "payload"),
             quorum=result.voters,
+            worst=worst,
             wire=carried or None,
         )
         line = self._last = metrics.to_json()
@@ -182,25 +198,36 @@ class Record:
             patiently(lambda: _append(self._metrics, text), f"write {self._metrics}")
         self._view.handle(RoundEvaluated(metrics))
 
-    def finish(self, final: Final) -> None:
+    def finish(self, final: Final, rounds: int, course: Course) -> None:
         """Write the model, the summary and the report.
+
+        Args:
+            final: what is known at the end.
+            rounds: how many were run.
+            course: what evaluations came to.
 
         Raises:
             HierflError: if that fails.
         """
         wall, carried = time.monotonic() - self._begin, interface_counters.carried()
-        steps = self._config.algorithm.rounds * self._config.algorithm.edge_steps
+        steps = rounds * self._config.algorithm.edge_steps
         tree = self._config.tree()
         sent = by_link(final.devices, final.edges, "payload")
+        best = None
+        if course.best is not None and course.compares:
+            best = dict(zip(("round", self._config.evaluate.metric), course.best, strict=True))
         summary = Summary(
             algorithm=self._config.algorithm.name,
             model=self._config.model_name,
             parameters=self._model.layout.d,
             devices=sum(len(devices) for devices in tree.values()),
             edges=len(tree),
-            rounds=self._config.algorithm.rounds,
+            rounds=rounds,
             steps=steps,
             figures=figures_in(self._last),
+            worst=Worst(**self._last["worst"]) if "worst" in self._last else None,
+            stopped=course.stopped if rounds < self._config.algorithm.rounds else None,
+            best=best,
             wall_s=round(wall, 3),
             steps_per_s=round(steps / self._last["wall_s"], 3),
             model_sha256=model_hash(final.base),
@@ -211,9 +238,7 @@ class Record:
             wire=carried or None,
             metrics_missing=self._missing or None,
         )
-        self._model.weights[:] = final.base
-        self._model.set_buffers(final.buffers)
-        _replace(self._out / "model.safetensors", to_safetensors(self._model.module))
+        self._write_model("model.safetensors", final.base, final.buffers)
         text = json.dumps(summary.to_json(), indent=2, allow_nan=False)
         _replace(self._out / "summary.json", text.encode() + b"\n")
         self._report()
@@ -225,6 +250,11 @@ class Record:
             _replace(self._out / "report.html", page.report([load_run(self._out)]).encode())
         except Exception as error:
             log.warning("no report.html was written: %s: %s", type(error).__name__, error)
+
+    def _write_model(self, name: str, base: np.ndarray, buffers: np.ndarray) -> None:
+        self._model.weights[:] = base
+        self._model.set_buffers(buffers)
+        _replace(self._out / name, to_safetensors(self._model.module))
 
 
 @contextmanager

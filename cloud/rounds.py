@@ -5,8 +5,8 @@ Nothing here knows Flower's `Strategy`; `cloud.strategy` lets it drive these rou
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -25,6 +25,7 @@ from hierfl.link.traffic import Faults, Traffic
 from hierfl.planning.plan import Plan
 from hierfl.protocol.base_sync import BaseSync
 from hierfl.protocol.checkpoint_files import Checkpoints
+from hierfl.protocol.evaluated import Evaluated
 from hierfl.protocol.messages import Question, Round, questions
 from hierfl.protocol.vectors import model_hash
 from hierfl.protocol.weighing import Weighing
@@ -87,6 +88,10 @@ class Rounds:
         weighing: as how many samples an edge counts.
         timeout: seconds for edges to get to a base, and to run a round.
         journal: where the state is kept.
+        evaluates: whether devices are to judge the base that a round led to.
+        sign: 1 where more of the metric by which they are compared is better, else -1.
+        evaluated: how good devices have found the last base, and the edge of the worst device;
+            None: nobody was asked, or has anything to judge by.
     """
 
     plan: Plan
@@ -96,6 +101,9 @@ class Rounds:
     weighing: Weighing
     timeout: float
     journal: Journal = field(default_factory=Journal)
+    evaluates: Callable[[int], bool] = lambda round_: False
+    sign: int = -1
+    evaluated: tuple[Evaluated, str] | None = None
 
     def open(self) -> OpenRound:
         """Bring the edges to the base, and combine their parts in the round's opening.
@@ -161,6 +169,7 @@ class Rounds:
         state, layout = self.state, self.plan.algorithm.layout
         self.journal.write(state, self.traffic(), self._faults())
         round_, before = state.round, Round(state.answer)
+        evaluate = self.evaluates(round_ - 1)
 
         def redo() -> tuple[int, Question]:
             return round_ - 1, before
@@ -168,8 +177,8 @@ class Rounds:
         sync = BaseSync(
             self.grid,
             round_,
-            state.next_base(lr),
-            lambda: state.whole(lr, layout),
+            replace(state.next_base(lr), evaluate=evaluate),
+            lambda: replace(state.whole(lr, layout), evaluate=evaluate),
             model_hash(state.base),
             redo,
             most_examples=MOST_EXAMPLES,
@@ -177,4 +186,5 @@ class Rounds:
             recovery=4 * layout.d,
         )
         sync.run(self.timeout)
+        self.evaluated = sync.evaluated(self.sign)
         return sync

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from flwr.app import ArrayRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 
-from cloud.evaluation import Evaluator
+from cloud.course import Course, Stopped
+from cloud.evaluation import AtCloud, AtDevices, due, judges_at_devices
+from cloud.metrics import Worst
 from cloud.record import Final, Record
 from cloud.rounds import Journal, Rounds
 from cloud.state import CloudState
@@ -19,6 +22,7 @@ from hierfl.config import Config
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.samples import Samples
 from hierfl.learning.task import Task
+from hierfl.learning.trainer import Figures
 from hierfl.link.base_grid import BaseGrid
 from hierfl.link.traffic import NO_FAULTS, Faults
 from hierfl.planning.plan import Plan
@@ -58,37 +62,80 @@ def server_app(
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         assert isinstance(grid, BaseGrid)
-        record = Record(config, plan, model, out, view)
+        at_devices = judges_at_devices(config, test)
+        record, course = Record(config, plan, model, out, view), Course(config.evaluate)
         record.facts(task.facts)
         journal = Journal(checkpoints, run)
         state = _state(plan, model, checkpoints, faults)
-        with Evaluator(task, model, test, record.evaluation) as evaluator:
+
+        def evaluated(
+            round_: int,
+            figures: Figures,
+            base: np.ndarray,
+            buffers: np.ndarray,
+            worst: Worst | None = None,
+        ) -> None:
+            if figures and course.take(round_, figures) and config.evaluate.keep_best:
+                record.best(base, buffers)
+            record.evaluation(round_, figures, worst)
+
+        judge: AtCloud | AtDevices
+        if at_devices:
+            judge = AtDevices(task, due(config), config.evaluate.metric, evaluated)
+        else:
+            judge = AtCloud(task, model, test, due(config), config.evaluate.decides, evaluated)
+        with judge:
             timeout, schedule = config.quorum.round_timeout, _schedule(config)
             weighing = Weighing.of_edges(config, grid.names)
-            rounds = Rounds(plan, grid, state, schedule, weighing, timeout, journal)
-            strategy = HierStrategy(rounds, record.round, record.start)
-            unwritten = record.go_on(state.last)
-            if unwritten is not None:
-                evaluator.submit(unwritten.round, state.base, state.buffers)
+            rounds = Rounds(
+                plan, grid, state, schedule, weighing, timeout, journal, sign=config.evaluate.sign
+            )
+            if at_devices:
+                rounds.evaluates = due(config)
+
+            def opened() -> None:
+                judge.opened(rounds)
+                _stop(course)
 
             def evaluate(round_: int, arrays: ArrayRecord) -> MetricRecord | None:
                 if round_ > 0:
-                    base = np.concatenate([array.numpy().ravel() for array in arrays.values()])
-                    evaluator.submit(strategy.done + round_, base, state.buffers)
+                    judge.after(strategy.done + round_, state)
+                    _stop(course)
                 return None
 
-            strategy.start(
-                grid,
-                strategy.arrays(),
-                num_rounds=schedule.rounds - strategy.done,
-                timeout=timeout,
-                evaluate_fn=evaluate,
-            )
+            strategy = HierStrategy(rounds, record.round, record.start, opened)
+            with suppress(Stopped):
+                unwritten = record.go_on(state.last)
+                for round_, figures in record.evaluations:
+                    if figures:
+                        course.take(round_, figures)
+                if unwritten is not None:
+                    judge.after(unwritten.round, state)
+                _stop(course)
+                strategy.start(
+                    grid,
+                    strategy.arrays(),
+                    num_rounds=schedule.rounds - strategy.done,
+                    timeout=timeout,
+                    evaluate_fn=evaluate,
+                )
             devices, survived = rounds.finish()
-            evaluator.close()
-            record.finish(Final(state.base, state.buffers, devices, rounds.traffic(), survived))
+            judge.opened(rounds)
+            judge.close()
+            final = Final(state.base, state.buffers, devices, rounds.traffic(), survived)
+            record.finish(final, state.round - 1, course)
 
     return app
+
+
+def _stop(course: Course) -> None:
+    """End the rounds, if it is time.
+
+    Raises:
+        Stopped: then.
+    """
+    if course.stopped:
+        raise Stopped(course.stopped)
 
 
 def _state(

@@ -27,6 +27,7 @@ class HierStrategy(Strategy):
         rounds: what it drives; its grid is the one that `start` is given.
         on_round: called with each round's result.
         on_start: called when all are at the first base, just before the first step.
+        on_open: called when all are at a round's base.
 
     Attributes:
         rounds: as above.
@@ -38,11 +39,13 @@ class HierStrategy(Strategy):
         rounds: Rounds,
         on_round: Callable[[RoundResult], None] = lambda result: None,
         on_start: Callable[[], None] = lambda: None,
+        on_open: Callable[[], None] = lambda: None,
     ) -> None:
         self.rounds = rounds
         self.done = rounds.state.round - 1
         self._on_round = on_round
         self._on_start = on_start
+        self._on_open = on_open
         self._opened: OpenRound | None = None
 
     @property
@@ -76,6 +79,7 @@ class HierStrategy(Strategy):
         self._opened = self.rounds.open()
         if server_round == 1:
             self._on_start()
+        self._on_open()
         return self._opened.orders()
 
     def aggregate_train(
@@ -94,7 +98,7 @@ class HierStrategy(Strategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
-        """Ask nobody: the global model is evaluated at the cloud."""
+        """Ask nobody: devices that judge models do so as they get to the next base."""
         return []
 
     def aggregate_evaluate(

@@ -157,6 +157,8 @@ class Cluster:
             else:
                 self._follow(round_, base)
         phase = self._phase
+        if isinstance(phase, AtBase):  # a checkpoint does not say whether devices are to judge
+            phase.head = replace(phase.head, evaluate=base.evaluate)
         if isinstance(phase, Finished):
             return self._moved(phase.at)  # the devices have been there, and have done the round
         assert isinstance(phase, AtBase)
@@ -187,12 +189,19 @@ class Cluster:
 
     def _moved(self, at: AtBase) -> BaseAck:
         assert at.sync is not None
+        evaluated = at.sync.evaluated(self._config.evaluate.sign)
+        if evaluated is not None:
+            metric, (found, worst) = self._config.evaluate.metric, evaluated
+            log.info(
+                "round %d: the worst %s is %g, of %s", at.round - 1, metric, found.worst, worst
+            )
         return BaseAck(
             hash=at.sync.hash,
             examples=sum(at.sync.counted().values()),
             opening=at.part,
             traffic=self._totals.traffic().to_list(),
             faults=self._totals.faults().to_list(),
+            evaluated=evaluated[0].to_bytes() if evaluated else b"",
         )
 
     def _bring_devices(self, phase: AtBase) -> AtBase:

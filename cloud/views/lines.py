@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from cloud.metrics import RoundMetrics, figures_text
+from cloud.metrics import RoundMetrics, figures_text, worst_text
 from cloud.views.base import (
     Event,
     Listening,
@@ -68,6 +68,7 @@ class Plain(View):
         parts = (
             f"round {metrics.round:>{len(rounds)}}/{rounds}",
             figures_text(metrics.figures),
+            worst_text(metrics.worst),
             f"{metrics.steps / metrics.wall_s:.1f} steps/s",
             f"{duration(left)} left" if left is not None else "",
         )

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cloud.metrics import Summary, figures_text
+from cloud.metrics import Summary, figures_text, worst_text
 from cloud.views.base import Event, RunFinished, View, Waiting
 from cloud.views.progress import EdgeStatus, Snapshot, Tracker
 from cloud.views.summary import closing_lines, title
@@ -147,7 +147,8 @@ def _training(snapshot: Snapshot, rounds: int) -> RenderableType:
     last = snapshot.metrics
     if last is None:
         return row
-    figures = figures_text(last.figures).replace("  ", ", ")
+    words = [*figures_text(last.figures).split("  "), worst_text(last.worst)]
+    figures = ", ".join(filter(None, words))
     so_far = f"{figures} after round {last.round}" if figures else f"round {last.round} is done"
     return Group(row, Text(so_far, "green"))
 

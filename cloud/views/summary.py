@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cloud.metrics import Summary, figures_text
+from cloud.metrics import Summary, figures_text, worst_text
 from hierfl.config import Config
 from hierfl.planning.forecast import LINKS, Forecast, times
 from hierfl.units import duration, plural, size
@@ -24,6 +24,7 @@ def closing_lines(summary: Summary, folder: Path) -> list[str]:
     """Return a run's summary for a person, line by line."""
     faults = [f"{count} {kind}" for kind, count in summary.faults.items() if count]
     return [
+        *([f"stopped early: {summary.stopped}"] if summary.stopped else []),
         f"{_figures(summary)}{plural(summary.rounds, 'round')}, {plural(summary.steps, 'step')}, "
         f"{duration(summary.wall_s)} ({summary.steps_per_s:.1f} steps/s)",
         *_bytes(summary.bytes, summary.float32),
@@ -35,7 +36,8 @@ def closing_lines(summary: Summary, folder: Path) -> list[str]:
 
 
 def _figures(summary: Summary) -> str:
-    figures = figures_text(summary.figures).replace("  ", ", ")
+    words = [*figures_text(summary.figures).split("  "), worst_text(summary.worst)]
+    figures = ", ".join(filter(None, words))
     return f"{figures} after " if figures else ""
 
 

@@ -18,6 +18,7 @@ from hierfl.config.sections import (
     Data,
     Downlink,
     Edge,
+    Evaluate,
     Faults,
     Links,
     Quorum,
@@ -73,6 +74,7 @@ class Config(Part):
     model: Spec = "cnn"
     start_from: Place | None = None
     data: Data = Data()
+    evaluate: Evaluate = Evaluate()
     algorithm: Algorithm = Algorithm()
     weights: Literal["examples", "equal"] = "examples"
     downlink: Downlink = Downlink()
@@ -115,6 +117,12 @@ class Config(Part):
         ]
         refuse_strangers("device", named, known)
         refuse_twins("device", named)
+        return self
+
+    @model_validator(mode="after")
+    def _judges_hold_data(self) -> Config:
+        if self.evaluate.at == "devices" and not self.data.is_own:
+            raise wrong("evaluate.at: devices belongs to data.partition: {kind: own}")
         return self
 
     @model_validator(mode="after")

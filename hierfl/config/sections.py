@@ -198,6 +198,53 @@ class Data(Part):
         return self.partition.kind == "own"
 
 
+MODES: dict[str, Literal["min", "max"]] = {
+    "loss": "min", "mse": "min", "mae": "min", "perplexity": "min",
+    "accuracy": "max", "r2": "max", "mean_iou": "max",
+}  # fmt: skip
+"""Which values of the built-in tasks' figures are the better ones."""
+
+
+class Evaluate(Part):
+    """How good models are, and what follows from it.
+
+    `at: devices` is for devices with data of their own: each judges by what it holds out
+    (`data.validation`) and sends sums. `at: null` is `cloud` where the cloud holds test data, else
+    `devices`. Models are judged after `every` so many rounds, and after the last.
+
+    A run stops early when `metric` reaches `stop_at`, or when it has not been better for `patience`
+    evaluations. `mode` says which values of it are better, for figures that are not built in. With
+    `keep_best`, the best model is kept as best.safetensors.
+    """
+
+    at: Literal["cloud", "devices"] | None = None
+    every: Annotated[Int, Field(ge=1)] = 1
+    metric: Text = "loss"
+    mode: Literal["min", "max"] | None = None
+    stop_at: Float | None = None
+    patience: Annotated[Int, Field(ge=1)] | None = None
+    keep_best: Bool = False
+
+    @model_validator(mode="after")
+    def _has_a_mode(self) -> Evaluate:
+        if self.mode is None and self.metric not in MODES:
+            known = ", ".join(MODES)
+            raise wrong(
+                f"should say by mode whether min or max {self.metric} is best; known are {known}"
+            )
+        return self
+
+    @property
+    def sign(self) -> int:
+        """1 where more of the metric is better, else -1."""
+        return 1 if (self.mode or MODES[self.metric]) == "max" else -1
+
+    @property
+    def decides(self) -> bool:
+        """Whether the end of the run depends on evaluations."""
+        return self.stop_at is not None or self.patience is not None
+
+
 class Algorithm(Part):
     """What is computed, and for how long."""
 

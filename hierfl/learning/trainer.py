@@ -13,6 +13,7 @@ from hierfl.learning.models import INTEGERS
 from hierfl.learning.samples import Samples, drawing
 from hierfl.learning.task import Task
 from hierfl.learning.user_code import guard, place_of
+from hierfl.protocol.evaluated import Evaluated
 
 Figures = Mapping[str, float]
 """How good a model is: the loss and the task's metrics, by name; empty where nobody has looked."""
@@ -71,6 +72,22 @@ class Trainer:
             loss.backward()  # type: ignore[no-untyped-call]
         self.model.gather_gradient()
         return loss.item()
+
+    def judge(self, metric: str) -> Evaluated | None:
+        """Return how good the model is on what the device holds out; None: it holds out nothing.
+
+        Args:
+            metric: the one of the task's figures by which models are compared.
+
+        Raises:
+            ConfigError: the task has no such figure.
+            UserCodeError: the user's own code fails.
+        """
+        if self.test is None:
+            return None
+        found = sums(self.task, self.model, self.test)
+        value = figure_of(figures_of(self.task, found), metric)
+        return Evaluated({name: total.numpy() for name, total in found.items()}, value)
 
     def try_once(self, name: str) -> None:
         """See that the loss can be had, in training mode, of a batch as large as all will be.
@@ -162,4 +179,31 @@ def sums(task: Task, model: FlatModel, samples: Samples, size: int = 64) -> dict
 
 def evaluate(task: Task, model: FlatModel, samples: Samples, size: int = 64) -> dict[str, float]:
     """Return the figures of a model on all samples; see `sums`."""
-    return task.compute(sums(task, model, samples, size))
+    return figures_of(task, sums(task, model, samples, size))
+
+
+def figures_of(task: Task, found: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Return the figures that a task's sums come to.
+
+    Raises:
+        UserCodeError: the user's own code fails.
+    """
+    with guard("compute"):
+        return task.compute(found)
+
+
+def figures_at_devices(task: Task, found: Evaluated) -> dict[str, float]:
+    """Return the figures that devices' sums come to; see `figures_of`."""
+    return figures_of(task, {name: torch.from_numpy(v) for name, v in found.sums.items()})
+
+
+def figure_of(figures: Mapping[str, float], metric: str) -> float:
+    """Return one figure.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if metric not in figures:
+        known = ", ".join(figures)
+        raise ConfigError("evaluate.metric", f"the task has no figure {metric!r}; it has {known}")
+    return float(figures[metric])

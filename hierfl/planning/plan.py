@@ -16,6 +16,7 @@ from hierfl.link.frames import frame_limit
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.wireless import Air
 from hierfl.planning.hops import make_downlink, make_uplink
+from hierfl.protocol.evaluated import LONGEST as LONGEST_METRICS
 from hierfl.tls.policy import refuse_exposure
 
 ANY_MODEL = Layout(("any",), ((8,),))
@@ -77,7 +78,10 @@ def make_plan(config: Config, layout: Layout, buffers: int) -> Plan:
     """
     algorithm, downlink = _make_algorithm(config, layout), make_downlink(config.downlink, layout)
     sizes = _payloads(algorithm, downlink, 4 * buffers)
-    limit = frame_limit(_longest(algorithm, sizes, config.algorithm.edge_steps))
+    longest = _longest(algorithm, sizes, config.algorithm.edge_steps)
+    if config.data.is_own:  # then devices may judge models, and send metrics
+        longest = max(longest, LONGEST_METRICS)
+    limit = frame_limit(longest)
     return Plan(algorithm, downlink, sizes, limit, digest(config))
 
 

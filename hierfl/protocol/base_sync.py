@@ -13,6 +13,7 @@ from hierfl.link.base_grid import BaseGrid
 from hierfl.link.pending import PendingReplies
 from hierfl.link.traffic import Faults, Traffic
 from hierfl.protocol.budget import Budget
+from hierfl.protocol.evaluated import Evaluated, merge
 from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Question, Redo, answer, questions
 from hierfl.protocol.participants import Participants
 from hierfl.protocol.weighing import Weighing
@@ -117,6 +118,22 @@ class BaseSync:
         self.moved[node_id] = said
         return iter(())
 
+    def evaluated(self, sign: int) -> tuple[Evaluated, str] | None:
+        """Return how good the children have found the base, and whose figure is the worst.
+
+        Args:
+            sign: see `merge`.
+
+        Returns:
+            None: nobody was asked, or has anything to judge by.
+        """
+        found = {
+            self.grid.names[node_id]: Evaluated.from_bytes(moved.evaluated)
+            for node_id, moved in sorted(self.moved.items())
+            if moved.evaluated
+        }
+        return merge(found, sign)
+
     def gather(self, make: Callable[[list[float], list[bytes]], bytes]) -> bytes:
         """Make one part of the children's parts in the round's opening; nothing of none.
 
@@ -187,6 +204,8 @@ class BaseSync:
             raise PayloadError(f"a number of samples of {said.examples}")
         Traffic.from_list(said.traffic)
         Faults.from_list(said.faults)
+        if said.evaluated:
+            Evaluated.from_bytes(said.evaluated)
         if said.hash != self.hash:
             raise PayloadError(
                 f"a model that differs from its parent's at the start of round {self.round}: "

@@ -37,6 +37,7 @@ class Base:
         buffers: the model's buffers, little-endian float32[b].
         edges: the algorithm's part for edges alone.
         rests: the device takes no part in the round, and is not asked for its votes.
+        evaluate: devices judge the base by what they hold out.
     """
 
     lr: int
@@ -46,6 +47,7 @@ class Base:
     buffers: bytes = b""
     edges: bytes = b""
     rests: bool = False
+    evaluate: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class BaseAck:
         opening: its part in the round's opening, where the algorithm has one.
         traffic: an edge's `Traffic.to_list` between it and its devices.
         faults: an edge's `Faults.to_list`.
+        evaluated: how good the base is, where that was asked and is known: `Evaluated.to_bytes`.
     """
 
     hash: str
@@ -65,6 +68,7 @@ class BaseAck:
     opening: bytes = b""
     traffic: list[int] = field(default_factory=list)
     faults: list[int] = field(default_factory=list)
+    evaluated: bytes = b""
 
 
 @dataclass(frozen=True)

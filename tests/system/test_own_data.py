@@ -65,8 +65,8 @@ def in_memory(data: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 MOMENTS = {
     "": ("", "", ""),
     "a device waits": ("east-1", "hierfl.link.enrol_client:EnrolClient._ask@1:after", "east-0"),
-    "an edge has merged": ("east", "hierfl.protocol.facts:merge@1:after", "east"),
-    "an edge has told": ("west", "hierfl.protocol.enrolment:tell@1:after", "west"),
+    "an edge has merged": ("east", "hierfl.protocol.enrolment:Gathering.facts@1:after", "east"),
+    "an edge has told": ("west", "edge.enrolment:tell@1:after", "west"),
     "the cloud has kept": ("cloud", "hierfl.protocol.enrolment:KeptFacts.keep@1:after", "cloud"),
     "an edge votes": ("east", "edge.voting:Voting._take@11:after", "east"),
     "a device votes": ("west-0", "clients.device:Device._ballot@7:after", "west-0"),
@@ -118,3 +118,41 @@ def test_a_column_that_is_missing_on_one_device_is_named(data: Path, tmp_path: P
     assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) < 40
     assert "turned away west: west and east" in (out / "logs" / "cloud.log").read_text()
     assert not nodes(out)
+
+
+EVALUATE = [
+    "data.validation=0.25", "algorithm.rounds=8",
+    "evaluate={metric: accuracy, stop_at: 0.8, keep_best: true}",
+]  # fmt: skip
+
+
+def test_devices_judge_and_the_run_stops_at_its_target(data: Path, tmp_path: Path) -> None:
+    lines = {}
+    for runtime in ("memory", "process"):
+        out = tmp_path / runtime
+        chosen = [*sets(data), *EVALUATE, f"runtime={runtime}"]
+        done = hierfl("run", *arguments(chosen), "--out", str(out))
+        assert done.returncode == 0, done.stderr
+        assert "worst device accuracy" in done.stdout and "stopped early" in done.stdout
+        lines[runtime] = metrics(out)
+        for line in lines[runtime]:
+            del line["wall_s"]
+    assert lines["memory"] == lines["process"]
+    last = lines["process"][-1]
+    assert last["accuracy"] >= 0.8 > lines["process"][-2]["accuracy"]
+    assert last["worst"]["edge"] in ("east", "west")
+    said = [summary(tmp_path / runtime) for runtime in lines]
+    for one in said:
+        assert one["rounds"] == last["round"] < 8
+        assert one["stopped"].startswith("accuracy has reached 0.8")
+        assert one["best"]["round"] == last["round"]
+    assert said[0]["model_sha256"] == said[1]["model_sha256"]
+    best, model = (tmp_path / "process" / f"{n}.safetensors" for n in ("best", "model"))
+    assert best.read_bytes() == model.read_bytes()
+
+
+def test_a_cloud_that_is_to_judge_needs_data(data: Path, tmp_path: Path) -> None:
+    chosen = [*sets(data), "evaluate.at=cloud", "runtime=memory"]
+    done = hierfl("run", *arguments(chosen), "--out", str(tmp_path / "run"))
+    assert done.returncode == 2
+    assert "evaluate.at" in done.stderr and "validation" in done.stderr

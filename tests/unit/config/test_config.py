@@ -70,6 +70,8 @@ def test_the_defaults():
           augment: []
           most_examples: null
           homes: null
+        evaluate: {at: null, every: 1, metric: loss, mode: null, stop_at: null, patience: null,
+                   keep_best: false}
         algorithm:
           name: hier-signsgd
           lr: null
