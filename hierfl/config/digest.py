@@ -18,6 +18,9 @@ SECTIONS = {
 LENGTH = 12
 """Hexadecimal digits of a key's own fingerprint."""
 
+LONGEST_NATURE = 120
+"""Characters of a tensor's name, and of its nature, that are shown."""
+
 MOST_NAMED = 6
 """How many keys an explanation names."""
 
@@ -91,6 +94,29 @@ def explain(theirs: str, ours: str) -> str:
     known = [key for key in keys if key in other.keys][:MOST_NAMED]
     more = len(keys) - len(known)
     return ", ".join([*known, *([f"{more} more"] if more else [])])
+
+
+def contrast(theirs: str, ours: str, there: str) -> str:
+    """Return in what two models differ, whose fingerprints these are; "" if that is unknown.
+
+    Args:
+        theirs: fingerprint of a child's model.
+        ours: of this node's.
+        there: the child's name.
+
+    >>> one = Digest({"0.bias": "float32 [2], trained"}).to_text()
+    >>> contrast(one, Digest({"0.bias": "float32 [3], trained"}).to_text(), "pi-1")
+    '0.bias is float32 [2], trained at pi-1 and float32 [3], trained here'
+    """
+    one, other = Digest.from_text(theirs), Digest.from_text(ours)
+    if one is None or other is None or not (keys := one.differing(other)):
+        return ""
+    first, *more = sorted(keys, key=lambda key: (key.startswith("("), key))
+    here = other.keys.get(first, "absent")[:LONGEST_NATURE]
+    said = one.keys.get(first, "absent")[:LONGEST_NATURE]
+    more = [key for key in more if not key.startswith("(")]
+    rest = f"; {len(more)} more differ" if more else ""
+    return f"{first[:LONGEST_NATURE]} is {said} at {there} and {here} here{rest}"
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
+from hierfl.config.digest import LENGTH, Digest
 from hierfl.errors import ConfigError
 from hierfl.numerics.layout import Layout
 
 Float32 = npt.NDArray[np.float32]
+
+ORDER, FACTS = "(order of tensors)", "(facts about all data)"
+
+LONGEST_FINGERPRINT = 32768
+"""Characters of a fingerprint, which goes with a node's first frame: of a model with more tensors
+than fit, no difference can be named."""
 
 
 class FlatModel:
@@ -92,50 +97,34 @@ class FlatModel:
             value = torch.from_numpy(part)
             buffer.data.copy_(value if buffer.is_floating_point() else value.round())
 
-    def signature(self) -> str:
-        """Return what must be the same at all nodes, as JSON: each tensor's name and nature.
+    def tensors(self) -> dict[str, str]:
+        """Return what must be the same at all nodes: each tensor's name -> its nature, in words.
 
-        A row is [kind, name, dtype, shape], kind being trained, frozen or buffer; a frozen
-        parameter's row ends with the SHA-256 of its values, which do not travel.
+        What is frozen does not travel: its nature ends with a part of its values' SHA-256. A last
+        entry, `ORDER`, stands for the order of the tensors.
         """
-        rows: list[list[Any]] = []
+        found = {}
         for name, parameter in self.module.named_parameters():
-            row = [name, _dtype(parameter), list(parameter.shape)]
-            if parameter.requires_grad:
-                rows.append(["trained", *row])
-            else:
-                rows.append(["frozen", *row, hashlib.sha256(_bytes(parameter)).hexdigest()])
+            kind = "trained" if parameter.requires_grad else f"frozen, values {_short(parameter)}"
+            found[name] = f"{_nature(parameter)}, {kind}"
         for name, buffer in self.module.named_buffers():
-            rows.append(["buffer", name, _dtype(buffer), list(buffer.shape)])
-        return json.dumps(rows, separators=(",", ":"))
+            found[name] = f"{_nature(buffer)}, buffer"
+        order = hashlib.sha256("\0".join(found).encode()).hexdigest()[:LENGTH]
+        return {**found, ORDER: order}
 
     def fingerprint(self, data: bytes = b"") -> str:
-        """Return the SHA-256 of the signature, in hexadecimal.
+        """Return what must be the same at all nodes as a `Digest`'s text, which `contrast` reads.
 
         Args:
-            data: what else must be the same at all nodes, such as the data's facts.
+            data: what else must be the same at all nodes: the facts about all data.
         """
-        return hashlib.sha256(self.signature().encode() + data).hexdigest()
-
-
-def difference(here: str, there: str) -> str:
-    """Return in words in what the models of two signatures differ; or "".
-
-    >>> one = '[["trained","a","float32",[2]]]'
-    >>> difference(one, one), difference(one, '[["trained","a","float32",[3]]]')
-    ('', 'a is float32 [2], trained here and float32 [3], trained there')
-    """
-    ones, others = ({row[1]: row for row in json.loads(text)} for text in (here, there))
-    for name in {**ones, **others}:
-        one, other = ones.get(name), others.get(name)
-        if one != other:
-            if one is None or other is None:
-                return f"{name} is {'here' if one else 'there'} alone"
-            if one[:4] == other[:4]:
-                return f"{name}, which is frozen, has other values"
-            said = [f"{row[2]} {row[3]}, {row[0]}" for row in (one, other)]
-            return f"{name} is {said[0]} here and {said[1]} there"
-    return "" if list(ones) == list(others) else "the same tensors stand in another order"
+        keys = self.tensors()
+        if data:
+            keys[FACTS] = hashlib.sha256(data).hexdigest()[:LENGTH]
+        text = Digest(keys).to_text()
+        if len(text) <= LONGEST_FINGERPRINT:
+            return text
+        return Digest({"model": hashlib.sha256(text.encode()).hexdigest()}).to_text()
 
 
 def _refuse_without_values(name: str, tensor: torch.Tensor) -> None:
@@ -154,6 +143,14 @@ def _layout(tensors: Mapping[str, torch.Tensor]) -> Layout:
 
 def _dtype(tensor: torch.Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
+
+
+def _nature(tensor: torch.Tensor) -> str:
+    return f"{_dtype(tensor)} {list(tensor.shape)}"
+
+
+def _short(tensor: torch.Tensor) -> str:
+    return hashlib.sha256(_bytes(tensor)).hexdigest()[:LENGTH]
 
 
 def _bytes(tensor: torch.Tensor) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import grpc
 import grpc.aio
 
-from hierfl.config.digest import explain
+from hierfl.config.digest import contrast, explain
 from hierfl.errors import LinkError
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
@@ -128,17 +128,20 @@ class Admission:
             raise Refusal(f"{short(hello.name)} does not know the token of this run")
         if hello.name not in self.children:
             raise Refusal(f"no child of this node is called {short(hello.name)}")
-        for what, theirs, ours in (
-            ("model", hello.model, self.model),
-            ("configuration", hello.plan, self.plan),
-        ):
-            if theirs and ours and theirs != ours:
-                keys = explain(theirs, ours)
-                named = f" (it differs in {keys})" if keys else ""
-                raise Refusal(
-                    f"{hello.name} has another {what} than this federation{named}: "
-                    "use the same topology file (and hierfl and model code) on all nodes"
-                )
+        if hello.plan and self.plan and hello.plan != self.plan:
+            keys = explain(hello.plan, self.plan)
+            named = f" (it differs in {keys})" if keys else ""
+            raise Refusal(
+                f"{hello.name} has another configuration than this federation{named}: "
+                "use the same topology file on all nodes"
+            )
+        if hello.model and self.model and hello.model != self.model:
+            said = contrast(hello.model, self.model, hello.name)
+            named = f" ({said})" if said else ""
+            raise Refusal(
+                f"{hello.name} has another model than this federation{named}: "
+                "use the same topology file, hierfl and model code on all nodes"
+            )
 
 
 def same_secret(theirs: str, ours: str) -> bool:

@@ -12,8 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import nn
 
+from hierfl.config.digest import contrast
 from hierfl.errors import ConfigError, render
-from hierfl.learning.flat_model import FlatModel, difference
+from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.model_file import start_from, to_safetensors
 from hierfl.learning.samples import Tensors
 from hierfl.learning.tasks import Classification
@@ -180,13 +181,19 @@ class TestFingerprint:
     @pytest.mark.parametrize(
         ("change", "said"),
         [
-            (lambda m: m[1].weight.data.add_(1e-3), "1.weight, which is frozen, has other values"),
-            (lambda m: m[1].requires_grad_(True), "1.weight is float32 [16, 64], frozen here"),
-            (lambda m: m[1].to(torch.float16), "1.weight is float32 [16, 64], frozen here and"),
-            (lambda m: m[2].register_buffer("more", torch.ones(2)), "2.more is there alone"),
+            (
+                lambda m: m[1].weight.data.add_(1e-3),
+                "1.weight is float32 [16, 64], frozen, values",
+            ),
+            (lambda m: m[1].requires_grad_(True), "and float32 [16], trained here; 1 more"),
+            (lambda m: m[1].to(torch.float16), "and float16 [16], frozen"),
+            (
+                lambda m: m[2].register_buffer("more", torch.ones(2)),
+                "2.more is absent at pi-1 and float32 [2]",
+            ),
             (
                 lambda m: m[2].register_buffer("cache", torch.ones(2), persistent=False),
-                "2.cache is there alone",
+                "2.cache is absent at pi-1",
             ),
             (
                 lambda m: m[2].register_buffer("running_mean", torch.zeros(15)),
@@ -204,4 +211,4 @@ class TestFingerprint:
         change(other)
         after = FlatModel(other)
         assert before.fingerprint() != after.fingerprint()
-        assert said in difference(before.signature(), after.signature())
+        assert said in contrast(before.fingerprint(), after.fingerprint(), "pi-1")
