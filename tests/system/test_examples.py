@@ -53,6 +53,13 @@ def rows(file: Path) -> Sequence[dict[str, str]]:
         return [*csv.DictReader(lines)]
 
 
+@pytest.mark.parametrize("name", ["sensors", "regression", "text"])
+def test_processes_end_with_the_bits_of_one_process(name: str, tmp_path: Path) -> None:
+    here = made(name, tmp_path)
+    short = "algorithm.rounds=2", "algorithm.edge_steps=4"
+    assert run(here, "runs/processes", *short) == run(here, "runs/memory", *short, "runtime=memory")
+
+
 def test_sensors_find_anomalies(tmp_path: Path) -> None:
     here = made("sensors", tmp_path)
     run(here, "runs/sensors", "runtime=memory", "algorithm.rounds=30")
