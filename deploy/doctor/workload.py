@@ -77,7 +77,7 @@ def data(config: Config, nodes: Collection[str]) -> tuple[Finding, Loaded | None
         config: the configuration.
         nodes: devices, and the cloud, which needs the data set for evaluation.
     """
-    what = f"data {config.data.dataset}"
+    what = f"data {config.data_name}"
     try:
         if owns(config):
             return own_data(config, nodes)
@@ -108,7 +108,7 @@ def own_data(config: Config, nodes: Collection[str]) -> tuple[Finding, Loaded | 
     if sizes:
         where = devices[0] if len(sizes) == 1 else f"{len(sizes)} devices"
         text = f"{plural(sum(sizes), 'sample')} of {where}"
-    return ok(f"data {config.data.dataset}", text), next(iter(held.values()), None)
+    return ok(f"data {config.data_name}", text), next(iter(held.values()), None)
 
 
 def model(config: Config, held: Loaded | None) -> FlatModel | None:

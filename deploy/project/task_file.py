@@ -42,14 +42,14 @@ _CSV = '''
         if not files:
             raise FileNotFoundError(f"{{node.root}} holds no CSV files")
         tables = [np.loadtxt(f, np.float32, delimiter=",", skiprows=1, ndmin=2) for f in files]
-        table = np.concatenate(tables)
-        return hierfl.Data({samples}, raw=True)  # raw: to be standardised
+        table, names = np.concatenate(tables), files[0].read_text().split()[0].split(",")
+        return hierfl.Data({samples}, columns={columns}, raw=True)  # raw: to be standardised
 '''
 
 LOADS = {
-    "classification": _CSV.format(samples="(table[:, :-1], table[:, -1])"),
-    "regression": _CSV.format(samples="(table[:, :-1], table[:, -1])"),
-    "reconstruction": _CSV.format(samples="table"),
+    "classification": _CSV.format(samples="(table[:, :-1], table[:, -1])", columns="names[:-1]"),
+    "regression": _CSV.format(samples="(table[:, :-1], table[:, -1])", columns="names[:-1]"),
+    "reconstruction": _CSV.format(samples="table", columns="names"),
     "segmentation": '''
     def load(self, node: hierfl.Node) -> hierfl.Data:
         """Return the images in this node's folder, and the class of each pixel."""

@@ -181,6 +181,12 @@ class Config(Part):
         left_out = self.model == type(self).model_fields["model"].default
         return self.task if ":" in self.task and left_out else name_of(self.model)
 
+    @property
+    def data_name(self) -> str:
+        """The data set's name: that of `data.dataset`, or of an own task where that is left out."""
+        left_out = self.data.dataset == Data.model_fields["dataset"].default
+        return self.task if ":" in self.task and left_out else str(self.data.dataset)
+
     def tree(self) -> dict[str, tuple[str, ...]]:
         """Return edge -> its devices, in the file's order."""
         return {edge.name: edge.devices for edge in self.edges}

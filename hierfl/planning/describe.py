@@ -111,7 +111,7 @@ def show(config: Config, file: IO[str]) -> None:
         f"{plural(settings.rounds, 'round')} of {plural(settings.edge_steps, 'step')}"
         + _drawn(settings.participation),
         f"model {config.model_name} of {plural(expected.d, 'parameter')}, "
-        f"data {config.data.dataset} ({kind})" + _held(config.data.validation),
+        f"data {config.data_name} ({kind})" + _held(config.data.validation),
     )
     for line in lines:
         console.print(Text(line))

@@ -404,7 +404,10 @@ def test_a_name_that_looks_like_a_number_stays_a_name() -> None:
     assert read_config(config.to_yaml()) == config
 
 
-def test_a_task_of_ones_own_names_the_model_that_it_builds():
+def test_a_task_of_ones_own_names_the_model_and_the_data_that_are_its_own():
+    assert load_config(None, ["task=mine:Task"]).data_name == "mine:Task"
+    assert load_config(None, ["task=mine:Task", "data.dataset={csv: {}}"]).data_name == "csv"
+    assert load_config(None).data_name == "fashion-mnist"
     assert load_config(None, ["task=mine:Task"]).model_name == "mine:Task"
     assert load_config(None, ["task=mine:Task", "model=mlp"]).model_name == "mlp"
     assert load_config(None).model_name == "cnn"

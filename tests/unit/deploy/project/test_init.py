@@ -106,6 +106,7 @@ def test_a_built_in_set_runs_as_its_readme_says(
     get, first, evaluate, certs, deploy, _ = commands
     for arguments in (get, [*first, "--set", "algorithm.rounds=2"], evaluate, certs, deploy):
         assert run(*arguments) == 0, capsys.readouterr().err
+    assert "/etc/hierfl/code/task.py" in capsys.readouterr().out
 
 
 def test_nothing_is_overwritten(
