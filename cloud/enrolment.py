@@ -15,6 +15,7 @@ from hierfl.link.loop import LinkLoop
 from hierfl.protocol.enrolment import Gathering, tell
 from hierfl.protocol.facts import Facts, merge
 from hierfl.tls.identity import Identity
+from hierfl.tls.policy import revocations
 
 
 def hold(
@@ -52,6 +53,7 @@ def hold(
         plan=digest(config).to_text(),
         heartbeat=quorum.heartbeat,
         credentials=credentials,
+        revoked=revocations(config),
         token=token,
     )
     with ExitStack() as stack:

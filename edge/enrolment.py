@@ -12,6 +12,7 @@ from hierfl.link.loop import LinkLoop
 from hierfl.protocol.enrolment import Gathering, enrol, tell
 from hierfl.protocol.facts import Facts, merge
 from hierfl.tls.identity import Identity
+from hierfl.tls.policy import revocations
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ def enrol_cluster(
         plan=plan,
         heartbeat=quorum.heartbeat,
         credentials=credentials,
+        revoked=revocations(config),
         token=devices_token,
     )
     with server:

@@ -7,7 +7,7 @@ import time
 
 import grpc
 
-from hierfl.errors import DataError, LinkError, ParentFailed, PeerRefused
+from hierfl.errors import DataError, LinkError, ParentFailed, PeerRefused, shortened
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.channel_options import HEARTBEAT_S, client_options
@@ -112,17 +112,16 @@ class EnrolClient:
             except grpc.RpcError as error:
                 return self._explained(error)
         goodbye = reply.goodbye
+        reason = shortened(goodbye.reason)
         match goodbye.code:
             case pb.Goodbye.UNSPECIFIED:
                 return reply
             case pb.Goodbye.BUSY:
-                return str(goodbye.reason)
+                return reason
             case pb.Goodbye.REFUSED:
-                raise PeerRefused(
-                    f"the parent at {self._address} refused {self._name}: {goodbye.reason}"
-                )
+                raise PeerRefused(f"the parent at {self._address} refused {self._name}: {reason}")
             case _:
-                raise ParentFailed(goodbye.reason)
+                raise ParentFailed(reason)
 
     def _explained(self, error: grpc.RpcError) -> str:
         """Return why to ask again, or raise LinkError if that is useless."""

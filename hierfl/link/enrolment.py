@@ -23,8 +23,10 @@ from hierfl.link import link_pb2 as pb
 from hierfl.link.admission import BROKEN, Admission, Context, Refusal
 from hierfl.link.bind import Server, bind, serve
 from hierfl.link.channel_options import HEARTBEAT_S, server_options
+from hierfl.link.log_throttle import LogThrottle
 from hierfl.link.loop import LinkLoop
 from hierfl.tls.identity import Identity
+from hierfl.tls.revocation import RevocationList
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Enrolment:
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
+        self._throttle = LogThrottle()
         self._changed = threading.Condition()
         self._waiting: dict[str, tuple[bytes, Future[pb.EnrolReply]]] = {}
         self._whole: tuple[bytes, Judge] | None = None
@@ -113,8 +116,11 @@ class Enrolment:
             request = _parsed(data)
             hello = self._admission.admitted(request.hello, context)
         except Refusal as refusal:
-            log.warning("turned away %s: %s", context.peer(), refusal)
-            return _refused(str(refusal)).SerializeToString()
+            if line := self._throttle.line(
+                context.peer(), f"turned away {context.peer()}: {refusal}"
+            ):
+                log.warning("%s", line)
+            return _refused(str(refusal), refusal.code).SerializeToString()
         reply = self._enter(hello.name, request.facts)
         if isinstance(reply, Future):
             log.info("%s has enrolled", hello.name)
@@ -153,7 +159,8 @@ class Enrolment:
         assert self._whole is not None
         whole, judge = self._whole
         if said and (reason := judge(child, said)):
-            log.warning("turned away %s: %s", child, reason)
+            if line := self._throttle.line(child, f"turned away {child}: {reason}"):
+                log.warning("%s", line)
             return _refused(reason)
         return pb.EnrolReply(facts=whole)
 
@@ -169,6 +176,7 @@ class EnrolServer:
         plan: fingerprint of the configuration; a child that states another is refused.
         heartbeat: seconds within which a child that has vanished is given up.
         credentials: this node's identity, and children must show theirs; None: plain text.
+        revoked: whose certificates are no good; None: nobody's.
         token: the run's secret, which children must know; "" if there is none.
         loop: where it is served.
 
@@ -186,15 +194,15 @@ class EnrolServer:
         plan: str = "",
         heartbeat: float = HEARTBEAT_S,
         credentials: Identity | None = None,
+        revoked: RevocationList | None = None,
         token: str = "",
     ) -> None:
         certified = credentials is not None
-        self._admission = Admission(children, plan, "", token, certified, heartbeat)
+        self._admission = Admission(children, plan, "", token, certified, heartbeat, revoked)
         self.enrolment = Enrolment(self._admission)
         self.address = address
         self._loop = loop
         self._heartbeat = heartbeat
-        self._children = len(children)
         self._credentials = credentials
         self._server: grpc.aio.Server
 
@@ -215,7 +223,7 @@ class EnrolServer:
         self._loop.run(self._server.stop(GRACE_S)).result()
 
     async def _open(self) -> str:
-        options = server_options(LONGEST, self._heartbeat, self._children)
+        options = server_options(LONGEST, self._heartbeat, len(self._admission.children))
         self._server = server = grpc.aio.server(options=options)
         self.enrolment.serve(server)
         serve(server, frames.METHOD, grpc.stream_stream_rpc_method_handler(self._attach))
@@ -253,8 +261,8 @@ def _parsed(data: bytes) -> pb.EnrolRequest:
     raise Refusal(f"it sent {len(data)} bytes to enrol, of {LONGEST} at most")
 
 
-def _refused(reason: str) -> pb.EnrolReply:
-    return pb.EnrolReply(goodbye=pb.Goodbye(code=pb.Goodbye.REFUSED, reason=reason))
+def _refused(reason: str, code: pb.Goodbye.Code = pb.Goodbye.REFUSED) -> pb.EnrolReply:
+    return pb.EnrolReply(goodbye=pb.Goodbye(code=code, reason=reason))
 
 
 def _settle(waiting: Future[pb.EnrolReply], reply: pb.EnrolReply) -> None:
