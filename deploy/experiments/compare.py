@@ -74,6 +74,7 @@ def plan(
         DataError: if the data set is missing.
     """
     shared = partitions(load_config(topology, sets), splits)
+    _refuse_to_lose(out / "table.json", algorithms, splits, seeds)
     trials = {
         (algorithm, split, seed): make_trial(
             topology,
@@ -86,6 +87,33 @@ def plan(
         for algorithm, split, seed in product(algorithms, splits, seeds)
     }  # fmt: skip
     return Comparison(trials, shared)
+
+
+def _refuse_to_lose(
+    file: Path, algorithms: Sequence[str], splits: Sequence[str], seeds: Sequence[str]
+) -> None:
+    """See that the table of an earlier comparison does not lose a row, a column or a seed.
+
+    Raises:
+        ConfigError: it would.
+    """
+    try:
+        earlier = json.loads(file.read_bytes())
+        held = {
+            "--algorithms": [str(name) for name in earlier["algorithms"]],
+            "--splits": [str(name) for name in earlier["splits"]],
+            "--seeds": [str(seed) for seed in earlier["seeds"]],
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    given = {"--algorithms": algorithms, "--splits": splits, "--seeds": seeds}
+    for option, names in held.items():
+        if missing := [name for name in names if name not in given[option]]:
+            raise ConfigError(
+                "--out",
+                f"{file} is the table of other arguments: it has {option} {', '.join(missing)} too",
+                "Give another folder, or these arguments as well: runs that are there are kept.",
+            )
 
 
 def partitions(config: Config, splits: Sequence[str]) -> dict[str, dict[str, Any]]:

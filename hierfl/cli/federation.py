@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from hierfl.config import Config
 
 
+GO_ON = "interrupted; to continue this run: hierfl run --resume --out {out}"
+
 LAUNCH = "deploy.launcher.local:run_local"
 
 
@@ -89,7 +91,10 @@ def run(
         how = {"source": topology, "resume": resume, "accept_loss": accept_loss}
         if config.runtime == "process":
             launch = "deploy.testbed.build:run_testbed" if testbed else LAUNCH
-            with claimed(config, out, nodes=config.roles(), **how) as folder, ExitStack() as stack:
+            with (
+                claimed(config, out, nodes=config.roles(), go_on=GO_ON, **how) as folder,
+                ExitStack() as stack,
+            ):
                 told = {}
                 for view in pages(config, folder, endpoint):
                     told["view"] = stack.enter_context(closing(view))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -26,7 +29,7 @@ from hierfl.cli import (
     tools,
 )
 from hierfl.cli.options import with_page
-from hierfl.errors import ConfigError, HierflError, render
+from hierfl.errors import ConfigError, HierflError, RunFailed, render
 from hierfl.process.descriptors import raise_limit
 
 INTERRUPTED = 130
@@ -104,17 +107,66 @@ def _exit_code(arguments: list[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.UsageError as error:
-        return _report(_usage_error(error))
+        return _report(_usage_error(error, arguments))
     except HierflError as error:
         return _report(error)
+    except BrokenPipeError:  # whoever reads has seen enough
+        return _nobody_reads()
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        return _report(_too_few_descriptors(error))
     except KeyboardInterrupt:
         return INTERRUPTED
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _nobody_reads()
     return 0
 
 
-def _usage_error(error: click.UsageError) -> ConfigError:
+def _nobody_reads() -> int:
+    """Let what is still printed go nowhere, so that Python's own flush at the end does not fail."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _too_few_descriptors(error: OSError) -> HierflError:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return RunFailed(
+        f"{error.strerror}: this process may have {limit} at a time",
+        "Raise the limit, for example with `ulimit -n 1024` or LimitNOFILE= in a systemd unit.",
+    )
+
+
+def _usage_error(error: click.UsageError, arguments: Sequence[str]) -> ConfigError:
     command = error.ctx.command_path if error.ctx else "hierfl"
-    return ConfigError("", error.format_message(), f"See {command} --help.")
+    hint = f"See {command} --help."
+    if isinstance(error, click.NoSuchOption) and _takes_sets(error.ctx):
+        from hierfl.config.error_report import keys_named
+
+        name = error.option_name.lstrip("-").replace("-", "_")
+        if key := next(iter(keys_named(name)), None):
+            value = _value_of(error.option_name, arguments)
+            return ConfigError(
+                "", f"no such option: {error.option_name}", f"Did you mean --set {key}={value}?"
+            )
+    return ConfigError("", error.format_message(), hint)
+
+
+def _takes_sets(context: click.Context | None) -> bool:
+    return context is not None and any("--set" in each.opts for each in context.command.params)
+
+
+def _value_of(option: str, arguments: Sequence[str]) -> str:
+    """Return what was given for an option, or VALUE."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument.startswith(f"{option}="):
+            return argument.partition("=")[2]
+        if argument == option and following and not following.startswith("-"):
+            return following
+    return "VALUE"
 
 
 def _report(error: HierflError) -> int:

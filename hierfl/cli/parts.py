@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -68,14 +69,29 @@ def quiet_flower() -> None:
 
 
 @contextmanager
-def claimed(config: Config, out: Path | None, **how: Any) -> Iterator[Path]:
-    """Own a run folder; see `hierfl.runs.folder.claimed`. What is wrong with it is printed."""
+def claimed(config: Config, out: Path | None, *, go_on: str = "", **how: Any) -> Iterator[Path]:
+    """Own a run folder; see `hierfl.runs.folder.claimed`. What is wrong with it is printed.
+
+    Args:
+        config: the configuration.
+        out: the folder that was asked for.
+        go_on: what is printed when the run is interrupted; {out} is the folder.
+        how: see there.
+    """
     from hierfl.runs.folder import claimed
 
     with claimed(config, out, **how) as (folder, told):
         for line in told:
             print(f"warning: {line}", file=sys.stderr, flush=True)
-        yield folder
+        try:
+            yield folder
+        except KeyboardInterrupt:
+            unfinished = (folder / "checkpoints").exists() and not (
+                folder / "summary.json"
+            ).exists()
+            if go_on and unfinished:
+                print(go_on.format(out=shlex.quote(str(folder))), file=sys.stderr, flush=True)
+            raise
 
 
 @contextmanager

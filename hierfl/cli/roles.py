@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +27,8 @@ from hierfl.errors import ConfigError
 
 if TYPE_CHECKING:
     from hierfl.config import Config
+
+log = logging.getLogger(__name__)
 
 
 def cloud(
@@ -59,7 +63,11 @@ def cloud(
     if config.app is not None and page is not None:
         raise ConfigError("--page", "there is no page of a Flower app's run yet")
     endpoint = listening(page)
-    with claimed(config, out, **how) as folder, owned(folder / "checkpoints", name):
+    go_on = "" if launched else "interrupted; the same command with --out {out} continues this run"
+    with (
+        claimed(config, out, go_on=go_on, **how) as folder,
+        owned(folder / "checkpoints", name),
+    ):
         if config.app is not None:
             part("deploy.stock_app.server:run_cloud")(config, folder)
             return
@@ -78,7 +86,7 @@ def edge(
     Example: hierfl edge topology.yaml --name east
     """
     config = node_configuration(topology, sets)
-    with owned(state_folder(config, state), name) as folder:
+    with owned(state_folder(config, state), name) as folder, told(config, name):
         if config.app is not None:
             part("deploy.stock_app.edge:run_edge")(config, name)
         else:
@@ -107,14 +115,14 @@ def device(
     if config.app is not None:
         if bench:
             raise ConfigError("--bench", "measures hierfl's own tasks, and this is a Flower app")
-        with owned(state_folder(config, state), name):
+        with owned(state_folder(config, state), name), told(config, name):
             part("deploy.stock_app.client:run_device")(config, name)
         return
     one_thread()
     if bench:
         part("clients.bench:run")(config, name)
         return
-    with owned(state_folder(config, state), name) as folder:
+    with owned(state_folder(config, state), name) as folder, told(config, name):
         part("clients.main:run")(config, name, folder)
 
 
@@ -130,6 +138,24 @@ def app_node(node: Told) -> None:
 def app_server(node: Told) -> None:
     """Run the ServerApp of `hierfl accelerate`, which starts it."""
     part("deploy.stock_app.server:run")(node)
+
+
+@contextmanager
+def told(config: Config, name: str) -> Iterator[None]:
+    """Log what a node is and for whom it waits, and how it ended; errors are reported elsewhere.
+
+    Raises:
+        ConfigError: the topology has no such node.
+    """
+    role, parent = config.roles().get(name), config.parent_of(name)
+    address = config.edge(parent).address if role == "device" else config.cloud.address
+    log.info("%s: %s of %s, waiting for %s at %s", name, role, config.name, parent, address)
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.info("%s: interrupted; the same command continues", name)
+        raise
+    log.info("%s: the run is over", name)
 
 
 def state_folder(config: Config, state: Path | None) -> Path:

@@ -70,10 +70,29 @@ def _problem(detail: Any, root: type[BaseModel]) -> tuple[str, str]:
     if kind == "union_tag_invalid":
         context = detail["ctx"]
         return f"{path}.kind", f"should be {context['expected_tags']}, got {context['tag']!r}"
+    if kind == "model_attributes_type":
+        return path, _no_mapping(detail["input"], _inside_all(location, root))
     message = _SAYS.get(kind) or detail["msg"].removeprefix("Input ")
     if path and kind != "missing":
         message += f", got {_short(detail['input'])}"
     return path, message
+
+
+def _inside_all(location: Location, root: type[BaseModel]) -> Models:
+    models: Models = [root]
+    for step in location:
+        models = _inside(models, step)
+    return models
+
+
+def _no_mapping(value: object, models: Models) -> str:
+    """Return the message for a value where there should be a mapping, of one of several kinds."""
+    kinds = [_kind(model) for model in models if "kind" in model.model_fields]
+    if value in kinds:
+        return f"should be a mapping; did you mean {{kind: {value}}}?"
+    what = "should be a mapping of keys to values"
+    named = f" with the key kind: {', '.join(kinds)}" if kinds else ""
+    return f"{what}{named}, got {_short(value)}"
 
 
 def _short(value: object) -> str:
@@ -110,6 +129,13 @@ def _unknown(location: Location, root: type[BaseModel]) -> str:
     ] or [path for path in _paths([root]) if path.rpartition(".")[2] == name]
     hint = f"did you mean {close[0]}?" if close else f"the keys here are {', '.join(known)}"
     return f"there is no such key; {hint}"
+
+
+def keys_named(name: str) -> list[str]:
+    """Return the dotted keys of a configuration whose last part is a name."""
+    from hierfl.config.schema import Config
+
+    return [path for path in _paths([Config]) if path.rpartition(".")[2] == name]
 
 
 def _inside(models: Models, step: int | str) -> Models:

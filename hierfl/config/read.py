@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from hierfl.config.error_report import explain
 from hierfl.config.schema import Config
-from hierfl.config.yaml_dialect import Loader
+from hierfl.config.yaml_dialect import Loader, plain_words
 from hierfl.errors import ConfigError
 
 _DEFAULT_EDGES = """
@@ -186,7 +186,7 @@ def _parse(text: str, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigError(f"{source}{where}", error.problem or "is not valid YAML") from None
+        raise ConfigError(f"{source}{where}", plain_words(error.problem or "")) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(source, f"is not valid YAML: {_plain(error)}") from None
 

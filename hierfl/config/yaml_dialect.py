@@ -69,6 +69,38 @@ def _refuse(problem: str, mark: yaml.Mark) -> NoReturn:
     raise yaml.constructor.ConstructorError(None, None, problem, mark)
 
 
+_PLAIN = (
+    (r"could not determine a constructor for the tag '(.*)'", "YAML tags mean nothing here: {0}"),
+    (r"expected (.*), but got '<stream end>'", "expected {0}, but the text ends"),
+    (r"expected (.*), but got '(.*)'", "expected {0}, but found {1!r}"),
+    (r"found undefined alias '(.*)'", "there is no &{0} for the alias *{0}"),
+    (r"sequence entries are not allowed here", "a '-' cannot be here: check the indentation"),
+    (r"found character '\\t' that cannot start any token", "a tab: indent with spaces"),
+    (r"found character '(.*)' that cannot start any token",
+     "{0} cannot begin a value: put the value in quotes"),
+    (r"could not find expected ':'", "expected ':' after a key"),
+    (r"expected <block end>, but found '.*'", "the indentation does not fit the lines above"),
+    (r"found unexpected end of stream", "the text ends within quotes"),
+    (r"expected a single document in the stream", "there is more than one YAML document"),
+    (r"but found another document", "there is more than one YAML document"),
+    (r"found unhashable key", "a list or a mapping cannot be a key"),
+    (r"found duplicate anchor.*", "an anchor is given twice"),
+)  # fmt: skip
+"""What PyYAML says of frequent mistakes, and what is said instead."""
+
+
+def plain_words(problem: str) -> str:
+    """Return a problem of PyYAML's in plain words.
+
+    >>> plain_words("found undefined alias 'names'")
+    'there is no &names for the alias *names'
+    """
+    for pattern, words in _PLAIN:
+        if match := re.fullmatch(pattern, problem):
+            return words.format(*match.groups())
+    return problem or "is not valid YAML"
+
+
 class Dumper(yaml.SafeDumper):
     """Writes the dialect: a string that would be read as a number is quoted."""
 

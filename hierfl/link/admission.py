@@ -35,6 +35,9 @@ LONGEST_NAME = 64
 """Characters of an unknown peer's name that are shown."""
 
 
+ATTACHED = "{name} is attached already"
+"""What a child is told whose name is taken."""
+
 LONGEST_HELLO = 1 << 20
 """Bytes of a hello; it holds the fingerprints of some keys and of each edge's devices."""
 

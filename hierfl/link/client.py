@@ -18,12 +18,14 @@ from hierfl.config.addresses import split
 from hierfl.errors import LinkError, ParentFailed, PeerRefused, RunFailed, shortened
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
+from hierfl.link.admission import ATTACHED
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.channel_options import HEARTBEAT_S, LONGEST_FRAME, client_options
 from hierfl.link.client_stream import ClientStream, ParentBreach
 from hierfl.link.flower_compat import assume_identity
 from hierfl.link.loop import LinkLoop
 from hierfl.link.responder import Responder, Vote
+from hierfl.link.tls_probe import speaks_tls
 from hierfl.tls.identity import Towards
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ of a federation may have been started at once."""
 
 LOOK_S = 0.05
 """Seconds between two looks at whether it does."""
+
+OUTLASTED_S = 20.0
+"""Seconds that a process whose place another one has goes on to dial a parent that is gone."""
 
 SAY_AGAIN_S = 10.0
 """Seconds between two lines in the log that say the same about an absent parent."""
@@ -101,6 +106,7 @@ class LinkClient:
         self._position = position
         self._instance = uuid.uuid4().hex[:16]
         self._run = ""
+        self._kept_out, self._kept_out_at = "", 0.0  # why another process has this one's place
         self._stream: ClientStream | None = None
         # Jitter keeps a cluster from dialling in step; it decides nothing that is computed.
         self._jitter = random.Random()
@@ -148,6 +154,22 @@ class LinkClient:
             else:
                 time.sleep(nap)
             pause = min(2 * pause, LONGEST_PAUSE_S if self._run else FIRST_CONTACT_PAUSE_S)
+            self._leave_if_twice(reason)
+
+    def _leave_if_twice(self, reason: str) -> None:
+        """See that a process that another one of its name has kept out does not outlast its run.
+
+        Raises:
+            RunFailed: the parent, which knew the other one, is gone.
+        """
+        now = time.monotonic()
+        if self._run or reason == self._kept_out:
+            self._kept_out_at = now
+        elif self._kept_out and now - self._kept_out_at > OUTLASTED_S:
+            raise RunFailed(
+                f"{self._name} did not take part: {self._kept_out}, and the parent is gone",
+                "Another process of this name took part in the run; one is enough.",
+            )
 
     def _session(self, loop: LinkLoop) -> tuple[bool, str | None]:
         """Serve one stream; return whether there was a welcome, and why it ended (None: done)."""
@@ -207,7 +229,13 @@ class LinkClient:
                 "Is the address right? All nodes' certificates must come from one and the same\n"
                 "`hierfl certs TOPOLOGY --out DIR`, and be renewed when they expire.",
             )
-        return mistrust or details
+        return mistrust or self._plain_to_tls(details)
+
+    def _plain_to_tls(self, details: str) -> str:
+        """Return why a stream broke, and whether it did because only the parent uses TLS."""
+        if self._credentials is None and not self._run and speaks_tls(self._address):
+            return f"the parent at {self._address} uses TLS: set security.certs here too"
+        return details
 
     def _welcome(self, welcome: pb.Welcome) -> None:
         if self._run not in ("", welcome.run):
@@ -227,6 +255,8 @@ class LinkClient:
             case pb.Goodbye.DONE:
                 return None
             case pb.Goodbye.BUSY:
+                if not self._run and reason == ATTACHED.format(name=self._name):
+                    self._kept_out, self._kept_out_at = reason, time.monotonic()
                 return reason
             case pb.Goodbye.BREACH:
                 self.responder.forget()

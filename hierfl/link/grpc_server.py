@@ -14,7 +14,7 @@ import grpc.aio
 from hierfl.errors import LinkError
 from hierfl.link import frames, probe
 from hierfl.link import link_pb2 as pb
-from hierfl.link.admission import BROKEN, Admission, Context, Refusal
+from hierfl.link.admission import ATTACHED, BROKEN, Admission, Context, Refusal
 from hierfl.link.bind import bind, serve
 from hierfl.link.channel_options import server_options
 from hierfl.link.enrolment import Enrolment
@@ -201,7 +201,7 @@ class GrpcServer:
         if reason := self._owner.refusal(session.name):
             raise Refusal(reason)
         if session.outbox is not None:
-            raise Refusal(f"{session.name} is attached already", pb.Goodbye.BUSY)
+            raise Refusal(ATTACHED.format(name=session.name), pb.Goodbye.BUSY)
 
     def _admit(self, session: Session, hello: pb.Hello) -> Outbox:
         outbox: Outbox = asyncio.Queue()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import IO
 
 from rich.console import Console, RenderableType
@@ -20,6 +22,7 @@ from hierfl.units import plural, size
 SHOWN = 8
 """How many devices of an edge are named one by one."""
 
+LEAST = 20
 WIDTH = 100
 """Columns where there is no terminal to say how many it has."""
 
@@ -52,21 +55,37 @@ def _some(names: tuple[str, ...]) -> str:
     return ", ".join((*names[: SHOWN - 2], "...", names[-1]))
 
 
-def table_of(expected: Forecast) -> RenderableType:
-    """Return what goes over each link, and how much that is over the run."""
+COLUMNS = ("link", "payload", "per", "bytes", "times", "whole run", "float32", "")
+NARROW = ("link", "payload", "bytes", "times", "whole run", "")
+"""What there is room for where there are less than `FULL` columns."""
+
+FULL = 80
+
+
+def table_of(expected: Forecast, width: int = FULL) -> RenderableType:
+    """Return what goes over each link, and how much that is over the run.
+
+    Args:
+        expected: the bytes.
+        width: columns of the terminal.
+    """
+    shown = COLUMNS if width >= FULL else NARROW
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("link", "payload", "per"):
-        table.add_column(column, no_wrap=True)
-    for column in ("bytes", "times", "whole run", "float32", ""):
-        table.add_column(column, justify="right", no_wrap=True)
+    for column in shown:
+        left = column in ("link", "payload", "per")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+
+    def add(row: Sequence[str]) -> None:
+        table.add_row(*(cell for column, cell in zip(COLUMNS, row, strict=True) if column in shown))
+
     for item in expected.items:
-        table.add_row(*_row(item))
+        add(_row(item))
     table.add_row()
     payload, full = expected.payload(), expected.float32()
     rows = [(_name(link), payload[link], full[link]) for link in LINKS]
     rows.append(("in all", sum(payload.values()), sum(full.values())))
     for name, here, there in rows:
-        table.add_row(name, "in all", "", "", "", size(here), size(there), times(there, here))
+        add((name, "in all", "", "", "", size(here), size(there), times(there, here)))
     return table
 
 
@@ -95,6 +114,12 @@ def _held(share: float) -> str:
     return f", {share:.0%} of it held out to judge by" if share else ""
 
 
+def _columns() -> int:
+    """Return how many columns there are where there is no terminal: what COLUMNS says, if few."""
+    said = os.environ.get("COLUMNS", "")
+    return int(said) if said.isdecimal() and LEAST <= int(said) < FULL else WIDTH
+
+
 def show(config: Config, file: IO[str]) -> None:
     """Write the tree and the bytes of a resolved configuration.
 
@@ -105,7 +130,7 @@ def show(config: Config, file: IO[str]) -> None:
     expected = forecast(config, make_plan(config, model.layout, model.buffer_layout.d))
     settings, partition = config.algorithm, config.data.partition
     kind = " ".join(str(value) for value in partition.model_dump().values())
-    console = Console(file=file, width=None if file.isatty() else WIDTH)
+    console = Console(file=file, width=None if file.isatty() else _columns())
     lines = (
         f"{config.name}: {settings.name}, lr {settings.lr:g} ({settings.schedule}), "
         f"{plural(settings.rounds, 'round')} of {plural(settings.edge_steps, 'step')}"
@@ -116,7 +141,7 @@ def show(config: Config, file: IO[str]) -> None:
     for line in lines:
         console.print(Text(line))
     console.print(tree_of(config))
-    console.print(table_of(expected))
+    console.print(table_of(expected, console.width))
     for item, name, seconds in too_slow(config, expected):
         console.print(
             f"[yellow]warning[/]: {_name(item.link)}, {item.what}: {seconds:.0f} s on the link "
