@@ -27,6 +27,7 @@ What programs are written against; each name is imported when it is first used, 
     Comparison       what `compare` returns
     Topology         a topology built in Python, with the keys and errors of the YAML file
     Callback         what `run` hands each event to; so is a view of `cloud.views`
+    flower           one bit in any Flower app: `flower.onebit()`, `flower.OneBit(strategy)`
     load_config      a topology file as a checked configuration
     Config           what `load_config` returns
     HierflError      the base of all errors that a user can put right
@@ -36,6 +37,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # type checkers take it as true; typing itself is not cheap to import
 if TYPE_CHECKING:
+    from hierfl import flower
     from hierfl.algorithms.base import Algorithm
     from hierfl.algorithms.local_steps import LocalSteps
     from hierfl.algorithms.opening import RoundOpening
@@ -86,6 +88,7 @@ __all__ = [
     "Topology",
     "__version__",
     "compare",
+    "flower",
     "load_config",
     "load_run",
     "run",
@@ -116,6 +119,7 @@ _HOMES = {
     "Topology": "hierfl.api.topology",
     "Callback": "hierfl.api.run",
     "compare": "hierfl.api.comparison",
+    "flower": "hierfl.flower",
     "load_config": "hierfl.config",
     "load_run": "hierfl.api.run",
     "run": "hierfl.api.run",
@@ -128,7 +132,8 @@ def __getattr__(name: str) -> object:
     elif name in _HOMES:
         from importlib import import_module
 
-        value = getattr(import_module(_HOMES[name]), name)
+        home = import_module(_HOMES[name])
+        value = home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
