@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
-from deploy.doctor import network, tls
+from deploy.doctor import network, stock_app, tls
 from deploy.doctor.finding import Finding, failure
 from deploy.doctor.versions import versions
 from hierfl.config import CLOUD, Config
@@ -37,20 +37,27 @@ def doctor(config: Config, node: str | None) -> int:
 def findings(config: Config, node: str | None) -> Iterator[Finding]:
     """Yield the findings one by one."""
     yield from versions()
-    model = ""
-    try:
-        from deploy.doctor import workload
-    except (ImportError, OSError) as error:
-        yield failure("torch", f"cannot be imported: {error}.", "Install it again; see the README.")
+    if config.app is not None:
+        model = yield from stock_app.of(config)
     else:
-        nodes = _who_can_be_here(config) if node is None else [node]
-        model = yield from workload.of(config, nodes)
+        model = yield from _workload(config, node)
     if (found := network.proxies(os.environ)) is not None:
         yield found
     if node is None:
         yield from _tree(config)
     else:
         yield from _node(config, node, model)
+
+
+def _workload(config: Config, node: str | None) -> Generator[Finding, None, str]:
+    """Check data, disk space and memory; return the fingerprint of the model, or ""."""
+    try:
+        from deploy.doctor import workload
+    except (ImportError, OSError) as error:
+        yield failure("torch", f"cannot be imported: {error}.", "Install it again; see the README.")
+        return ""
+    nodes = _who_can_be_here(config) if node is None else [node]
+    return (yield from workload.of(config, nodes))
 
 
 def _node(config: Config, node: str, model: str) -> Iterator[Finding]:

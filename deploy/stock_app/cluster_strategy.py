@@ -14,13 +14,13 @@ KEY = "app.edge_strategy"
 MINIMA = ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes")
 
 
-def cluster_strategy(reference: str | None, folder: Path, children: int) -> Strategy:
+def cluster_strategy(reference: str | None, folder: Path | None, children: int) -> Strategy:
     """Return an edge's strategy: FedAvg, or the user's own.
 
     Args:
         reference: `module:attribute` of a strategy, or of a class or function that returns one
             when called without arguments; None: FedAvg.
-        folder: the app's.
+        folder: the app's; None: modules are looked for in the current directory.
         children: how many devices the edge has. Minimum numbers of nodes are lowered to it.
 
     Raises:
@@ -44,7 +44,7 @@ def layers(strategy: Strategy) -> list[object]:
     return found
 
 
-def _load(reference: str, folder: Path) -> Strategy:
+def _load(reference: str, folder: Path | None) -> Strategy:
     made = load(reference, KEY, folder)
     if not isinstance(made, Strategy):
         if not callable(made):

@@ -37,7 +37,7 @@ def run_edge(config: Config, name: str) -> None:
     credentials = identity(config, name)
     strategy = cluster_strategy(
         chosen.edge_strategy,
-        app_of(config).folder if chosen.edge_strategy else chosen.path,
+        app_of(config).folder if chosen.edge_strategy else None,
         len(edge.devices),
     )
     await_address(edge.address)

@@ -14,6 +14,9 @@ from flwr.serverapp.strategy import Strategy
 from deploy.stock_app.cluster_strategy import layers
 from deploy.stock_app.replies import Screen, reason
 from hierfl.errors import RunFailed
+from hierfl.flower.mod import onebit
+from hierfl.flower.strategy import OneBit
+from hierfl.flower.wire import codecs_of
 
 log = logging.getLogger(__name__)
 
@@ -119,9 +122,21 @@ class EdgeApp(ClientApp):
     def __call__(self, message: Message, context: Context) -> Message:
         """Answer a message of the cloud's.
 
+        An app that compresses its models (`hierfl.flower.OneBit`) has them compressed, with the
+        same codecs, on both sides of the edge.
+
         Raises:
             RunFailed: the message is none for an edge, or no device gave what was asked for.
         """
+        codecs = codecs_of(message.content)
+        if codecs is None:
+            return self._answer(message, context)
+        if not isinstance(self._strategy, OneBit):
+            self._strategy = OneBit(self._strategy, codec=codecs[0], downlink=codecs[1])
+            self._screen = None  # it leaves out what it cannot decode
+        return onebit()(message, context, self._answer)
+
+    def _answer(self, message: Message, context: Context) -> Message:
         order = Order.of(message)
         for layer in layers(self._strategy):
             for name, key in (

@@ -113,6 +113,9 @@ def validate(topology: Required, sets: Sets = []) -> None:  # noqa: B006
     Example: hierfl validate topology.yaml
     """
     config = configuration(topology, sets)
+    if config.app is not None:
+        print(part("deploy.stock_app.describe:described")(config))
+        return
     one_thread()
     from hierfl.planning.describe import show
 

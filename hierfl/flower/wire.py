@@ -106,6 +106,16 @@ class Down:
             raise PayloadError(f"a message's {KEY!r} is malformed: {error}") from None
 
 
+def codecs_of(content: RecordDict) -> tuple[CodecSpec, CodecSpec] | None:
+    """Return the codecs of replies and of changes that a message names; None where it names none.
+
+    Raises:
+        PayloadError: the record is none that `Down.to_record` makes.
+    """
+    down = Down.take(RecordDict({KEY: content[KEY]})) if KEY in content else None
+    return None if down is None else (down.uplink, down.downlink)
+
+
 def up_record(payload: bytes) -> ConfigRecord:
     """Return the record of a reply: the encoded update."""
     return ConfigRecord({"update": payload})

@@ -1,0 +1,1 @@
+"""FedAvg on scikit-learn's digits, one bit per coordinate in both directions."""
