@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from tests.system.flower_apps import OLDER, write_app
 from tests.system.harness import hierfl, line_with, nodes, started
+from tests.system.test_accelerate import free_ports
 
 pytestmark = pytest.mark.system
 
@@ -116,6 +119,48 @@ def test_who_is_killed_does_its_round_again(name: str, tmp_path: Path) -> None:
     assert "starts again" in (out / "logs" / f"{name}.log").read_text()
     assert json.loads((tmp_path / "results.json").read_text()) == calm
     assert json.loads((out / "summary.json").read_text())["messages_up"] >= 4 * rounds
+
+
+def test_nodes_on_tls_that_are_started_one_by_one(tmp_path: Path) -> None:
+    """As on real machines: each with a command of its own, one with an app folder of its own."""
+    ports = free_ports(3)
+    text = write_topology(tmp_path, 3).read_text() + "security: {certs: certs}\n"
+    for port in ports:
+        text = text.replace("127.0.0.1:0", f"127.0.0.1:{port}", 1)
+    (tmp_path / "tree.yaml").write_text(text)
+    assert hierfl("certs", "tree.yaml", "--out", "certs", cwd=tmp_path).returncode == 0
+    copy = shutil.copytree(APPS / "numpy", tmp_path / "copy")
+    others = [("edge", "east"), ("edge", "west"), *(("device", f"{e}-{i}") for e in ("east", "west") for i in (0, 1))]  # fmt: skip  # noqa: E501
+    with ExitStack() as stack:
+        running = {}
+        for role, name in others:
+            own = ["--set", f"app.path={copy}"] if name == "west-1" else []
+            running[name] = stack.enter_context(
+                started(role, "tree.yaml", "--name", name, *own, cwd=tmp_path)
+            )
+        done = hierfl("cloud", "tree.yaml", "--out", "out", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        for name, process in running.items():
+            _, said = process.communicate(timeout=30)
+            assert process.returncode == 0, (name, said)
+    assert len(json.loads((tmp_path / "results.json").read_text())["train"]) == 3
+
+
+def test_a_device_with_another_app_is_turned_away(tmp_path: Path) -> None:
+    file = write_topology(tmp_path, 3)
+    copy = shutil.copytree(APPS / "numpy", tmp_path / "copy")
+    (copy / "quickstart_numpy" / "task.py").write_text("# another\n")
+    (port, edge, _) = free_ports(3)
+    text = file.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}", 1)
+    file.write_text(text.replace("127.0.0.1:0", f"127.0.0.1:{edge}", 1))
+    with (
+        started("cloud", "tree.yaml", "--out", "out", cwd=tmp_path),
+        started("edge", "tree.yaml", "--name", "east", cwd=tmp_path),
+    ):
+        done = hierfl("device", "tree.yaml", "--name", "east-0", "--set", f"app.path={copy}",
+                      cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 1 and "has another model than this federation" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 FAULTY = """
