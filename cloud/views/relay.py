@@ -1,12 +1,7 @@
-"""Events that leave the cloud's process: views in the process that has started it see them, too.
-
-The cloud's end never waits: what its bounded queue has no room for is left out.
-"""
+"""Events that leave the cloud's process: views in the process that has started it see them, too."""
 
 from __future__ import annotations
 
-import logging
-import queue
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,20 +9,25 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
-from cloud.views.base import EdgeProgress, Event, View
-from hierfl.protocol.progress import StepDone
-
-log = logging.getLogger(__name__)
-
-ROOM = 4096
-"""Events that wait to be sent; half of the room is not for steps, of which more will come."""
-
-FLUSH_S = 5.0
-"""Seconds that sending what waits may take when the run is over."""
+from cloud.views.background import FLUSH_S, Background
+from cloud.views.base import Event, View
 
 
-class Sender(View):
-    """Sends each event to a `receiver`, from a thread of its own.
+class _Pipe(View):
+    """Sends each event, and waits until it is sent."""
+
+    def __init__(self, address: str) -> None:
+        self._connection = Client(address, family="AF_UNIX")
+
+    def handle(self, event: Event) -> None:
+        self._connection.send(event)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def sender(address: str) -> View:
+    """Return a view that sends each event to a `receiver`; whoever hands it events never waits.
 
     Args:
         address: what `receiver` has yielded.
@@ -35,35 +35,12 @@ class Sender(View):
     Raises:
         OSError: nobody listens there.
     """
-
-    def __init__(self, address: str) -> None:
-        self._connection = Client(address, family="AF_UNIX")
-        self._queue: queue.Queue[Event | None] = queue.Queue(ROOM)
-        self._thread = threading.Thread(target=self._send, name="events", daemon=True)
-        self._thread.start()
-
-    def handle(self, event: Event) -> None:
-        """Queue an event."""
-        if _is_step(event) and self._queue.qsize() > ROOM // 2:
-            return
-        with suppress(queue.Full):
-            self._queue.put_nowait(event)
-
-    def close(self) -> None:
-        """Send what waits, for a few seconds at most."""
-        with suppress(queue.Full):
-            self._queue.put(None, timeout=FLUSH_S)
-        self._thread.join(FLUSH_S)
-
-    def _send(self) -> None:
-        with self._connection, suppress(OSError):
-            while (event := self._queue.get()) is not None:
-                self._connection.send(event)
+    return Background(_Pipe(address), "events")
 
 
 @contextmanager
 def receiver(view: View) -> Iterator[str]:
-    """Hand the events of a `Sender` to a view, of one after the other: a cloud may start again.
+    """Hand the events of a `sender` to a view, of one after the other: a cloud may start again.
 
     Yields:
         The address, of a socket in a folder that only this user can enter: events are pickled, and
@@ -107,7 +84,3 @@ def _pass_on(connection: Connection, view: View) -> bool:
             said = True
             view.handle(event)
     return said
-
-
-def _is_step(event: Event) -> bool:
-    return isinstance(event, EdgeProgress) and isinstance(event.progress, StepDone)

@@ -144,6 +144,8 @@ def run(
     nodes = config.roles() if config.runtime == "process" else ()
     with claimed(config, folder, nodes=[*nodes] or ["cloud"]) as (place, _):
         shown = [own("cloud.views.factory:open_progress")(config, place)] if progress else []
+        if config.runtime == "memory":  # of processes, the cloud's has them
+            shown += own("cloud.exporters.factory:exporters")(config, place)
         view = own("cloud.views.several:Several")([*shown, *callbacks])
         with closing(view):
             _run(config, place, view)

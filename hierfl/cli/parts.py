@@ -112,7 +112,8 @@ def run_here(reference: str, config: Config, folder: Path, also: Sequence[Any] =
         folder: the run folder.
         also: further views, which are closed with the first one.
     """
-    with closing(part("cloud.views.factory:open_view")(config, folder, also=also)) as view:
+    views = [*part("cloud.exporters.factory:exporters")(config, folder), *also]
+    with closing(part("cloud.views.factory:open_view")(config, folder, also=views)) as view:
         one_thread()
         part(reference)(config, folder, view)
 

@@ -71,7 +71,7 @@ def cloud(
         if config.app is not None:
             part("deploy.stock_app.server:run_cloud")(config, folder)
             return
-        also = [part("cloud.views.relay:Sender")(events)] if events else []
+        also = [part("cloud.views.relay:sender")(events)] if events else []
         run_here("cloud.main:run", config, folder, also + pages(config, folder, endpoint))
 
 

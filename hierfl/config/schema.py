@@ -21,6 +21,7 @@ from hierfl.config.sections import (
     Evaluate,
     Faults,
     Links,
+    Metrics,
     Quorum,
     Security,
     Uplink,
@@ -87,6 +88,7 @@ class Config(Part):
     edges: Annotated[tuple[Edge, ...], AfterValidator(not_empty)]
     reach: dict[Name, Names] = Field(default_factory=dict)
     links: Links = Links()
+    metrics: Metrics = Metrics()
 
     @model_validator(mode="after")
     def _distinct(self) -> Config:

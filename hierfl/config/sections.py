@@ -421,6 +421,17 @@ class App(Part):
     edge_rounds: Annotated[Int, Field(ge=1)] = 1
 
 
+class Metrics(Part):
+    """Where the cloud's process tells how the run goes, beside the run folder.
+
+    `prometheus` is the address that Prometheus scrapes. `tensorboard` writes event files into the
+    run folder. Each needs the extra of its name.
+    """
+
+    prometheus: Address | None = None
+    tensorboard: Bool = False
+
+
 class Cloud(Part):
     """Where the cloud listens."""
 

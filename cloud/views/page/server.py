@@ -25,18 +25,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from cloud.views.base import EdgeProgress, Event, View
+from cloud.views.background import ROOM, is_step
+from cloud.views.base import Event, View
 from cloud.views.page.endpoint import Endpoint, is_right, token_for
 from cloud.views.page.state import Change, PageState
 from hierfl.config import Config
 from hierfl.errors import HierflError
-from hierfl.protocol.progress import StepDone
 from hierfl.runs.results import read_metrics
 
 log = logging.getLogger(__name__)
-
-ROOM = 4096
-"""Events that wait; half of the room is not for steps, of which more will come."""
 
 REFRESH_S = 0.2
 """How often what has happened goes to the browsers."""
@@ -101,8 +98,7 @@ class Page(View):
 
     def handle(self, event: Event) -> None:
         """Queue an event; of too many steps, some are not shown."""
-        step = isinstance(event, EdgeProgress) and isinstance(event.progress, StepDone)
-        if not (step and len(self._waiting) > ROOM // 2):
+        if not (is_step(event) and len(self._waiting) > ROOM // 2):
             self._waiting.append((event, time.time()))
 
     def close(self) -> None:

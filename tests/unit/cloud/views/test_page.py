@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from cloud.views.background import ROOM
 from cloud.views.base import TrainingStarted
 from cloud.views.page.endpoint import TOKEN_FILE, Endpoint, listen
-from cloud.views.page.server import ROOM, Page, _document
+from cloud.views.page.server import Page, _document
 from hierfl.errors import ConfigError, RunFailed
 from tests.unit.cloud.views.events import CONFIG, FORECAST, evaluated, finished, step
 from tests.unit.conftest import Run

@@ -1,0 +1,58 @@
+"""Figures of a run as TensorBoard's event files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tensorboard.compat.proto.event_pb2 import Event as TensorBoardEvent
+from tensorboard.compat.proto.summary_pb2 import Summary as TensorBoardSummary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from cloud.metrics import RoundMetrics
+from cloud.views.base import Event, RoundEvaluated, View
+
+
+class TensorBoard(View):
+    """Writes each round's figures into an event file; the step is the round.
+
+    Args:
+        folder: of the event files; `tensorboard --logdir FOLDER` shows them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writer: EventFileWriter | None = None
+
+    def handle(self, event: Event) -> None:
+        """Write a round's figures, and see that they are in the file."""
+        if not isinstance(event, RoundEvaluated):
+            return
+        if self._writer is None:
+            self._writer = EventFileWriter(str(self._folder))
+        metrics = event.metrics
+        values = [
+            TensorBoardSummary.Value(tag=tag, simple_value=value)
+            for tag, value in scalars(metrics).items()
+        ]
+        self._writer.add_event(
+            TensorBoardEvent(step=metrics.round, summary=TensorBoardSummary(value=values))
+        )
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def scalars(metrics: RoundMetrics) -> dict[str, float]:
+    """Return a round's figures by TensorBoard's names, of which the first part is a group."""
+    figures = {f"model/{name}": value for name, value in metrics.figures.items()}
+    others = {
+        "training/loss": metrics.train_loss,
+        "training/lr": metrics.lr,
+        "training/seconds": metrics.wall_s,
+        **{f"bytes/{link}": float(sent) for link, sent in metrics.bytes.items()},
+        **{f"quorum/{edge}": float(voters) for edge, voters in metrics.quorum.items()},
+    }
+    return {name: value for name, value in (figures | others).items() if value is not None}
