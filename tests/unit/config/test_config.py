@@ -100,6 +100,7 @@ def test_the_defaults():
           device: {up: null, down: null, delay: null, loss: null}
           edge: {up: null, down: null, delay: null, loss: null}
           nodes: {}
+        metrics: {prometheus: null, tensorboard: false}
     """)
 
 
