@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import fields
@@ -15,6 +14,7 @@ from hierfl.api.topology import Topology, as_topology, describe
 from hierfl.config import Config
 from hierfl.errors import ConfigError
 from hierfl.loader import own
+from hierfl.process.flower_log import quiet_flower
 from hierfl.runs import results
 from hierfl.runs.folder import claimed
 from hierfl.runs.results import RunResult
@@ -158,6 +158,7 @@ def _run(config: Config, place: Path, view: Any) -> None:
         return
     from hierfl.learning.threads import one_thread
 
+    quiet_flower()
     one_thread()
     own("deploy.launcher.in_process:run_memory")(config, place, view)
 
@@ -185,9 +186,7 @@ def curve(runs: Sequence[Run], x: str = "round", labels: Sequence[str] | None = 
         picture = figure(runs, x, runs[0].main_metric, labels)
     except ConfigError:
         return ""
-    data = io.BytesIO()
-    picture.savefig(data, format="png", dpi=100)
-    text = base64.b64encode(data.getvalue()).decode()
+    text = base64.b64encode(picture._repr_png_()).decode()
     return f'<img alt="curve" src="data:image/png;base64,{text}">'
 
 

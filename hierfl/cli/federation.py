@@ -19,10 +19,10 @@ from hierfl.cli.parts import (
     one_thread,
     pages,
     part,
-    quiet_flower,
     run_here,
 )
 from hierfl.errors import ConfigError
+from hierfl.process.flower_log import quiet_flower
 
 if TYPE_CHECKING:
     from hierfl.config import Config

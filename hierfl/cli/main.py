@@ -8,7 +8,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -17,6 +17,7 @@ import click
 import typer
 
 from hierfl.cli import (
+    catalog,
     engine,
     experiments,
     federation,
@@ -36,22 +37,31 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-for each in (
-    project.init, federation.run, federation.validate, roles.cloud, roles.edge, roles.device,
-    tools.certs, tools.doctor, tools.compose, tools.accelerate, machines.deploy,
-    experiments.compare, experiments.tune, experiments.sweep, experiments.assign,
-    results.report, results.plot, models.evaluate, models.export,
-):  # fmt: skip
-    app.command()(each)
+
+START, RESULTS, NODES = "Start here", "Results", "Nodes"
+EXPERIMENTS, MACHINES, FLOWER = "Experiments", "Machines", "Flower"
+COMMANDS: dict[Callable[..., None], str] = {
+    project.init: START, federation.run: START, federation.validate: START,
+    catalog.list_: START, catalog.schema: START,
+    results.report: RESULTS, results.plot: RESULTS, models.evaluate: RESULTS,
+    models.export: RESULTS,
+    roles.cloud: NODES, roles.edge: NODES, roles.device: NODES, tools.certs: NODES,
+    tools.doctor: NODES,
+    experiments.compare: EXPERIMENTS, experiments.tune: EXPERIMENTS,
+    experiments.sweep: EXPERIMENTS, experiments.assign: EXPERIMENTS,
+    machines.deploy: MACHINES, tools.compose: MACHINES,
+    tools.accelerate: FLOWER, engine.down: FLOWER,
+}  # fmt: skip
+for each, panel in COMMANDS.items():
+    app.command(each.__name__.rstrip("_"), rich_help_panel=panel)(each)
 app.command(hidden=True)(roles.app_node)
 app.command(hidden=True)(roles.app_server)
-app.command()(engine.down)
-app.add_typer(engine.up, name="up")
-app.add_typer(tools.data, name="data")
-app.add_typer(links.link, name="link")
+app.add_typer(engine.up, name="up", rich_help_panel=FLOWER)
+app.add_typer(tools.data, name="data", rich_help_panel=START)
+app.add_typer(links.link, name="link", rich_help_panel=MACHINES)
 
 
 def _say_version(asked: bool) -> None:

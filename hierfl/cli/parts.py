@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hierfl.loader import own
+from hierfl.process.flower_log import quiet_flower
 
 if TYPE_CHECKING:
     from hierfl.config import Config
@@ -59,13 +60,6 @@ class Stderr(logging.StreamHandler[TextIO]):
     @stream.setter
     def stream(self, stream: TextIO) -> None:
         """Ignore the stream that the constructor sets."""
-
-
-def quiet_flower() -> None:
-    """Let Flower log warnings and errors only."""
-    import flwr.app  # noqa: F401  (the import sets the level of its logger)
-
-    logging.getLogger("flwr").setLevel(logging.WARNING)
 
 
 @contextmanager

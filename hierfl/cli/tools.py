@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from hierfl.cli.options import Required, Sets
-from hierfl.cli.parts import configuration, part, quiet_flower
+from hierfl.cli.parts import configuration, part
 from hierfl.errors import ConfigError
+from hierfl.process.flower_log import quiet_flower
 
 data = typer.Typer(help="Download data sets.", no_args_is_help=True)
 

@@ -19,6 +19,7 @@ def _linear(form: Form) -> nn.Module:
 
 
 def _mlp(form: Form, hidden: Sequence[int] = (128,)) -> nn.Module:
+    """Linear layers of the sizes `hidden`, with ReLU between them."""
     layers: list[nn.Module] = [nn.Flatten()]
     for narrow, wide in pairwise((_size(form), *hidden)):
         layers += [nn.Linear(narrow, wide), nn.ReLU()]
@@ -39,6 +40,7 @@ def _convolutional(first: int, second: int, hidden: int) -> Callable[..., nn.Mod
     """Two strided convolutions, which need no pooling, and two linear layers."""
 
     def build(form: Form) -> nn.Module:
+        """Two strided convolutions and two linear layers, for images."""
         channels, height, width = _image(form)
         area = -(-height // 6) * -(-width // 6)
         return nn.Sequential(
@@ -111,6 +113,7 @@ class Transformer(nn.Module):
 def _transformer(
     form: Form, width: int = 64, heads: int = 4, layers: int = 2, dropout: float = 0.0
 ) -> nn.Module:
+    """A decoder-only transformer (Vaswani et al. 2017) for sequences of tokens."""
     if form.shape is None or len(form.shape) != 1:
         raise ValueError(f"it reads sequences of tokens, not inputs of shape {form.shape}")
     return Transformer(form.classes, form.shape[0], width, heads, layers, dropout)

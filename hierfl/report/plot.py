@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,16 @@ def figure(runs: Sequence[RunResult], x: str, y: str, labels: Sequence[str] | No
         raise ConfigError(
             "", "matplotlib is not installed", "pip install 'hierfl[plots]'"
         ) from None
-    drawn = Figure(figsize=(5.0, 3.2), layout="constrained")
+
+    class Picture(Figure):
+        """Is shown in a notebook without pyplot."""
+
+        def _repr_png_(self) -> bytes:
+            data = io.BytesIO()
+            self.savefig(data, format="png", dpi=100)
+            return data.getvalue()
+
+    drawn = Picture(figsize=(5.0, 3.2), layout="constrained")
     axes = drawn.subplots()
     for run, label in zip(runs, labels or [run.label for run in runs], strict=True):
         axes.plot(*run.curve(x, y), label=label)
