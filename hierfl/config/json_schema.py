@@ -26,6 +26,7 @@ def json_schema() -> dict[str, Any]:
             kinds["Edge"]["properties"]["devices"],
         ]
     }
+    keys["model"]["anyOf"] = [{"type": "string"}, {"type": "object"}]
     keys["app"] = _or("string", keys["app"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

@@ -11,6 +11,7 @@ import yaml
 
 from hierfl.algorithms import BUILT_IN
 from hierfl.config import load_config
+from hierfl.config.reference import reference
 from hierfl.config.yaml_dialect import Loader
 from tests.unit.conftest import Run
 
@@ -50,6 +51,11 @@ def test_the_schema_takes_every_example_and_finds_what_is_wrong(hierfl: Run) -> 
         "algorithm: {rounds: 3}",
     ):
         assert [*validator.iter_errors(yaml.load(wrong, Loader))], wrong
+
+
+def test_the_reference_is_that_of_the_configuration() -> None:
+    again = "python -m hierfl.config.reference > docs/topology.md"
+    assert (ROOT / "docs" / "topology.md").read_text() == reference(), again
 
 
 def test_the_help_is_in_groups_and_minus_h_shows_it(
