@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack, closing
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -88,7 +88,7 @@ def run(
                 "a run in one process (runtime: memory) keeps no checkpoints",
                 "Start it again, in another folder.",
             )
-        how = {"source": topology, "resume": resume, "accept_loss": accept_loss}
+        how: dict[str, Any] = {"source": topology, "resume": resume, "accept_loss": accept_loss}
         if config.runtime == "process":
             launch = "deploy.testbed.build:run_testbed" if testbed else LAUNCH
             with (
