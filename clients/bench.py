@@ -137,7 +137,7 @@ def _votes(config: Config, name: str, plan: Plan, trainer: Trainer) -> Iterator[
 
 def _median(once: Callable[[], object], seconds: float) -> float:
     """Return the median duration of a call, called for so many seconds, and ten times at least."""
-    once()  # the first one makes what the others find made
+    once()  # the first call fills caches
     times: list[float] = []
     end = perf_counter() + seconds
     while len(times) < 10 or perf_counter() < end:

@@ -82,7 +82,7 @@ class Device:
         self._snapshots.join(run, self._restore)
 
     def finish(self) -> None:
-        """The run is over: what was kept of it is needed no more."""
+        """The run is over: remove its checkpoints."""
         self._snapshots.finish()
 
     @property
@@ -109,7 +109,7 @@ class Device:
         if not base.model and (round_ != at + 1 or at == 0 or unfinished):
             return OutOfSync(*self.position)
         self.replica.take(base, replace(place.start, step=place.applied))
-        if round_ == 1:  # it may have been further, and its state is of then
+        if round_ == 1:  # the state may be of a later round
             self.replica.forget()
         start = replace(place.start, round=round_, lr=lr)
         self._place = Place(start, base.rests, in_step=place.in_step)
@@ -199,7 +199,7 @@ class Device:
     # -- the transaction -------------------------------------------------------------------------
 
     def pause(self) -> Checkpoint:
-        """Return all that this process knows, for one that takes its place in mid-round."""
+        """Return the whole state, for a process that continues in the middle of the round."""
         place, kept = self._place, self.replica.paused(self._snapshot())
         facts = {
             "weight": place.start.weight,
@@ -211,7 +211,7 @@ class Device:
         return replace(kept, facts={**kept.facts, **facts}).pack()
 
     def resume(self, paused: Checkpoint) -> None:
-        """Take the place of the process that has paused.
+        """Continue from the state of a process that has paused.
 
         Raises:
             CheckpointError: if that is not what `pause` returns.

@@ -20,7 +20,7 @@ from hierfl.protocol.vectors import from_bytes, model_hash, to_bytes, whole_from
 
 
 class Replica:
-    """What a device computes: bases, gradients, ballots. When, `Device` decides.
+    """What a device computes: bases, gradients, ballots. `Device` decides when.
 
     Args:
         trainer: the model and the device's samples.

@@ -127,12 +127,12 @@ class Cluster:
         self._snapshots.join(run, self._go_on)
 
     def finish(self) -> None:
-        """The run is over: what was kept of it is needed no more."""
+        """The run is over: remove its checkpoints."""
         self._snapshots.finish()
 
     @property
     def position(self) -> tuple[int, int]:
-        """The round whose base it is at, and 0: where in the round it is, its devices know."""
+        """The round whose base it is at, and 0: only its devices hold a position in the round."""
         return self._phase.round, 0
 
     # -- the base --------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class Cluster:
         if isinstance(phase, AtBase):  # a checkpoint does not say whether devices are to judge
             phase.head = replace(phase.head, evaluate=base.evaluate)
         if isinstance(phase, Finished):
-            return self._moved(phase.at)  # the devices have been there, and have done the round
+            return self._moved(phase.at)  # the devices have finished the round
         assert isinstance(phase, AtBase)
         return self._moved(self._bring_devices(phase))
 
@@ -172,7 +172,7 @@ class Cluster:
             )
         else:
             self._replica.take_whole(layout, model)
-            if round_ == 1:  # it may have been further, and its state is of then
+            if round_ == 1:  # the state may be of a later round
                 self._replica.forget()
         self._answered = b""
         self._begin(round_, base, self._replica)
@@ -339,7 +339,7 @@ class Cluster:
         return self._snapshots.go_back(round_, self._restore)
 
     def _go_on(self, kept: Snapshot) -> None:
-        """Start with what the process before has left."""
+        """Continue from the checkpoint of the process before."""
         counts = Totals.read(kept)
         self._restore(kept)
         self._totals.restore(*counts)

@@ -50,7 +50,7 @@ class Journal:
         self._requests.clear()
 
     def electorate_changed(self) -> None:
-        """The number of samples, or of devices, is another than before."""
+        """The number of samples, or of devices, has changed."""
         self._requests.clear()
 
     def request(self, after: int, first: bool) -> Request:

@@ -1,4 +1,4 @@
-"""An edge's counts over the whole run, whatever number of processes it took."""
+"""An edge's counts over the whole run, across restarts."""
 
 from __future__ import annotations
 
@@ -47,5 +47,5 @@ class Totals:
         return Traffic.from_list(kept.counts("traffic")), Faults.from_list(kept.counts("faults"))
 
     def restore(self, traffic: Traffic, faults: Faults) -> None:
-        """Go on from such counts."""
+        """Continue from these counts."""
         self._traffic, self._faults = traffic, faults

@@ -43,10 +43,10 @@ from deploy.launcher.namespace import enter
 LONGEST_ORDER = 1 << 18
 
 ORPHANS_S = 5.0
-"""Seconds that processes which were left behind get to end by themselves."""
+"""Seconds that orphaned processes have to end by themselves before they are killed."""
 
 KILLED_S = 2.0
-"""Seconds within which the kernel ends what was killed, unless a device or a file system hangs."""
+"""Seconds to wait for killed processes; the kernel may hold one in a hanging file system."""
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -74,7 +74,7 @@ class Start:
 
 
 class ForkServer:
-    """Obeys a launcher. It has one thread, so that forking is safe."""
+    """Carries out a launcher's orders. It has one thread, so that forking is safe."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -89,8 +89,8 @@ class ForkServer:
             self._poll.register(readable, select.POLLIN)
 
     def run(self) -> None:
-        """Take orders until the launcher is gone; then end what is left."""
-        with suppress(ConnectionError):  # it was killed: it left answers unread, or cannot be told
+        """Take orders until the launcher has ended; then end all forked processes."""
+        with suppress(ConnectionError):  # the launcher was killed
             while self._turn():
                 pass
         self._poll.unregister(self._control.fileno())
@@ -99,7 +99,7 @@ class ForkServer:
         self._end_orphans()
 
     def _turn(self) -> bool:
-        """Wait for something, and see to it; return whether there is a launcher."""
+        """Handle the next order or end of a process; return whether the launcher still runs."""
         ready = dict(self._poll.poll())
         if self._wake in ready:
             os.read(self._wake, 4096)
@@ -125,7 +125,7 @@ class ForkServer:
         else:
             for pid, key in self._keys.items():
                 if key == order["signal"]:
-                    os.kill(pid, order["number"])  # nobody else reaps it: the pid is its own
+                    os.kill(pid, order["number"])  # not reaped yet, so the pid is not reused
 
     def _start(self, start: Start, output: int) -> None:
         parent = os.getpid()
@@ -186,7 +186,7 @@ def prepare(references: Sequence[str]) -> None:
     gc.disable()
     for reference in references:
         module, _, function = reference.partition(":")
-        with suppress(Exception):  # the process that needs it says what is wrong with it
+        with suppress(Exception):  # the process that needs it reports the error
             imported = importlib.import_module(module)
             if function:
                 getattr(imported, function)()
@@ -210,7 +210,7 @@ def become(start: Start, parent: int, output: int) -> NoReturn:
     code = 1
     try:
         if start.namespace:
-            enter(start.namespace)  # before there is another thread, which would stay outside
+            enter(start.namespace)  # before another thread exists, which would stay outside
         if start.argv[0] == "-m":
             sys.argv = list(start.argv[1:])
             runpy.run_module(start.argv[1], run_name="__main__", alter_sys=True)
@@ -253,8 +253,8 @@ def _prctl(option: int, value: int) -> None:
 
 
 def main() -> None:
-    """Obey the launcher at the other end of the socket whose descriptor is the second argument."""
+    """Serve the launcher at the other end of the socket whose descriptor is the second argument."""
     setproctitle("hierfl fork-server")
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
-    _prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # if it is stopped, it must still see the end
+    _prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # a stopped process must continue to see the end
     ForkServer(socket.socket(fileno=int(sys.argv[2]))).run()

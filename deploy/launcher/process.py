@@ -1,4 +1,4 @@
-"""One process that the launcher has started: how, what it says, how it ended."""
+"""One process that the launcher has started: its command, its output, its exit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO
 from hierfl.errors import HierflError, RunFailed
 
 LAST_LINES = 12
-"""How many lines of what a process said are shown when it has failed."""
+"""How many lines of its output are shown when a process has failed."""
 
 WIDTH = 400
 """Characters of a line that are shown."""
@@ -69,11 +69,11 @@ class Process:
         os.set_blocking(output, False)
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable when it has said something."""
+        """Return the descriptor that is readable when there is output."""
         return self._output
 
     def read(self) -> bool:
-        """Log what it has said; return whether it may say more."""
+        """Log the output that is there; return whether more can follow."""
         try:
             said = os.read(self._output, CHUNK)
         except BlockingIOError:
@@ -85,18 +85,18 @@ class Process:
         return bool(said)
 
     def last_words(self) -> str:
-        """The last lines that it said, for a person to read."""
+        """The last lines of its output, for an error message."""
         return quote(self._said)
 
     def close(self) -> None:
-        """Close the log, and let go of the pipe."""
+        """Close the log and the pipe."""
         self.is_open = False
         self._log.close()
         os.close(self._output)
 
 
 def failure(process: Process) -> HierflError:
-    """Return the error that says which process has ended, how, and what it said last.
+    """Return the error that names the process, its exit and its last output.
 
     One whose standard error is the launcher's has said it there already: that error has no message.
     """
@@ -139,6 +139,6 @@ def open_log(log: Path) -> IO[bytes]:
 
 
 def quote(text: bytes) -> str:
-    """Lines of a log, indented, and each cut to a width that a screen can bear."""
+    """Lines of a log, indented, each cut to the width of a screen."""
     lines = text.decode(errors="replace").splitlines()
     return "\n".join(f"  | {line[:WIDTH]}" for line in lines or ["(empty)"])

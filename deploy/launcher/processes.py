@@ -31,7 +31,7 @@ LAST_WORDS_S = 1.0
 the pipe open for longer."""
 
 BACKLOG = 32
-"""How many orders the fork server may have unanswered: those that wait hold descriptors open."""
+"""How many orders may be unanswered: each holds a descriptor open."""
 
 PATIENCE_S = 5.0
 """Seconds that processes get to end by themselves."""
@@ -67,7 +67,7 @@ def lost(code: int) -> RunFailed:
 
 
 class Processes:
-    """Starts processes, tells what becomes of them, and ends them.
+    """Starts processes, reports their ends, and ends them.
 
     The fork server begins to import at once; one that dies is replaced at the next start.
     Everything happens in the calling thread, in `wait`.
@@ -173,7 +173,7 @@ class Processes:
         return [limit for limit in (until, due, *self._report_at.values()) if limit is not None]
 
     def _turn(self, limit: float | None) -> None:
-        """See to whatever is ready, or becomes so until a limit on the monotonic clock."""
+        """Handle all that is ready, or becomes ready before a time on the monotonic clock."""
         seconds = None if limit is None else max(0.0, limit - monotonic())
         for key, _ in self._selector.select(seconds):
             key.data()
@@ -181,7 +181,7 @@ class Processes:
             self._lose(self._server, self._server.kill())
 
     def _events(self) -> list[Event]:
-        """Take what has happened."""
+        """Handle one event."""
         now = monotonic()
         ready = [key for key, at in self._report_at.items() if at <= now]
         events: list[Event] = [*self._lost, *(Ended(self._forget(key)) for key in ready)]
@@ -207,7 +207,7 @@ class Processes:
                 self._end(key, -signal.SIGKILL)
 
     def _end(self, key: int, code: int) -> None:
-        """A process has ended; it is reported when all that it said is in the log."""
+        """A process has ended; that is reported once all of its output is in the log."""
         process = self._running[key]
         process.code = code
         self._report_at[key] = monotonic() + LAST_WORDS_S * process.is_open
@@ -217,7 +217,7 @@ class Processes:
 
         Ctrl-C may come between this and what follows: `close` does both again.
         """
-        with suppress(KeyError, ValueError):  # it is done, or also closed
+        with suppress(KeyError, ValueError):  # not registered any more, or closed
             self._selector.unregister(ready)
 
     def _listen(self, key: int) -> None:

@@ -26,10 +26,10 @@ ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     "SPT_NOENV": "1",  # setproctitle lets the environment be seen in /proc
 }
-"""Variables of all processes, where nobody says otherwise."""
+"""Environment variables of all processes, unless they are set."""
 
 ROOT = Path(__file__).parents[2]
-"""Where hierfl's packages are, should they be nowhere on Python's path without it."""
+"""Where hierfl's packages are; added to the path where they are not installed."""
 
 START = """
 import sys
@@ -48,7 +48,7 @@ ANSWER_S = 30.0
 """Seconds within which any other order is obeyed, unless the fork server is stuck."""
 
 END_S = 10.0
-"""Seconds within which it ends, and has ended all that is left."""
+"""Seconds within which it ends, with all forked processes ended."""
 
 
 class ForkServer:
@@ -113,7 +113,7 @@ class ForkServer:
         self._answer_by.append(since + seconds)
         try:
             socket.send_fds(self._control, [json.dumps(order).encode()], descriptors)
-        except OSError:  # it is gone, or does not read: whoever reads its answers learns of it
+        except OSError:  # it has ended or is stuck: reading its answers tells
             self._process.kill()
 
     def read(self) -> tuple[int, int] | None:
@@ -150,6 +150,6 @@ class ForkServer:
     def kill(self) -> int:
         """Kill it, whereupon the kernel kills what it has forked; return its exit code."""
         self._process.kill()
-        with suppress(subprocess.TimeoutExpired):  # the kernel is busy with it: it will end
+        with suppress(subprocess.TimeoutExpired):  # killed, but still in the kernel: it will end
             self._process.wait(END_S)
         return -signal.SIGKILL

@@ -13,7 +13,7 @@ from deploy.launcher.processes import PATIENCE_S, Ended, Event, Processes, Serve
 from hierfl.errors import ParentFailed
 
 GOODBYE_S = 30.0
-"""Seconds that the cloud may take longer than the first node that is done."""
+"""Seconds that the cloud may run on after the first node has ended well."""
 
 BACKOFF_S = (0.2, 10.0)
 """Seconds before a dead node's next start: the first time, and the longest."""
@@ -31,7 +31,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Overdue:
-    """A node ended some time ago as the run's end demands, and the cloud still has not."""
+    """A node ended well some time ago, and the cloud still runs."""
 
     process: Process
 
@@ -80,7 +80,7 @@ class Supervisor:
                     self._handle(event)
 
     def _wait(self, until: float | None) -> list[Event | Due | Overdue]:
-        """Wait for something to happen, or for a time that something was put off to."""
+        """Wait for an event, or for the next time at which a node is to be started."""
         times = [at for at, _ in self._timers] + ([] if until is None else [until])
         events: list[Event | Due | Overdue] = [*self._processes.wait(min(times, default=None))]
         now = monotonic()
@@ -120,7 +120,7 @@ class Supervisor:
         self._backoff[command.name] = min(2 * delay, longest)
         assert process.code is not None
         end = f"--- ended with {describe(process.code)}; starts again in {delay:g} s\n"
-        with open_log(command.log) as log, suppress(OSError):  # a full disk is no reason to stop
+        with open_log(command.log) as log, suppress(OSError):  # a full disk does not stop the run
             log.write(end.encode())
         self._timers.append((monotonic() + delay, Due(command)))
 

@@ -12,7 +12,7 @@ import numpy as np
 from deploy.stock_app.app import Value
 
 MAX_FRAME = (1 << 31) - 1
-"""Bytes in a frame, which no app has to know: as many as gRPC and protobuf can bear."""
+"""The longest frame, in bytes: the limit of gRPC and protobuf."""
 
 
 @dataclass(frozen=True)
