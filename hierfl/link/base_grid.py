@@ -15,25 +15,27 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from hierfl.errors import RunFailed
-from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.correlation import Breach, Correlation, Open
-from hierfl.link.flower_compat import (
-    Run,
-    assume_identity,
-    content_to_bytes,
-    error_reply,
-    message_to_bytes,
-    stamp,
+from hierfl.link.events import (
+    Aborted,
+    Arrival,
+    Banned,
+    Broken,
+    Call,
+    Event,
+    LacksBase,
+    StepsOver,
 )
+from hierfl.link.flower_compat import Run, assume_identity, error_reply, stamp
 from hierfl.link.membership import MAX_MISSED, Membership
 from hierfl.link.pending import PendingReplies
+from hierfl.link.serializer import Serializer
 from hierfl.link.step_run import StepRun
 from hierfl.link.steps import ANSWERS, StepExchange, StepRound
 from hierfl.link.traffic import Faults, Ledger
@@ -45,57 +47,6 @@ RUN_ID = 1
 
 _NOW = -math.inf
 """A deadline that has passed: whatever is there, without waiting."""
-
-
-class Arrival(NamedTuple):
-    """A frame from a child, and its length in bytes."""
-
-    child: str
-    frame: pb.Frame
-    size: int
-
-
-class Broken(NamedTuple):
-    """A child broke the protocol."""
-
-    child: str
-    reason: str
-
-
-class Banned(NamedTuple):
-    """A child has lost its place for the run."""
-
-    child: str
-
-
-class Aborted(NamedTuple):
-    """The run cannot go on."""
-
-    reason: str
-
-
-class LacksBase(NamedTuple):
-    """A child cannot vote: it lacks the round's base."""
-
-    round: StepRound
-    node_id: int
-
-
-class StepsOver(NamedTuple):
-    """A round's steps are over, or have failed."""
-
-    round: StepRound
-    error: Exception | None
-
-
-class Call(NamedTuple):
-    """A method of the step exchange is to be called."""
-
-    function: Callable[..., None]
-    arguments: tuple[object, ...]
-
-
-Event = Arrival | Broken | Banned | Aborted | LacksBase | StepsOver | Call
 
 
 class BaseGrid(Grid):
@@ -273,7 +224,7 @@ class BaseGrid(Grid):
                 raise ValueError(f"no child has the node id {message.metadata.dst_node_id}")
         due = math.inf if timeout is None else time.monotonic() + timeout
         batch: list[tuple[str, str, bytes]] = []
-        shared: dict[int, tuple[RecordDict, bytes, int]] = {}
+        serializer = Serializer()
         for message in messages:
             child = self.names[message.metadata.dst_node_id]
             message_id = f"{self._instance}-{next(self._serial)}"
@@ -281,13 +232,7 @@ class BaseGrid(Grid):
             if child in self.members.banned:
                 replies.append(error_reply(message, self._sent_away(child)))
                 continue
-            content = message.content
-            if id(content) not in shared:
-                # The content itself is kept, so that its id names nothing else meanwhile.
-                body = content_to_bytes(content)
-                shared[id(content)] = content, body, frames.payload_bytes(content)
-            _, body, payload = shared[id(content)]
-            frame = frames.message(message_to_bytes(message, body))
+            frame, payload = serializer.frame(message)
             self._correlation.open[message_id] = Open(child, message, frame, replies, due)
             self.ledger.add(child, "down", payload=payload, message=len(frame))
             batch.append((child, message_id, frame))

@@ -18,9 +18,10 @@ from dataclasses import replace
 from hierfl.errors import LinkError, ParentFailed, RunFailed
 from hierfl.link import link_pb2 as pb
 from hierfl.link.admission import Admission
-from hierfl.link.base_grid import Arrival, BaseGrid
+from hierfl.link.base_grid import BaseGrid
 from hierfl.link.channel_options import HEARTBEAT_S, LONGEST_FRAME
 from hierfl.link.enrolment import Enrolment
+from hierfl.link.events import Arrival
 from hierfl.link.grpc_server import GrpcServer
 from hierfl.link.log_throttle import LogThrottle
 from hierfl.link.loop import LinkLoop

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hierfl.errors import LinkError
 from hierfl.link import frames
-from hierfl.link.base_grid import Arrival, BaseGrid, Broken, Call
+from hierfl.link.base_grid import BaseGrid
+from hierfl.link.events import Arrival, Broken, Call
 from hierfl.link.responder import Responder
 
 

@@ -20,7 +20,7 @@ from hierfl.algorithms.schedule import to_bits
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.link import flower_compat, frames
 from hierfl.link import link_pb2 as pb
-from hierfl.link.base_grid import Arrival
+from hierfl.link.events import Arrival
 from hierfl.link.memory_grid import MemoryGrid
 from hierfl.link.responder import Responder
 from hierfl.protocol.checkpoint_store import CheckpointStore

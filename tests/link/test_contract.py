@@ -13,7 +13,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
-import hierfl.link.base_grid
+import hierfl.link.serializer
 from hierfl.link import flower_compat
 from hierfl.link import link_pb2 as pb
 from hierfl.numerics.signs import pack
@@ -269,7 +269,7 @@ def test_a_shared_content_is_serialized_once(tree: Tree, monkeypatch: pytest.Mon
         serialized.append(content)
         return flower_compat.content_to_bytes(content)
 
-    monkeypatch.setattr(hierfl.link.base_grid, "content_to_bytes", spy)
+    monkeypatch.setattr(hierfl.link.serializer, "content_to_bytes", spy)
     shared, other = say("all", 1).content, say("one", 1).content
     messages = [Message(shared, n, "query.echo") for n in (1, 2, 3)]
     replies = tree.grid.send_and_receive([*messages, Message(other, 1, "query.echo")])

@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 
 from hierfl.errors import LinkError, RunFailed, shortened
 from hierfl.link import link_pb2 as pb
-from hierfl.link.base_grid import Broken
+from hierfl.link.events import Broken
 from hierfl.link.memory_grid import CallerGrid
 
 log = logging.getLogger(__name__)
