@@ -43,7 +43,7 @@ class Course:
         """
         metric, sign = self._settings.metric, self._settings.sign
         if metric not in figures:
-            if not self.compares:
+            if not self._settings.compares:
                 return False
             known = ", ".join(figures)
             raise ConfigError(
@@ -57,11 +57,6 @@ class Course:
             self._since += 1
         self._decide()
         return self._since == 0
-
-    @property
-    def compares(self) -> bool:
-        """Whether anything depends on the metric."""
-        return self._settings.decides or self._settings.keep_best
 
     def _decide(self) -> None:
         metric, target, patience = (

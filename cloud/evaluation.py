@@ -179,7 +179,8 @@ class AtDevices:
         if rounds.evaluated is not None:
             found, edge = rounds.evaluated
             figures = figures_at_devices(self._task, found)
-            worst = Worst(self._metric, found.worst, edge)
+            if self._metric in figures:
+                worst = Worst(self._metric, found.worst, edge)
         elif not self._warned:
             self._warned = True
             log.warning("no device holds out data to judge models by: is data.validation set?")

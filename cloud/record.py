@@ -214,7 +214,7 @@ class Record:
         tree = self._config.tree()
         sent = by_link(final.devices, final.edges, "payload")
         best = None
-        if course.best is not None and course.compares:
+        if course.best is not None and self._config.evaluate.compares:
             best = dict(zip(("round", self._config.evaluate.metric), course.best, strict=True))
         summary = Summary(
             algorithm=self._config.algorithm.name,

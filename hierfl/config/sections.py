@@ -244,6 +244,11 @@ class Evaluate(Part):
         """Whether the end of the run depends on evaluations."""
         return self.stop_at is not None or self.patience is not None
 
+    @property
+    def compares(self) -> bool:
+        """Whether the task must have the metric."""
+        return self.decides or self.keep_best or self.metric != "loss"
+
 
 class Algorithm(Part):
     """What is computed, and for how long."""

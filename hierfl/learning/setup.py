@@ -402,4 +402,5 @@ def make_trainer(config: Config, name: str, data: Loaded, facts: Facts | None = 
         judging(config, data, facts) if owns(config) else None,
     )
     trainer.try_once(name)
+    trainer.try_judging(config.evaluate.metric if config.evaluate.compares else "")
     return trainer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,6 +15,9 @@ from hierfl.learning.samples import Samples, drawing
 from hierfl.learning.task import Task
 from hierfl.learning.user_code import guard, place_of
 from hierfl.protocol.evaluated import Evaluated
+
+TRIED = 8
+"""With how many samples the metrics are tried before a run."""
 
 Figures = Mapping[str, float]
 """How good a model is: the loss and the task's metrics, by name; empty where nobody has looked."""
@@ -77,17 +81,36 @@ class Trainer:
         """Return how good the model is on what the device holds out; None: it holds out nothing.
 
         Args:
-            metric: the one of the task's figures by which models are compared.
+            metric: the one of the task's figures by which devices are compared, if it has that.
 
         Raises:
-            ConfigError: the task has no such figure.
             UserCodeError: the user's own code fails.
         """
         if self.test is None:
             return None
         found = sums(self.task, self.model, self.test)
-        value = figure_of(figures_of(self.task, found), metric)
+        value = figures_of(self.task, found).get(metric, math.nan)
         return Evaluated({name: total.numpy() for name, total in found.items()}, value)
+
+    def try_judging(self, metric: str = "") -> None:
+        """See that models can be judged by what the device holds out, on the first few of it.
+
+        Args:
+            metric: a figure that the task must have; "": none.
+
+        Raises:
+            ConfigError: it has not.
+            UserCodeError: the user's own code fails.
+        """
+        if self.test is None:
+            return
+        few = self.test.take(torch.arange(min(TRIED, len(self.test))))
+        figures = figures_of(self.task, sums(self.task, self.model, few))
+        if metric and metric not in figures:
+            known = ", ".join(figures)
+            raise ConfigError(
+                "evaluate.metric", f"the task has no figure {metric!r}; it has {known}"
+            )
 
     def try_once(self, name: str) -> None:
         """See that the loss can be had, in training mode, of a batch as large as all will be.
@@ -195,15 +218,3 @@ def figures_of(task: Task, found: Mapping[str, torch.Tensor]) -> dict[str, float
 def figures_at_devices(task: Task, found: Evaluated) -> dict[str, float]:
     """Return the figures that devices' sums come to; see `figures_of`."""
     return figures_of(task, {name: torch.from_numpy(v) for name, v in found.sums.items()})
-
-
-def figure_of(figures: Mapping[str, float], metric: str) -> float:
-    """Return one figure.
-
-    Raises:
-        ConfigError: there is none of this name.
-    """
-    if metric not in figures:
-        known = ", ".join(figures)
-        raise ConfigError("evaluate.metric", f"the task has no figure {metric!r}; it has {known}")
-    return float(figures[metric])

@@ -121,8 +121,8 @@ def test_a_column_that_is_missing_on_one_device_is_named(data: Path, tmp_path: P
 
 
 EVALUATE = [
-    "data.validation=0.25", "algorithm.rounds=8",
-    "evaluate={metric: accuracy, stop_at: 0.8, keep_best: true}",
+    "data.validation=0.25", "algorithm.rounds=8", "algorithm.lr=0.01",
+    "evaluate={metric: accuracy, stop_at: 0.7, keep_best: true}",
 ]  # fmt: skip
 
 
@@ -139,12 +139,12 @@ def test_devices_judge_and_the_run_stops_at_its_target(data: Path, tmp_path: Pat
             del line["wall_s"]
     assert lines["memory"] == lines["process"]
     last = lines["process"][-1]
-    assert last["accuracy"] >= 0.8 > lines["process"][-2]["accuracy"]
+    assert last["accuracy"] >= 0.7 > lines["process"][-2]["accuracy"]
     assert last["worst"]["edge"] in ("east", "west")
     said = [summary(tmp_path / runtime) for runtime in lines]
     for one in said:
         assert one["rounds"] == last["round"] < 8
-        assert one["stopped"].startswith("accuracy has reached 0.8")
+        assert one["stopped"].startswith("accuracy has reached 0.7")
         assert one["best"]["round"] == last["round"]
     assert said[0]["model_sha256"] == said[1]["model_sha256"]
     best, model = (tmp_path / "process" / f"{n}.safetensors" for n in ("best", "model"))
