@@ -254,6 +254,7 @@ class Record:
     def _write_model(self, name: str, base: np.ndarray, buffers: np.ndarray) -> None:
         self._model.weights[:] = base
         self._model.set_buffers(buffers)
+        self._model.enter()
         _replace(self._out / name, to_safetensors(self._model.module))
 
 

@@ -32,6 +32,7 @@ from hierfl.config.types import (
     Names,
     Part,
     Place,
+    Processor,
     Spec,
     Text,
     name_of,
@@ -63,6 +64,10 @@ class Config(Part):
     algorithm. `reach` maps a device to the edges to which `hierfl assign`
     may move it; a device without an entry may be moved to any edge.
 
+    `device` is where torch computes gradients and evaluations: `auto`, `cpu`, `cuda` or `cuda:N`,
+    of all nodes or by name (others are on the CPU). Which way a bit falls that is close to
+    zero depends on the processor: a run on GPUs has other bits than one on CPUs.
+
     With `weights: examples` devices and edges count in means by their samples, with `equal` alike.
     """
 
@@ -76,6 +81,7 @@ class Config(Part):
     start_from: Place | None = None
     data: Data = Data()
     evaluate: Evaluate = Evaluate()
+    device: Processor = "cpu"
     algorithm: Algorithm = Algorithm()
     weights: Literal["examples", "equal"] = "examples"
     downlink: Downlink = Downlink()
@@ -119,6 +125,13 @@ class Config(Part):
         ]
         refuse_strangers("device", named, known)
         refuse_twins("device", named)
+        return self
+
+    @model_validator(mode="after")
+    def _processors_are_of_nodes(self) -> Config:
+        if isinstance(self.device, dict):
+            named = [(f"device.{name}", name) for name in self.device]
+            refuse_strangers("node", named, list(self.roles()))
         return self
 
     @model_validator(mode="after")
@@ -217,6 +230,10 @@ class Config(Part):
         for key, value in {"name": name, "edge": edge, "role": role}.items():
             text = text.replace(f"{{{key}}}", value)
         return Path(text)
+
+    def processor_of(self, name: str) -> str:
+        """Return where torch computes at a node: `device`, or its entry there."""
+        return self.device.get(name, "cpu") if isinstance(self.device, dict) else self.device
 
     def edge(self, name: str) -> Edge:
         """Return the edge of this name.

@@ -5,6 +5,7 @@ YAML's numbers and booleans are not converted into each other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -90,6 +91,21 @@ def _spec(value: Any) -> Any:
 
 Spec = Annotated[str | dict[str, dict[str, Any]], PlainValidator(_spec)]
 """A name, perhaps with options; `name_of` and `options_of` say which."""
+
+
+_PROCESSOR = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
+
+
+def _processor(value: Any) -> Any:
+    """Return the name of a processor, or a mapping of nodes to some, as it was given."""
+    for name in value.values() if isinstance(value, dict) else [value]:
+        if not isinstance(name, str) or not _PROCESSOR.fullmatch(name):
+            raise wrong("should be auto, cpu, cuda or cuda:N, or a node's name -> one of them")
+    return value
+
+
+Processor = Annotated[str | dict[str, str], PlainValidator(_processor)]
+"""Where torch computes: of all nodes, or by name."""
 
 
 def name_of(spec: str | dict[str, dict[str, Any]]) -> str:

@@ -34,6 +34,7 @@ class FlatModel:
         layout: names and shapes of the trainable parameters, in the module's order; d in all.
         weights: float32 [d], the parameters: writing here changes the model.
         gradient: float32 [d], where a backward pass adds; see `zero_gradient`.
+        device: where the module computes; `weights` and `gradient` are on the host.
         buffer_layout: of the persistent buffers, BatchNorm statistics for one; b in all.
 
     Raises:
@@ -54,6 +55,8 @@ class FlatModel:
                     "Frozen parameters (requires_grad_(False)) may be of any type.",
                 )  # fmt: skip
         self.module = module
+        self.device = torch.device("cpu")
+        self._there: tuple[torch.Tensor, torch.Tensor] | None = None
         self.layout = _layout(parameters)
         self.weights: Float32 = torch.empty(self.layout.d).numpy()
         self.gradient: Float32 = torch.zeros(self.layout.d).numpy()
@@ -67,9 +70,31 @@ class FlatModel:
         self._buffers = dict(_persistent_buffers(module))
         self.buffer_layout = _layout(self._buffers)
 
+    def to(self, device: torch.device) -> None:
+        """Let the module compute on another processor, on copies of `weights` and `gradient`."""
+        weights = torch.empty(self.layout.d, device=device)
+        gradient = torch.zeros(self.layout.d, device=device)
+        self.module.to(device)
+        homes = []
+        for (parameter, _), place in zip(self._gradients, self.layout.slices, strict=True):
+            parameter.data = weights[place].view(parameter.shape)
+            parameter.grad = gradient[place].view(parameter.shape)
+            homes.append((parameter, parameter.grad))
+        self.device, self._there, self._gradients = device, (weights, gradient), homes
+        self._buffers = dict(_persistent_buffers(self.module))
+        self.enter()
+
+    def enter(self) -> None:
+        """To be called before the module is used: it computes with `weights` as they are now."""
+        if self._there is not None:
+            self._there[0].copy_(torch.from_numpy(self.weights))
+
     def zero_gradient(self) -> None:
         """To be called before each backward pass, which adds to `gradient` in place."""
-        self.gradient.fill(0.0)
+        if self._there is None:
+            self.gradient.fill(0.0)
+        else:
+            self._there[1].zero_()
 
     def gather_gradient(self) -> None:
         """To be called after each backward pass: gradients that a module has moved come back."""
@@ -78,12 +103,14 @@ class FlatModel:
                 if parameter.grad is not None:
                     gradient.copy_(parameter.grad)
                 parameter.grad = gradient
+        if self._there is not None:
+            torch.from_numpy(self.gradient).copy_(self._there[1])
 
     def buffers(self) -> Float32:
         """A copy of the persistent buffers as float32 [b]; integers are converted."""
         flat = np.empty(self.buffer_layout.d, np.float32)
         for name, part in self.buffer_layout.views(flat).items():
-            part[...] = self._buffers[name].float().numpy()
+            part[...] = self._buffers[name].float().cpu().numpy()
         return flat
 
     def set_buffers(self, flat: Float32) -> None:

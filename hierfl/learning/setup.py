@@ -17,6 +17,7 @@ from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.model_file import start_from
 from hierfl.learning.partition import Indices, partition
 from hierfl.learning.prepare import Prepared, Standard
+from hierfl.learning.processor import processor
 from hierfl.learning.samples import Samples, as_samples
 from hierfl.learning.sources import FORMS
 from hierfl.learning.survey import labels_of, number_by, survey
@@ -358,6 +359,8 @@ def first_model(config: Config, data: Loaded, facts: Facts | None = None) -> Fla
     model = make_model(config, data, facts)
     if config.start_from is not None:
         start_from(model, config.start_from)
+    if (device := processor(config, CLOUD)).type != "cpu":
+        model.to(device)
     return model
 
 
@@ -401,6 +404,8 @@ def make_trainer(config: Config, name: str, data: Loaded, facts: Facts | None = 
         config.algorithm.batch_size,
         judging(config, data, facts) if owns(config) else None,
     )
+    if (device := processor(config, name)).type != "cpu":
+        trainer.model.to(device)
     trainer.try_once(name)
     trainer.try_judging(config.evaluate.metric if config.evaluate.compares else "")
     return trainer

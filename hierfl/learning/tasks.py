@@ -67,13 +67,13 @@ class Regression(Task):
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Return the mean squared error of standardised values."""
         inputs, values = batch
-        mean, deviation = self._unit()
+        mean, deviation = self._unit(values.device)
         return functional.mse_loss(_like(model(inputs), values), (values - mean) / deviation)
 
     def metrics(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
         """Return what `mse`, `mae` and `r2` are made of, and the summed loss."""
         inputs, values = batch
-        mean, deviation = self._unit()
+        mean, deviation = self._unit(values.device)
         outputs = _like(model(inputs), values)
         wanted = values.double().reshape(len(values), -1)
         error = (outputs * deviation + mean).double().reshape(len(values), -1) - wanted
@@ -96,8 +96,8 @@ class Regression(Task):
 
     def scores(self, model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
         """Return what the model says of each sample, in the values' own unit."""
-        mean, deviation = self._unit()
         outputs = model(_inputs(batch))
+        mean, deviation = self._unit(outputs.device)
         size = math.prod(self.facts.target_shape or ())
         columns = (outputs.reshape(len(outputs), size) * deviation + mean).unbind(1)
         names = ["prediction"] if size == 1 else [f"prediction_{i}" for i in range(size)]
@@ -108,14 +108,14 @@ class Regression(Task):
         size = math.prod(facts.target_shape or ())
         return Form(facts.shape, size, (size,))
 
-    def _unit(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def _unit(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         moments = self.facts.targets
         if moments is None or self.config.data.standardize == "none":
-            return torch.tensor(0.0), torch.tensor(1.0)
+            return torch.tensor(0.0, device=device), torch.tensor(1.0, device=device)
         deviation = torch.from_numpy(moments.deviation())
         return (
-            torch.tensor(moments.mean).float(),
-            torch.where(deviation > 0, deviation, 1.0).float(),
+            torch.tensor(moments.mean).float().to(device),
+            torch.where(deviation > 0, deviation, 1.0).float().to(device),
         )
 
 

@@ -11,6 +11,7 @@ import torch
 from hierfl.errors import ConfigError, HierflError
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.models import INTEGERS
+from hierfl.learning.processor import keyed, moved
 from hierfl.learning.samples import Samples, drawing
 from hierfl.learning.task import Task
 from hierfl.learning.user_code import guard, place_of
@@ -69,10 +70,17 @@ class Trainer:
         chosen = torch.from_numpy(
             generator.choice(len(self.samples), self.batch_size, replace=False)
         )
+        self.model.enter()
         self.model.zero_gradient()
+        device = self.model.device
         seed = int(generator.integers(2**63))
-        with drawing(seed, user_code=self.samples.reads), guard("the gradient"):
-            loss = self.task.loss(self.model.module, self.samples.batch(chosen))
+        with (
+            drawing(seed, user_code=self.samples.reads),
+            keyed(seed, device),
+            guard("the gradient"),
+        ):
+            batch = moved(self.samples.batch(chosen), device)
+            loss = self.task.loss(self.model.module, batch)
             loss.backward()  # type: ignore[no-untyped-call]
         self.model.gather_gradient()
         return loss.item()
@@ -125,10 +133,11 @@ class Trainer:
             UserCodeError: the user's own code fails.
         """
         what = f"{name}: a batch of {self.batch_size} sample{'s' * (self.batch_size > 1)}"
+        self.model.enter()
         kept = [buffer.clone() for buffer in self.model.module.buffers()]
         try:
             with drawing(0, user_code=self.samples.reads):
-                batch = self.samples.batch(torch.arange(self.batch_size))
+                batch = moved(self.samples.batch(torch.arange(self.batch_size)), self.model.device)
                 loss = self.task.loss(self.model.module, batch)
         except HierflError:
             raise
@@ -181,19 +190,26 @@ def sums(task: Task, model: FlatModel, samples: Samples, size: int = 64) -> dict
         ConfigError: the metrics do not say of how many examples they are.
     """
     total: dict[str, torch.Tensor] = {}
+    model.enter()
     model.module.eval()
     try:
-        with torch.inference_mode(), drawing(0, user_code=samples.reads), guard("the metrics"):
+        with (
+            torch.inference_mode(),
+            drawing(0, user_code=samples.reads),
+            keyed(0, model.device),
+            guard("the metrics"),
+        ):
             for start in range(0, len(samples), size):
                 batch = samples.batch(slice(start, min(start + size, len(samples))))
+                batch = moved(batch, model.device)
                 found = dict(task.metrics(model.module, batch))
                 if "examples" not in found:
                     raise ConfigError("task", "metrics must say of how many 'examples' they are")
                 if "loss" not in found:
                     loss = task.loss(model.module, batch)
-                    found["loss"] = loss.double() * float(found["examples"])
+                    found["loss"] = loss.cpu().double() * float(found["examples"])
                 for name, value in found.items():
-                    part = torch.as_tensor(value).to("cpu", torch.float64)
+                    part = torch.as_tensor(value).cpu().double()
                     total[name] = total[name] + part if name in total else part
     finally:
         model.module.train()

@@ -72,6 +72,7 @@ def test_the_defaults():
           homes: null
         evaluate: {at: null, every: 1, metric: loss, mode: null, stop_at: null, patience: null,
                    keep_best: false}
+        device: cpu
         algorithm:
           name: hier-signsgd
           lr: null
