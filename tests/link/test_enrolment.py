@@ -19,6 +19,8 @@ from hierfl.link.link_grid import LinkGrid
 from hierfl.link.loop import LinkLoop
 from hierfl.protocol.enrolment import Gathering, enrol, tell
 from hierfl.protocol.facts import Facts, Moments, merge
+from hierfl.tls.identity import Towards
+from tests.link.nodes import Federation
 
 LIMIT_S = 20.0
 NAMES = ("pi-1", "pi-2", "pi-3")
@@ -225,3 +227,47 @@ def test_an_interrupted_parent_is_waited_for(pool: ThreadPoolExecutor) -> None:
             assert again.enrolment.wait(lambda said: len(said) == 1, LIMIT_S)
             tell(again.enrolment, FACTS["pi-1"])
             assert waiting.result(LIMIT_S) == FACTS["pi-1"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    return Federation(tmp_path_factory.mktemp("home"))
+
+
+class TestCertificates:
+    """With certificates, a node enrols under its own name alone, at its own parent alone."""
+
+    @staticmethod
+    def enrolling(server: EnrolServer, name: str, towards: Towards | None) -> EnrolClient:
+        return EnrolClient(server.address, name, patience=1.0, credentials=towards)
+
+    def test_a_child_enrols(self, home: Federation) -> None:
+        with (
+            LinkLoop() as loop,
+            EnrolServer("127.0.0.1:0", ["a"], loop=loop, credentials=home["cloud"]) as server,
+        ):
+            tell(server.enrolment, merge(FACTS))
+            one = self.enrolling(server, "a", home["a"].towards("cloud"))
+            assert enrol(one, FACTS["pi-1"]) == merge(FACTS)
+
+    def test_anothers_certificate_enrols_nobody(self, home: Federation) -> None:
+        with (
+            LinkLoop() as loop,
+            EnrolServer("127.0.0.1:0", ["a", "b"], loop=loop, credentials=home["cloud"]) as server,
+        ):
+            other = self.enrolling(server, "a", home["b"].towards("cloud"))
+            with pytest.raises(PeerRefused, match="its certificate says 'b'"):
+                other.enrol(FACTS["pi-1"].to_bytes())
+            with pytest.raises(LinkError, match="has no parent"):  # it has no certificate
+                self.enrolling(server, "a", None).enrol(FACTS["pi-1"].to_bytes())
+            assert server.enrolment.said() == {}
+
+    def test_only_the_parent_hears_what_a_child_holds(self, home: Federation) -> None:
+        with (
+            LinkLoop() as loop,
+            EnrolServer("127.0.0.1:0", ["a"], loop=loop, credentials=home["b"]) as server,
+        ):
+            lost = self.enrolling(server, "a", home["a"].towards("cloud"))
+            with pytest.raises(LinkError, match="does not trust"):
+                lost.enrol(FACTS["pi-1"].to_bytes())
+            assert server.enrolment.said() == {}

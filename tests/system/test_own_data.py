@@ -156,3 +156,68 @@ def test_a_cloud_that_is_to_judge_needs_data(data: Path, tmp_path: Path) -> None
     done = hierfl("run", *arguments(chosen), "--out", str(tmp_path / "run"))
     assert done.returncode == 2
     assert "evaluate.at" in done.stderr and "validation" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["the cloud averages", "an edge votes", "a device votes"])
+def test_a_kill_changes_no_figure(moment: str, data: Path, tmp_path: Path) -> None:
+    chosen = [*sets(data), *EVALUATE]
+    done = hierfl(
+        "run", *arguments(chosen), "--set", "runtime=memory", "--out", str(tmp_path / "memory")
+    )
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "run"
+    script = Path(__file__).with_name("sabotaged_run.py")
+    command = [sys.executable, str(script), str(out), *MOMENTS[moment], *chosen]
+    killed = subprocess.run(
+        command, capture_output=True, text=True, timeout=LIMIT_S, env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert killed.returncode == 0, killed.stderr
+    assert (out / "sabotaged").exists(), "the moment never came"
+    names = ("round", "accuracy", "loss", "worst")
+    figures = [
+        [[line[name] for name in names] for line in metrics(where)]
+        for where in (tmp_path / "memory", out)
+    ]
+    assert figures[0] == figures[1]
+    ends = [summary(where) for where in (tmp_path / "memory", out)]
+    for name in ("model_sha256", "stopped", "best"):
+        assert ends[0][name] == ends[1][name]
+
+
+BAD = {
+    "a value that is none": ("rows.csv, line 4, column x", 1),
+    "an empty folder": ("no file is named like *.csv", 1),
+    "one sample and BatchNorm": ("BatchNorm", 2),
+    "a figure that is none": ("the task has no figure 'r2'; it has", 2),
+}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [pytest.param(what, marks=[] if "figure" in what else [pytest.mark.slow]) for what in BAD],
+)
+def test_what_one_device_cannot_learn_from_is_one_screen(what: str, tmp_path: Path) -> None:
+    for name in LABELS:
+        write(tmp_path, name)
+    rows = tmp_path / "east-1" / "rows.csv"
+    lines = rows.read_text().splitlines(keepends=True)
+    chosen = [*sets(tmp_path), "restart=never"]
+    match what:
+        case "a value that is none":
+            lines[3] = "nan," + lines[3].partition(",")[2]
+            rows.write_text("".join(lines))
+        case "an empty folder":
+            rows.unlink()
+        case "one sample and BatchNorm":
+            rows.write_text("".join(lines[:2]))
+            chosen.append("model=tests.unit.learning.nets:rows")
+        case _:
+            chosen += ["data.validation=0.2", "evaluate.metric=r2"]
+    words, code = BAD[what]
+    done = hierfl("run", *arguments(chosen), "--out", str(tmp_path / "run"))
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) < 40
+    assert not nodes(tmp_path / "run")

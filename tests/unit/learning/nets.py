@@ -17,6 +17,10 @@ def batchnorm() -> nn.Module:
     )
 
 
+def rows(shape: tuple[int, ...], classes: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(shape[0], 8), nn.BatchNorm1d(8), nn.Linear(8, classes))
+
+
 def spectral() -> nn.Module:
     hidden = parametrizations.spectral_norm(nn.Linear(64, 16))
     return nn.Sequential(nn.Flatten(), hidden, nn.ReLU(), nn.Linear(16, 10))
