@@ -30,6 +30,7 @@ def rehearse(config: Config) -> FlatModel:
     Raises:
         HierflError: the data, the model, the task or the partition is not as it should be.
     """
+    config = config.model_copy(update={"device": "cpu"})  # nodes' GPUs need not be here
     if not is_own(config.task) and config.data.dataset.name in FORMS:
         model = model_for(config, *facts_for(config))
         with suppress(DataError):  # it is not on this machine
