@@ -36,7 +36,7 @@ Errors = npt.NDArray[np.float64]
 def train(folder: Path, algorithm: str, seed: int, *sets: str) -> Path:
     """Train in this process; return the run folder."""
     values = [f"seed={seed}", f"algorithm.name={algorithm}", f"algorithm.lr={RATES[algorithm]}",
-              "runtime=memory", "data.validation=0.0", *sets]  # fmt: skip
+              "runtime=memory", "data.validation=0.0", "evaluate={}", *sets]  # fmt: skip
     arguments = [part for value in values for part in ("--set", value)]
     with redirect_stdout(StringIO()), suppress(SystemExit):
         main(["run", "topology.yaml", "--out", str(folder), *arguments])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.harness import ENVIRONMENT, hierfl
+from tests.system.harness import ENVIRONMENT, hierfl, metrics
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -57,7 +57,12 @@ def rows(file: Path) -> Sequence[dict[str, str]]:
 def test_processes_end_with_the_bits_of_one_process(name: str, tmp_path: Path) -> None:
     here = made(name, tmp_path)
     short = "algorithm.rounds=2", "algorithm.edge_steps=4"
-    assert run(here, "runs/processes", *short) == run(here, "runs/memory", *short, "runtime=memory")
+    model = run(here, "runs/processes", *short)
+    assert run(here, "runs/memory", *short, "runtime=memory") == model
+    judged = [metrics(here / "runs" / out)[-1] for out in ("processes", "memory")]
+    assert judged[0]["worst"] == judged[1]["worst"]
+    worst = judged[0]["worst"]
+    assert worst["value"] > judged[0][worst["metric"]] > 0
 
 
 def test_sensors_find_anomalies(tmp_path: Path) -> None:
