@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
 
 from cloud.enrolment import hold
 from cloud.held import Held
+from cloud.notify import Notifier
 from cloud.presence import Presence
 from cloud.server_app import server_app
+from cloud.status import StatusKeeper
 from cloud.views.base import EdgePresence, EdgeProgress, Listening, View, Waiting
+from cloud.views.several import Several
 from hierfl.config import CLOUD, Config
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.learning.setup import fingerprint
@@ -23,7 +26,8 @@ from hierfl.link.bind import await_address
 from hierfl.link.link_grid import LinkGrid
 from hierfl.link.loop import LinkLoop
 from hierfl.process.gc_freeze import settle
-from hierfl.protocol.progress import from_json
+from hierfl.protocol.presence import Roll
+from hierfl.protocol.progress import DeviceStates, from_json
 from hierfl.tls.policy import identity, revocations, warn_of_expiry
 
 log = logging.getLogger(__name__)
@@ -58,7 +62,7 @@ def run(
     def say(line: str) -> None:
         view.handle(Waiting(line))
 
-    with LinkLoop() as loop:
+    with LinkLoop() as loop, ExitStack() as stack:
         held, enrolment = hold(config, out, loop, say, credentials=credentials, token=token)
         await_address(config.cloud.address, say=say)
         grid = LinkGrid(
@@ -73,10 +77,20 @@ def run(
             token=token,
             loop=loop,
             enrolment=enrolment,
-            on_progress=partial(_tell, view, presence),
+            on_progress=lambda edge, data: _tell(view, presence, edge, data),
             on_presence=lambda edge, attached: view.handle(EdgePresence(edge, attached)),
         )
         on_grid(grid)
+        notifier = stack.enter_context(Notifier(config.notify)) if config.notify else None
+        keeper = StatusKeeper(
+            config,
+            out,
+            Roll(grid.members, grid.missing),
+            presence,
+            notifier.tell if notifier else None,
+        )
+        view = Several([view, keeper])
+        stack.enter_context(keeper)
         with grid, AbsenceReporter(lambda: presence.missing(grid.missing()), say):
             address = grid.open(
                 model=fingerprint(config, held.model, held.task.facts),
@@ -101,6 +115,8 @@ def _tell(view: View, presence: Presence, edge: str, data: bytes) -> None:
         log.debug("%s sent %s", edge, error)
         return
     presence.progress(edge, progress)
+    if isinstance(progress, DeviceStates):
+        return
     view.handle(EdgeProgress(edge, progress))
 
 

@@ -121,6 +121,7 @@ class Cluster:
         self._replica: Replica | None = None
         self._answered = b""  # the cloud, in the opening of the last round that was run
         self._last: Journal | None = None  # of the last round that was run
+        self.abstaining: dict[str, str] = {}  # in the last round that was begun, and why
 
     def join(self, run: str) -> None:
         """Take part in a run: from the last checkpoint, if there is one of this run."""
@@ -303,6 +304,7 @@ class Cluster:
             opening,
             partial(self._progress, at.round),
         )
+        self.abstaining = voting.abstaining
         take_steps(self._grid, voting, at.sync, self._config.quorum.step_timeout)
         self._totals.add(Faults(abstained=voting.abstained))
         self._last = voting.journal

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import astuple
 from pathlib import Path
 
 from edge.client_app import client_app
@@ -23,7 +25,8 @@ from hierfl.link.link_grid import LinkGrid
 from hierfl.link.loop import LinkLoop
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.checkpoint_store import CheckpointStore
-from hierfl.protocol.progress import DevicesAttached, to_json
+from hierfl.protocol.presence import ChildState, Roll, Watch
+from hierfl.protocol.progress import DevicesAttached, DeviceStates, to_json
 from hierfl.tls.policy import identity, revocations, warn_of_expiry
 
 log = logging.getLogger(__name__)
@@ -93,6 +96,7 @@ def run(
             on_presence=tell_devices,
         ) as grid,
         AbsenceReporter(lambda: grid.missing() if grid.is_open else [], log.warning),
+        ExitStack() as stack,
     ):
         on_grid(grid)
         cluster = Cluster(
@@ -103,11 +107,15 @@ def run(
             CheckpointStore(state, name, agreed(config)),
         )
 
+        def tell_states(states: Sequence[ChildState]) -> None:
+            client.progress(to_json(DeviceStates(tuple(map(astuple, states)))))
+
         def welcome(welcome: pb.Welcome) -> None:
             cluster.join(welcome.run)
             if not grid.is_open:
                 grid.open(model=welcome.model, run=welcome.run, max_frame=welcome.max_frame)
             tell_devices()
+            watch.again()
 
         client = LinkClient(
             config.cloud.address,
@@ -122,6 +130,8 @@ def run(
             on_welcome=welcome,
             position=lambda: cluster.position,
         )
+        roll = Roll(grid.members, grid.missing, lambda: cluster.abstaining)
+        watch = stack.enter_context(Watch(roll.look, tell_states))
         settle()
         client.serve()
         cluster.finish()

@@ -56,6 +56,7 @@ class Voting:
     Attributes:
         journal: the round's decisions.
         abstained: votes that were not cast.
+        abstaining: who cast none when asked last, and why.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Voting:
         self._voters = {node_id: Voter() for node_id in names}
         self.journal = Journal(start.round, self._claimed, self._examples, opening)
         self.abstained = 0
+        self.abstaining: dict[str, str] = {}
         self._ballots = 0  # in the open step
         self._fewest = len(names)
         self._took_part = 0
@@ -186,8 +188,11 @@ class Voting:
         if abstains:
             log.warning("%s abstains: %s", self._names[node_id], shortened(abstains))
             self.abstained += 1
+            self.abstaining[self._names[node_id]] = shortened(abstains)
         else:
             self._count.add(node_id - 1, said.ballot)
+            if self.abstaining:
+                self.abstaining.pop(self._names[node_id], None)
             self._ballots += 1
             self._took_part += self._examples[node_id - 1]
             self._losses.append(said.loss)

@@ -20,7 +20,7 @@ from cloud.views.base import (
 from hierfl.config import Config
 from hierfl.numerics.client_sampling import how_many
 from hierfl.planning.forecast import Forecast
-from hierfl.protocol.progress import DevicesAttached, Progress, StepDone
+from hierfl.protocol.progress import DevicesAttached, DeviceStates, Progress, StepDone
 
 
 @dataclass(frozen=True)
@@ -153,3 +153,5 @@ def _told(progress: Progress) -> dict[str, Any]:
             return {"here": devices, "missing": missing}
         case StepDone():
             return {"last": progress}
+        case DeviceStates():
+            return {}

@@ -46,8 +46,8 @@ EXPERIMENTS, MACHINES, FLOWER = "Experiments", "Machines", "Flower"
 COMMANDS: dict[Callable[..., None], str] = {
     project.init: START, federation.run: START, federation.validate: START,
     catalog.list_: START, catalog.schema: START,
-    results.report: RESULTS, results.plot: RESULTS, models.evaluate: RESULTS,
-    models.export: RESULTS,
+    results.status: RESULTS, results.report: RESULTS, results.plot: RESULTS,
+    models.evaluate: RESULTS, models.export: RESULTS,
     roles.cloud: NODES, roles.edge: NODES, roles.device: NODES, tools.certs: NODES,
     tools.doctor: NODES,
     experiments.compare: EXPERIMENTS, experiments.tune: EXPERIMENTS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,20 @@ def report(
     except OSError as error:
         raise ConfigError("--out", f"cannot write {file}: {error.strerror}") from None
     print(f"report: {file}")
+
+
+def status(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, at the cloud.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show how a run is: its round, and which nodes are there, away or turned away.
+
+    Example: hierfl status runs/first
+    """
+    from hierfl.runs.status import lines, read
+
+    found = read(run)
+    print(json.dumps(found) if as_json else "\n".join(lines(found)))
 
 
 def plot(

@@ -68,6 +68,9 @@ class Config(Part):
     of all nodes or by name (others are on the CPU). Which way a bit falls that is close to
     zero depends on the processor: a run on GPUs has other bits than one on CPUs.
 
+    `notify` is a shell command that reads lines about nodes that go away or come back, or an
+    http(s) address to which they are posted.
+
     With `weights: examples` devices and edges count in means by their samples, with `equal` alike.
     """
 
@@ -92,6 +95,7 @@ class Config(Part):
     faults: Faults = Faults()
     cloud: Cloud = Cloud()
     edges: Annotated[tuple[Edge, ...], AfterValidator(not_empty)]
+    notify: Text | None = None
     reach: dict[Name, Names] = Field(default_factory=dict)
     links: Links = Links()
     metrics: Metrics = Metrics()

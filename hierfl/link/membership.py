@@ -49,7 +49,7 @@ class Membership:
         self._max_missed = max_missed
         self._missed: Counter[str] = Counter()
         self._breaches: Counter[str] = Counter()
-        self._suspended: set[str] = set()
+        self._suspended: dict[str, str] = {}  # and why
         self._lock = threading.Lock()
 
     def missed(self, child: str) -> None:
@@ -82,7 +82,7 @@ class Membership:
         with self._lock:
             if child in self._suspended:
                 return child in self.banned
-            self._suspended.add(child)
+            self._suspended[child] = reason
             self._breaches[child] += 1
             final = self._breaches[child] >= MOST_BREACHES
             if final:
@@ -98,7 +98,15 @@ class Membership:
     def readmit(self, child: str) -> None:
         """Note that a child which is not banned has said hello."""
         with self._lock:
-            self._suspended.discard(child)
+            self._suspended.pop(child, None)
+
+    def condition(self, child: str) -> tuple[str, str]:
+        """Return what is wrong with a child, and why: "turned away", "away", "late", or ""."""
+        if (why := self._suspended.get(child)) is not None:
+            return "turned away", why
+        if child in self.away:
+            return "away", ""
+        return ("late" if child in self._missed else ""), ""
 
     def is_out(self, child: str) -> bool:
         """Return whether a child is suspended or banned: what it still says is not heard."""

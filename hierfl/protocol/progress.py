@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from hierfl.errors import PayloadError, shortened
 
@@ -45,10 +45,22 @@ class StepDone:
     payload: int
 
 
-Progress: TypeAlias = DevicesAttached | StepDone
+@dataclass(frozen=True)
+class DeviceStates:
+    """How an edge's devices are; told whenever one's state changes.
+
+    Attributes:
+        states: name, state (see `hierfl.protocol.presence`), since when (seconds since 1970) and
+            why, "" where there is nothing to say.
+    """
+
+    states: tuple[tuple[str, str, float, str], ...]
+
+
+Progress: TypeAlias = DevicesAttached | StepDone | DeviceStates
 
 _KINDS: dict[frozenset[str], type[Progress]] = {
-    frozenset(spec.name for spec in fields(kind)): kind for kind in (DevicesAttached, StepDone)
+    frozenset(spec.name for spec in fields(kind)): kind for kind in get_args(Progress)
 }
 
 
@@ -79,6 +91,11 @@ def from_json(data: bytes) -> Progress:
             raise PayloadError(shortened(f"{kind.__name__} with {spec.name} {values[spec.name]!r}"))
     if kind is DevicesAttached:
         values["missing"] = tuple(values["missing"])
+    if kind is DeviceStates:
+        values["states"] = tuple(
+            (name, state, float(since), shortened(why))
+            for name, state, since, why in values["states"]
+        )
     return kind(**values)
 
 
@@ -94,8 +111,20 @@ def _are_names(value: object) -> bool:
     return isinstance(value, list) and all(type(name) is str for name in value)
 
 
+def _are_states(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, list)
+        and [type(item) for item in each if type(item) is not int] in ([str, str, float, str],
+                                                                       [str, str, str])
+        and len(each) == 4
+        and _is_amount(each[2])
+        for each in value
+    )  # fmt: skip
+
+
 _FITS: dict[str, Callable[[object], bool]] = {
     "int": _is_count,
     "float": _is_amount,
     "tuple[str, ...]": _are_names,
+    "tuple[tuple[str, str, float, str], ...]": _are_states,
 }

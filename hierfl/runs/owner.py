@@ -49,6 +49,29 @@ def owner(file: Path, what: str, wait: float = 0.0) -> Iterator[None]:
         os.close(handle)
 
 
+def holder(file: Path) -> int | None:
+    """Return the process that owns something now, 0 if that is not known; None if none does.
+
+    Args:
+        file: the lock.
+    """
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return int(json.loads(os.pread(handle, 4096, 0))["pid"])
+        return 0
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return None
+
+
 def _lock(handle: int, what: str, deadline: float) -> None:
     while True:
         try:

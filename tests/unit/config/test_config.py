@@ -96,6 +96,7 @@ def test_the_defaults():
         edges:
           - {name: east, address: "127.0.0.1:0", devices: [east-0, east-1, east-2], capacity: null}
           - {name: west, address: "127.0.0.1:0", devices: [west-0, west-1, west-2], capacity: null}
+        notify: null
         reach: {}
         links:
           device: {up: null, down: null, delay: null, loss: null}

@@ -1,0 +1,142 @@
+"""status.json: how a run that is under way is, for `hierfl status`; and notice of what changes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from cloud.metrics import figures_text
+from cloud.presence import Presence
+from cloud.views.base import Event, View
+from cloud.views.progress import Tracker
+from hierfl.config import Config
+from hierfl.protocol.presence import ChildState, Roll
+from hierfl.runs.status import FILE
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+FRESH_S = 5.0
+"""Seconds after which it is written again even if nothing has changed."""
+
+SETTLED_S = 5.0
+"""Seconds that a state must last before anybody is told of it."""
+
+
+class StatusKeeper(View):
+    """Keeps RUN/status.json while entered, in a thread of its own.
+
+    Args:
+        config: the federation's resolved configuration.
+        folder: the run folder.
+        edges: the edges.
+        presence: the devices.
+        notify: is told what has changed, in lines.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        edges: Roll,
+        presence: Presence,
+        notify: Callable[[str], None] | None,
+    ) -> None:
+        self._config, self._folder = config, folder
+        self._edges, self._presence, self._notify = edges, presence, notify
+        self._tracker = Tracker(config)
+        self._written: Mapping[str, Any] = {}
+        self._written_at = 0.0
+        self._settled: dict[str, str] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
+
+    def handle(self, event: Event) -> None:
+        """See `View.handle`."""
+        self._tracker.handle(event)
+
+    def __enter__(self) -> StatusKeeper:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._look()
+
+    def _run(self) -> None:
+        while not self._over.wait(EVERY_S):
+            self._look()
+
+    def _look(self) -> None:
+        """Write and tell what has changed."""
+        edges = self._edges.look()
+        states = {edge.name: (edge, self._presence.states(edge.name)) for edge in edges}
+        status = self._status(states)
+        now = time.time()
+        if status != self._written or now - self._written_at > FRESH_S:
+            self._write({**status, "written": now})
+            self._written, self._written_at = status, now
+        if self._notify is not None and (lines := self._changes(states, now)):
+            self._notify("\n".join([f"{self._config.name} in {self._folder}:", *lines]))
+
+    def _status(
+        self, states: Mapping[str, tuple[ChildState, tuple[ChildState, ...]]]
+    ) -> dict[str, Any]:
+        seen = self._tracker.snapshot()
+        return {
+            "name": self._config.name,
+            "pid": os.getpid(),
+            "address": seen.address,
+            "training": seen.forecast is not None,
+            "round": seen.round,
+            "rounds": self._config.algorithm.rounds,
+            "share": round(seen.share, 3),
+            "figures": figures_text(seen.metrics.figures) if seen.metrics else "",
+            "edges": [
+                {**_plain(edge), "devices": [_plain(device) for device in devices]}
+                for edge, devices in states.values()
+            ],
+        }
+
+    def _write(self, status: Mapping[str, Any]) -> None:
+        beside = self._folder / f"{FILE}.part"
+        with suppress(OSError):  # a full disk is the run's own to report
+            beside.write_text(json.dumps(status) + "\n", encoding="utf-8")
+            beside.replace(self._folder / FILE)
+
+    def _changes(
+        self, states: Mapping[str, tuple[ChildState, tuple[ChildState, ...]]], now: float
+    ) -> list[str]:
+        """Return a line for each state that is another than the last that somebody was told.
+
+        Who has not come yet is no change; of devices whose edge is missing nothing is known.
+        """
+        lines = []
+        for edge, devices in states.values():
+            for one in (edge, *(devices if edge.state == "attached" else ())):
+                said = self._settled.get(one.name)
+                if one.state == said or now - one.since < SETTLED_S:
+                    continue
+                if said is not None or one.state not in ("attached", "missing"):
+                    lines.append(line_of(one))
+                if said is not None or one.state != "missing":
+                    self._settled[one.name] = one.state
+        return lines
+
+
+def _plain(one: ChildState) -> dict[str, Any]:
+    return {"name": one.name, "state": one.state, "since": round(one.since, 1), "why": one.why}
+
+
+def line_of(one: ChildState) -> str:
+    """Return how a node is, as a line for a person."""
+    since = time.strftime("%H:%M:%S", time.localtime(one.since))
+    return f"{one.name} is {one.state} since {since}" + (f": {one.why}" if one.why else "")

@@ -1,0 +1,57 @@
+"""How a run is: what its cloud has written about it last, for a person."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from hierfl.errors import ConfigError, escaped
+from hierfl.runs.owner import holder
+
+FILE = "status.json"
+
+
+def read(run: Path) -> dict[str, Any]:
+    """Return a run's status, with `running`: whether a process owns the run folder now.
+
+    Raises:
+        ConfigError: the folder holds no run that has begun.
+    """
+    try:
+        status = json.loads((run / FILE).read_bytes())
+        if not isinstance(status, dict):
+            raise ValueError
+    except FileNotFoundError:
+        if (run / "config.yaml").exists():
+            return {"state": "not started", "running": holder(run / ".lock") is not None}
+        raise ConfigError(str(run), "there is no run in this folder") from None
+    except (OSError, ValueError, RecursionError):
+        raise ConfigError(str(run / FILE), "cannot be read") from None
+    running = holder(run / ".lock") is not None
+    finished = (run / "summary.json").exists()
+    state = "finished" if finished else "running" if running else "stopped"
+    return {"state": state, "running": running, **status}
+
+
+def lines(status: dict[str, Any], now: float | None = None) -> list[str]:
+    """Return it for a person."""
+    if "edges" not in status:
+        return [str(status["state"])]
+    at = f"round {status['round']} of {status['rounds']}" if status["training"] else "not begun"
+    head = f"{status['name']}: {status['state']}, {at}"
+    shown = [head + (f", {status['figures']}" if status["figures"] else "")]
+    if status["state"] != "running":
+        age = (time.time() if now is None else now) - status["written"]
+        shown.append(f"as of {age:.0f} s ago:")
+    for edge in status["edges"]:
+        shown.append(_line(edge))
+        shown += [f"  {_line(device)}" for device in edge["devices"]]
+    return [escaped(line) for line in shown]
+
+
+def _line(node: dict[str, Any]) -> str:
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(node["since"]))
+    why = f" ({node['why']})" if node["why"] else ""
+    return f"{node['name']:12} {node['state']} since {since}{why}"
