@@ -73,6 +73,7 @@ class Device:
         self.replica = Replica(trainer, plan.algorithm, plan.downlink)
         self._rounds, self._steps = config.algorithm.rounds, config.algorithm.edge_steps
         self._examples = trainer.examples
+        self._report_loss = config.report_loss
         self._metric = config.evaluate.metric
         self._snapshots = Snapshots(store)
         self._place = Place(Step(config.seed, name, 0, 0, np.float32(0)))
@@ -190,7 +191,10 @@ class Device:
 
     def _ballot(self, step: int) -> pb.Ballot:
         self._place.voted = step
-        return self.replica.ballot(replace(self._place.start, step=step), step == self._steps)
+        said = self.replica.ballot(replace(self._place.start, step=step), step == self._steps)
+        if not self._report_loss:
+            said.ClearField("loss")
+        return said
 
     def _out_of_sync(self) -> pb.OutOfSync:
         round_, applied = self.position

@@ -44,7 +44,8 @@ class RoundMetrics:
         wall_s: seconds since the first step, of earlier processes too.
         figures: of the model after the round.
         worst: where devices have judged it, the worst device's figure.
-        train_loss: the mean over the minibatches of the round's ballots.
+        train_loss: the mean over the minibatches of the round's ballots; None with `report_loss:
+            false`.
         lr: the round's learning rate.
         bytes: payload so far.
         quorum: edge -> the smallest number of ballots that a step of the round had.
@@ -55,7 +56,7 @@ class RoundMetrics:
     steps: int
     wall_s: float
     figures: Figures
-    train_loss: float
+    train_loss: float | None
     lr: float
     bytes: ByLink
     quorum: Mapping[str, int]

@@ -185,7 +185,7 @@ class Record:
             steps=round_ * self._config.algorithm.edge_steps,
             wall_s=round(wall, 3),
             figures=figures,
-            train_loss=result.loss,
+            train_loss=result.loss if self._config.report_loss else None,
             lr=result.lr,
             bytes=by_link(result.devices, result.edges, "payload"),
             quorum=result.voters,

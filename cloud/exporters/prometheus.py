@@ -93,7 +93,8 @@ class Figures:
     def _round(self, last: RoundMetrics) -> Iterator[Metric]:
         yield self._gauge("hierfl_round", "The last round that is done.", {(): last.round})
         yield self._counter("hierfl_steps", "Steps of one cluster.", {(): last.steps})
-        yield self._gauge("hierfl_train_loss", "Loss in training.", {(): last.train_loss})
+        if last.train_loss is not None:
+            yield self._gauge("hierfl_train_loss", "Loss in training.", {(): last.train_loss})
         yield self._gauge("hierfl_learning_rate", "The round's learning rate.", {(): last.lr})
         figures: Values = {
             (name,): value for name, value in last.figures.items() if value is not None

@@ -11,7 +11,8 @@ from typing import Any
 from hierfl.config.schema import Config
 
 SECTIONS = {
-    "seed", "task", "model", "data", "algorithm", "weights", "downlink", "uplink", "channel",
+    "seed", "task", "model", "data", "algorithm", "weights", "report_loss", "downlink", "uplink",
+    "channel",
 }  # fmt: skip
 """What a digest holds whole, but for `data.root`; of the tree it holds the nodes' names."""
 

@@ -27,6 +27,7 @@ from hierfl.config.sections import (
     Uplink,
 )
 from hierfl.config.types import (
+    Bool,
     Int,
     Name,
     Names,
@@ -71,6 +72,9 @@ class Config(Part):
     `notify` is a shell command that reads lines about nodes that go away or come back, or an
     http(s) address to which they are posted.
 
+    With `report_loss: false` devices do not say the loss of their minibatches, and no round has a
+    train_loss.
+
     With `weights: examples` devices and edges count in means by their samples, with `equal` alike.
     """
 
@@ -96,6 +100,7 @@ class Config(Part):
     cloud: Cloud = Cloud()
     edges: Annotated[tuple[Edge, ...], AfterValidator(not_empty)]
     notify: Text | None = None
+    report_loss: Bool = True
     reach: dict[Name, Names] = Field(default_factory=dict)
     links: Links = Links()
     metrics: Metrics = Metrics()

@@ -97,6 +97,7 @@ def test_the_defaults():
           - {name: east, address: "127.0.0.1:0", devices: [east-0, east-1, east-2], capacity: null}
           - {name: west, address: "127.0.0.1:0", devices: [west-0, west-1, west-2], capacity: null}
         notify: null
+        report_loss: true
         reach: {}
         links:
           device: {up: null, down: null, delay: null, loss: null}
