@@ -19,19 +19,18 @@ def read(run: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the folder holds no run that has begun.
     """
+    running = holder(run / ".lock") is not None
+    state = "finished" if (run / "summary.json").exists() else "running" if running else "stopped"
     try:
         status = json.loads((run / FILE).read_bytes())
         if not isinstance(status, dict):
             raise ValueError
     except FileNotFoundError:
         if (run / "config.yaml").exists():
-            return {"state": "not started", "running": holder(run / ".lock") is not None}
+            return {"state": state, "running": running}
         raise ConfigError(str(run), "there is no run in this folder") from None
     except (OSError, ValueError, RecursionError):
         raise ConfigError(str(run / FILE), "cannot be read") from None
-    running = holder(run / ".lock") is not None
-    finished = (run / "summary.json").exists()
-    state = "finished" if finished else "running" if running else "stopped"
     return {"state": state, "running": running, **status}
 
 

@@ -28,4 +28,4 @@ def test_no_ballot_holds_a_loss_and_the_model_is_the_same() -> None:
         losses, heard = heard, []
         assert losses and any(losses) == (not sets)
         assert all((result.loss == 0) == bool(sets) for result in federation.results)
-    np.testing.assert_array_equal(*models)
+    np.testing.assert_array_equal(models[0], models[1])

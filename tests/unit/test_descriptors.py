@@ -7,6 +7,7 @@ import resource
 
 import pytest
 
+from hierfl.link.channel_options import STREAMS, server_options
 from hierfl.process import descriptors, patience
 from hierfl.process.descriptors import most_connections, raise_limit
 from hierfl.process.patience import patiently
@@ -91,3 +92,11 @@ def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(OSError, match="full"):
         patiently(write, "write it", 0.05)
+
+
+def test_a_parent_s_server_bounds_connections_and_their_streams(
+    limits: dict[str, tuple[int, int]],
+) -> None:
+    options = dict(server_options(1 << 20, 10.0, 3))
+    assert options["grpc.max_allowed_incoming_connections"] == most_connections(3) < 1024
+    assert options["grpc.max_concurrent_streams"] == STREAMS

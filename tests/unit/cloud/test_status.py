@@ -107,3 +107,10 @@ def test_a_webhook_is_posted_to() -> None:
             notifier.tell("pi-5 is away")
         thread.join(20)
     assert heard == [{"text": "pi-5 is away"}]
+
+
+def test_a_run_in_memory_has_no_nodes_to_show(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("")
+    assert lines(read(tmp_path)) == ["stopped"]
+    (tmp_path / "summary.json").write_text("{}")
+    assert lines(read(tmp_path)) == ["finished"]
