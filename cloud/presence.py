@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from hierfl.protocol.presence import STATES, ChildState
 from hierfl.protocol.progress import DevicesAttached, DeviceStates, Progress
@@ -14,12 +15,17 @@ class Presence:
 
     Args:
         tree: edge -> its devices.
+        clock: seconds since 1970.
     """
 
-    def __init__(self, tree: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self, tree: Mapping[str, Sequence[str]], clock: Callable[[], float] = time.time
+    ) -> None:
         self._tree = tree
         self._absent: dict[str, list[str]] = {}
-        self._states: dict[str, tuple[ChildState, ...]] = {}
+        self._clock = clock
+        self._plain: dict[str, dict[str, ChildState]] = {}  # edge -> device -> attached or missing
+        self._trouble: dict[str, dict[str, ChildState]] = {}
         self._lock = threading.Lock()
 
     def progress(self, edge: str, progress: Progress) -> None:
@@ -28,16 +34,27 @@ class Presence:
             with self._lock:
                 missing = set(progress.missing)
                 self._absent[edge] = [name for name in self._tree[edge] if name in missing]
+                self._note(edge, missing)
         elif isinstance(progress, DeviceStates):
             known = set(self._tree[edge])
             said = [ChildState(*each) for each in progress.states if each[0] in known]
             with self._lock:
-                self._states[edge] = tuple(one for one in said if one.state in STATES)
+                self._trouble[edge] = {one.name: one for one in said if one.state in STATES}
+
+    def _note(self, edge: str, missing: set[str]) -> None:
+        """Keep who is there, and since when that is so."""
+        now, known = self._clock(), self._plain.setdefault(edge, {})
+        for name in self._tree[edge]:
+            state = "missing" if name in missing else "attached"
+            if name not in known or known[name].state != state:
+                known[name] = ChildState(name, state, now)
 
     def states(self, edge: str) -> tuple[ChildState, ...]:
         """Return how an edge's devices are, as far as it has said so."""
         with self._lock:
-            return self._states.get(edge, ())
+            trouble, plain = self._trouble.get(edge, {}), self._plain.get(edge, {})
+            found = (trouble.get(name) or plain.get(name) for name in self._tree[edge])
+            return tuple(one for one in found if one is not None)
 
     def missing(self, edges: Collection[str]) -> list[str]:
         """Return who is missing, in the tree's order: edges, and devices of those that are there.

@@ -25,7 +25,7 @@ from hierfl.link.link_grid import LinkGrid
 from hierfl.link.loop import LinkLoop
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.checkpoint_store import CheckpointStore
-from hierfl.protocol.presence import ChildState, Roll, Watch
+from hierfl.protocol.presence import ChildState, Roll, Watch, troubled
 from hierfl.protocol.progress import DevicesAttached, DeviceStates, to_json
 from hierfl.tls.policy import identity, revocations, warn_of_expiry
 
@@ -112,10 +112,11 @@ def run(
 
         def welcome(welcome: pb.Welcome) -> None:
             cluster.join(welcome.run)
-            if not grid.is_open:
+            if grid.is_open:
+                watch.again()
+            else:
                 grid.open(model=welcome.model, run=welcome.run, max_frame=welcome.max_frame)
             tell_devices()
-            watch.again()
 
         client = LinkClient(
             config.cloud.address,
@@ -131,7 +132,7 @@ def run(
             position=lambda: cluster.position,
         )
         roll = Roll(grid.members, grid.missing, lambda: cluster.abstaining)
-        watch = stack.enter_context(Watch(roll.look, tell_states))
+        watch = stack.enter_context(Watch(lambda: troubled(roll.look()), tell_states))
         settle()
         client.serve()
         cluster.finish()

@@ -13,6 +13,9 @@ STATES = ("attached", "missing", "away", "late", "abstaining", "turned away")
 """`missing`: there is no connection. `away`: too often late to be waited for. `late`: the last
 answers were. `abstaining`: it could not vote. `turned away`: it broke the protocol."""
 
+PLAIN = ("attached", "missing")
+"""What `DevicesAttached` says."""
+
 LOOK_S = 1.0
 
 
@@ -71,6 +74,11 @@ class Roll:
         return tuple(self._last[name] for name in self._members.names.values())
 
 
+def troubled(states: Iterable[ChildState]) -> tuple[ChildState, ...]:
+    """Return those that are neither attached and well nor missing."""
+    return tuple(one for one in states if one.state not in PLAIN)
+
+
 class Watch:
     """While entered, looks once a second in a thread of its own, and tells what has changed.
 
@@ -86,7 +94,7 @@ class Watch:
         every: float = LOOK_S,
     ) -> None:
         self._look, self._tell, self._every = look, tell, every
-        self._told: Sequence[ChildState] = ()
+        self._told: Sequence[ChildState] | None = ()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
@@ -100,7 +108,7 @@ class Watch:
 
     def again(self) -> None:
         """Tell it once more: whoever was told may be another process now."""
-        self._told = ()
+        self._told = None
 
     def _run(self) -> None:
         while not self._over.wait(self._every):

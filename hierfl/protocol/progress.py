@@ -47,11 +47,12 @@ class StepDone:
 
 @dataclass(frozen=True)
 class DeviceStates:
-    """How an edge's devices are; told whenever one's state changes.
+    """Which of an edge's devices have trouble; told whenever that changes.
 
     Attributes:
-        states: name, state (see `hierfl.protocol.presence`), since when (seconds since 1970) and
-            why, "" where there is nothing to say.
+        states: of those that are neither attached and well nor missing: name, state (see
+            `hierfl.protocol.presence`), since when (seconds since 1970) and why, "" where there is
+            nothing to say.
     """
 
     states: tuple[tuple[str, str, float, str], ...]

@@ -17,7 +17,8 @@ from hierfl.config.digest import digest
 from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
 from hierfl.planning.plan import resolve
-from hierfl.protocol.progress import DevicesAttached
+from hierfl.protocol.presence import ChildState
+from hierfl.protocol.progress import DevicesAttached, DeviceStates
 
 LIMIT = 60
 
@@ -76,3 +77,19 @@ def test_the_cloud_knows_who_is_missing() -> None:
 
 def _attached(here: int) -> DevicesAttached:
     return DevicesAttached(here, 2, ("e-0", "e-1")[here:])
+
+
+def test_the_cloud_knows_how_devices_are_and_since_when() -> None:
+    now = [10.0]
+    presence = Presence({"e": ["a", "b"]}, lambda: now[0])
+    assert presence.states("e") == ()
+    presence.progress("e", DevicesAttached(1, 2, ("b",)))
+    now[0] = 20.0
+    presence.progress("e", DevicesAttached(2, 2, ()))
+    presence.progress("e", DeviceStates((("a", "away", 15.0, ""), ("x", "away", 1.0, ""))))
+    assert presence.states("e") == (
+        ChildState("a", "away", 15.0),
+        ChildState("b", "attached", 20.0),
+    )
+    presence.progress("e", DeviceStates(()))
+    assert presence.states("e")[0] == ChildState("a", "attached", 10.0)
