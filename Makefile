@@ -12,7 +12,12 @@ BENCHMARKS := step vote demo engine
 
 export FLWR_TELEMETRY_ENABLED := 0
 
-.PHONY: demo test test-slow test-containers check lint coverage bench proto clean
+# Flower's versions that hierfl is made for, each with an environment of its own.
+FLOWERS := 1.41.0 1.42.0
+FLOWER_TESTS := tests/link tests/unit/flower tests/unit/deploy/stock_app \
+	tests/system/test_accelerate.py tests/system/test_edge_tier.py
+
+.PHONY: demo test test-slow test-flower test-containers check lint coverage bench proto clean
 
 demo: $(STAMP)
 	$(BIN)/hierfl data get fashion-mnist
@@ -31,8 +36,21 @@ coverage: $(STAMP)
 	$(BIN)/python -m pytest -m "not system and not slow and not containers" -n 2 --cov
 
 # More kills, broken disks, a soak, Flower's own engine: a quarter of an hour.
-test-slow: $(STAMP)
+test-slow: $(STAMP) test-flower
 	$(BIN)/python -m pytest -m slow
+
+# What runs on Flower, on each version of it.
+test-flower: $(FLOWERS:%=.venv/flower-%/installed)
+	@set -e; for version in $(FLOWERS); do echo "Flower $$version"; \
+	  .venv/flower-$$version/bin/python -m pytest -m "not slow" $(FLOWER_TESTS); done
+
+.venv/flower-%/installed: pyproject.toml constraints.txt $(STAMP)
+	@echo "installing Flower $* into .venv/flower-$*"
+	@test -x .venv/flower-$*/bin/python || $(PYTHON) -m venv .venv/flower-$*
+	@grep -v -E '^(flwr|uv)==' constraints.txt > .venv/flower-$*/constraints.txt
+	@.venv/flower-$*/bin/python -m pip install -qq --disable-pip-version-check \
+	  -e '.[dev]' flwr==$* -c .venv/flower-$*/constraints.txt
+	@touch $@
 
 # The demo in real containers; as root, with podman and iptables.
 test-containers: $(STAMP)

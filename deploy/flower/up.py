@@ -176,12 +176,18 @@ class _Mark:
         self._file.unlink(missing_ok=True)
 
 
+POLL, POLL_S = "FLWR_SUPEREXEC_TASK_POLL_INTERVAL", "0.01"
+"""How often Flower looks for a task to start, in seconds; its own default is 1. An app's start at a
+tree of nodes is a chain of such waits."""
+
+
 def _environment(home: Path) -> dict[str, str]:
     """Return environment variables for Flower's programs."""
     here, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
     return {
         "FLWR_HOME": str(home),
         "FLWR_DISABLE_UPDATE_CHECK": "1",
+        POLL: os.environ.get(POLL, POLL_S),
         "PATH": f"{here}{os.pathsep}{path}",
     }
 
