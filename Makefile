@@ -17,7 +17,8 @@ FLOWERS := 1.41.0 1.42.0
 FLOWER_TESTS := tests/link tests/unit/flower tests/unit/deploy/stock_app \
 	tests/system/test_accelerate.py tests/system/test_edge_tier.py
 
-.PHONY: demo test test-slow test-flower test-containers check lint coverage bench proto clean
+.PHONY: demo test test-slow test-flower test-containers release-check check lint coverage bench \
+	proto clean
 
 demo: $(STAMP)
 	$(BIN)/hierfl data get fashion-mnist
@@ -57,6 +58,11 @@ test-containers: $(STAMP)
 	$(BIN)/python -m pip install -qq podman-compose -c constraints.txt
 	$(BIN)/hierfl data get fashion-mnist
 	$(BIN)/python -m pytest -m containers tests/system/test_containers.py tests/system/test_arm64.py
+
+# Wheel and sdist, built, and installed in empty environments with each extra. Asks the index.
+release-check: $(STAMP)
+	$(BIN)/python -m pip install -qq build -c constraints.txt
+	$(BIN)/python -m tests.system.release
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
