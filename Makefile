@@ -17,8 +17,8 @@ FLOWERS := 1.41.0 1.42.0
 FLOWER_TESTS := tests/link tests/unit/flower tests/unit/deploy/stock_app \
 	tests/system/test_accelerate.py tests/system/test_edge_tier.py
 
-.PHONY: demo test test-slow test-flower test-containers release-check check lint coverage bench \
-	proto clean
+.PHONY: demo test test-slow test-flower test-containers release-check check lint docs coverage \
+	bench proto clean
 
 demo: $(STAMP)
 	$(BIN)/hierfl data get fashion-mnist
@@ -63,6 +63,11 @@ test-containers: $(STAMP)
 release-check: $(STAMP)
 	$(BIN)/python -m pip install -qq build -c constraints.txt
 	$(BIN)/python -m tests.system.release
+
+# The site, in build/site; a warning is an error.
+docs: $(STAMP)
+	$(BIN)/python -m pip install -qq -e '.[docs]' -c constraints.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

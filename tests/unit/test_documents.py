@@ -72,6 +72,29 @@ def test_the_tests_that_security_names_exist() -> None:
                 assert re.search(rf"def test_\w*{name}", code), f"{file}: {name}"
 
 
+def test_the_errors_of_troubleshooting_are_those_of_the_code() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    headings = re.findall(r"^### `(.+)`$", page, re.MULTILINE)
+    code = "".join(
+        file.read_text()
+        for package in ("hierfl", "clients", "edge", "cloud", "deploy")
+        for file in (ROOT / package).rglob("*.py")
+    )
+    joined = re.sub(r'"\s+f?"', "", code)  # a text over several lines
+    assert len(headings) > 10
+    for heading in headings:
+        assert heading in joined or heading in FILLED_IN, heading
+
+
+FILLED_IN = ("ended with signal SIGKILL",)
+"""What an f-string makes."""
+
+
+def test_the_site_shows_every_page() -> None:
+    shown = re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text())
+    assert sorted(shown) == [page.name for page in PAGES]
+
+
 def anchors(document: Path) -> set[str]:
     """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", without_blocks(document.read_text()), re.MULTILINE)
