@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from cloud.views.base import View
 from deploy.launcher.local import Place, run_at
 from deploy.launcher.processes import Processes
+from deploy.testbed.controls import testbed_name
 from deploy.testbed.iproute import batch, require
 from deploy.testbed.registry import Record, kept, sweep
 from deploy.testbed.shape import shape
@@ -52,7 +52,7 @@ def testbed(config: Config, out: Path) -> Iterator[Wiring]:
     """
     require()
     sweep()
-    wiring = Wiring.of(config, f"hierfl-{os.getpid()}")
+    wiring = Wiring.of(config, testbed_name())
     namespaces = list(wiring.namespaces.values())
     with kept(Record(str(out.resolve()), wiring.switch, namespaces, wiring.cuts)):
         batch("ip", [f"netns add {name}" for name in (*namespaces, wiring.switch)])

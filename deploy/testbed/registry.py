@@ -41,7 +41,7 @@ class Record:
     def remove(self) -> None:
         """Kill all processes in the namespaces, and remove the namespaces."""
         names = [name for name in (*self.namespaces, self.switch) if (NAMESPACES / name).exists()]
-        for pid in _inside(names):
+        for pid in inside(names):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for name in names:
@@ -50,7 +50,7 @@ class Record:
             )
 
 
-def _inside(namespaces: list[str]) -> Iterator[int]:
+def inside(namespaces: list[str]) -> Iterator[int]:
     """Yield the processes in these namespaces."""
     inodes = {f"net:[{(NAMESPACES / name).stat().st_ino}]" for name in namespaces}
     for entry in Path("/proc").iterdir():

@@ -54,6 +54,12 @@ def run(
         ),
     ] = None,
     page: Page = None,
+    controls: Annotated[
+        bool,
+        typer.Option(
+            "--controls", help="On a testbed: let the page kill nodes and cut links of the run."
+        ),
+    ] = False,
 ) -> None:
     """Run a whole federation on this machine.
 
@@ -65,7 +71,11 @@ def run(
     Example: hierfl run --resume --out runs/first
 
     Example: hierfl run topology.yaml --page
+
+    Example: sudo hierfl run topology.yaml --testbed netns --page --controls
     """
+    if controls and not (testbed and page):
+        raise ConfigError("--controls", "needs a testbed and a page", "Add --testbed netns --page.")
     endpoint = listening(page)
     if resume:
         topology = _unfinished(topology, sets, out)
@@ -76,6 +86,8 @@ def run(
         config = configuration(topology, sets)
         if config.runtime == "process":
             _check_identities(config)
+            if config.app is not None and page is not None:
+                raise ConfigError("--page", "there is no page of a Flower app's run yet")
         elif testbed is not None:
             raise ConfigError(
                 "--testbed",
@@ -96,7 +108,10 @@ def run(
                 ExitStack() as stack,
             ):
                 told = {}
-                for view in pages(config, folder, endpoint):
+                actions = (
+                    part("deploy.testbed.controls:Controls")(config).actions if controls else None
+                )
+                for view in pages(config, folder, endpoint, actions):
                     told["view"] = stack.enter_context(closing(view))
                 part(launch)(config, out=folder, processes=processes, **told)
             return

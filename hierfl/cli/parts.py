@@ -117,11 +117,11 @@ def listening(page: str | None) -> Any:
     return None if page is None else part("cloud.views.page.endpoint:listen")(page)
 
 
-def pages(config: Config, folder: Path, endpoint: Any) -> list[Any]:
+def pages(config: Config, folder: Path, endpoint: Any, controls: Any = None) -> list[Any]:
     """Return the view that serves a page, if there is to be one, and print its address."""
     if endpoint is None:
         return []
-    page = part("cloud.views.page.server:Page")(config, folder, endpoint)
+    page = part("cloud.views.page.server:Page")(config, folder, endpoint, controls)
     print(f"page: {page.url}", flush=True)
     return [page]
 

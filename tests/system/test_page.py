@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.browser import Tab, chromium
-from tests.system.harness import LIMIT_S, TINY, line_with, metrics, nodes, started, summary
+from tests.system.harness import LIMIT_S, TINY, hierfl, line_with, metrics, nodes, started, summary
 
 pytestmark = pytest.mark.system
 
@@ -95,3 +96,40 @@ def test_the_end_of_a_run_stays_on_the_screen_at_any_width_and_theme(tmp_path: P
                 assert tab.value("document.documentElement.scrollWidth") <= width
                 tab.picture(tmp_path / f"{width}-{theme}.png")
         assert tab.complaints == []
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("tc")),
+    reason="a testbed needs root and iproute2",
+)
+def test_the_page_kills_a_device_and_cuts_a_link_and_the_bits_stay(tmp_path: Path) -> None:
+    rounds = [*TINY, "--set", "algorithm.rounds=300", "--set", "edges.0.devices=2",
+              "--set", "edges.1.devices=1", "--set", "quorum.heartbeat=1",
+              "--set", "quorum.step_timeout=120"]  # fmt: skip
+    out = tmp_path / "run"
+    options = ["--testbed", "netns", "--page", "--controls", "--set", "restart=always"]
+    with chromium() as tab, started("run", *rounds, *options, "--out", str(out)) as run:
+        url = address(run)
+        assert "?token=" in url
+        tab.open(url)
+        tab.wait_for("rows.length > 3 && !$('controls').hidden")
+        press(tab, "kill", "west-0")
+        tab.wait_for("$('said').innerText.trim() === 'west-0: was killed'")
+        tab.wait_for("$('events').innerText.includes('west-0\\nis back')")
+        press(tab, "cut", "east")
+        tab.wait_for("$('events').innerText.includes('east\\nis away')")
+        press(tab, "restore", "east")
+        tab.wait_for("$('events').innerText.includes('east\\nis back')")
+        tab.picture(tmp_path / "controls.png")
+        _, errors = run.communicate(timeout=LIMIT_S)
+        assert run.returncode == 0, errors
+        tab.wait_for("$('phase').innerText === 'done'")
+    done = hierfl("run", *rounds, "--set", "runtime=memory", "--out", str(tmp_path / "memory"))
+    assert done.returncode == 0, done.stderr
+    assert summary(out)["model_sha256"] == summary(tmp_path / "memory")["model_sha256"]
+
+
+def press(tab: Tab, action: str, node: str) -> None:
+    tab.value(f"$('node').value = {node!r}")
+    buttons = "[...document.querySelectorAll('.act button')]"
+    tab.value(f"{buttons}.find(button => button.innerText === {action!r}).click()")

@@ -74,13 +74,18 @@ def listen(address: str) -> Endpoint:
     return Endpoint(listener, host, listener.getsockname()[1])
 
 
-def token_for(endpoint: Endpoint, folder: Path) -> str:
+def token_for(endpoint: Endpoint, folder: Path, always: bool = False) -> str:
     """Return the token that a browser needs; "": none, because only this machine can reach it.
+
+    Args:
+        endpoint: where the page is served.
+        folder: the run folder.
+        always: whether it needs one on this machine, too.
 
     Raises:
         RunFailed: if the run folder cannot be written to.
     """
-    if endpoint.is_loopback:
+    if endpoint.is_loopback and not always:
         return ""
     file = folder / TOKEN_FILE
     try:

@@ -12,13 +12,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
@@ -44,6 +45,8 @@ ALIVE_S = 10.0
 MOST_READERS = 64
 CLOSE_S = 3.0
 
+Controls = Mapping[str, Callable[[str], str]]
+
 SECURITY = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -63,6 +66,8 @@ class Page(View):
         config: the federation's resolved configuration.
         folder: the run folder: the rounds that it holds are shown.
         endpoint: where.
+        controls: what a browser may do to the run: a name -> an action on a node, which returns
+            what has been done. Then every browser needs a token.
 
     Attributes:
         url: the page's address.
@@ -71,10 +76,13 @@ class Page(View):
         HierflError: if the run folder cannot be read, or a token cannot be written there.
     """
 
-    def __init__(self, config: Config, folder: Path, endpoint: Endpoint) -> None:
-        self._token = token_for(endpoint, folder)
+    def __init__(
+        self, config: Config, folder: Path, endpoint: Endpoint, controls: Controls | None = None
+    ) -> None:
+        self._controls = controls or {}
+        self._token = token_for(endpoint, folder, always=bool(self._controls))
         self.url = endpoint.url(self._token)
-        self._state = PageState(config, _history(folder))
+        self._state = PageState(config, _history(folder), controls=list(self._controls))
         self._waiting: deque[tuple[Event, float]] = deque(maxlen=ROOM)
         self._over = threading.Event()
         self._now = ""
@@ -150,6 +158,8 @@ class Page(View):
             allowed_hosts=hosts if endpoint.is_loopback else ["*"],
         )
         routes = [Route("/", self._document), Route("/events", self._events)]
+        if self._controls:
+            routes.append(Route("/control", self._control, methods=["POST"]))
         return Starlette(routes=routes, middleware=[guard])
 
     def _refused(self, request: Request) -> Response | None:
@@ -168,6 +178,21 @@ class Page(View):
         return self._refused(request) or StreamingResponse(
             self._stream(), media_type="text/event-stream", headers=SECURITY
         )
+
+    async def _control(self, request: Request) -> Response:
+        """Do something to a node: ?do=ACTION&node=NAME."""
+        if refused := self._refused(request):
+            return refused
+        action = self._controls.get(request.query_params.get("do", ""))
+        node = request.query_params.get("node", "")
+        if action is None:
+            return PlainTextResponse("There is no such action.\n", status_code=404)
+        try:
+            done = await run_in_threadpool(action, node)
+        except HierflError as error:
+            return PlainTextResponse(f"{error.message}\n", status_code=409)
+        self._state.say(time.time(), node, f"{done} from the page")
+        return PlainTextResponse(f"{node}: {done}\n")
 
     async def _stream(self) -> AsyncIterator[str]:
         """Yield everything so far, then what comes to it, until the run is over."""

@@ -46,6 +46,7 @@ class PageState:
         config: the federation's resolved configuration.
         rows: lines of metrics.jsonl, of rounds before this process began.
         clock: see `Tracker`.
+        controls: what a browser may do to a node.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class PageState:
         config: Config,
         rows: Sequence[Mapping[str, Any]] = (),
         clock: Callable[[], float] = time.monotonic,
+        controls: Sequence[str] = (),
     ) -> None:
         self._config = config
+        self._controls = list(controls)
         self._tracker = Tracker(config, clock)
         self._rows = _thin([_row(row) for row in rows])
         self._events: deque[dict[str, Any]] = deque(maxlen=MOST_EVENTS)
@@ -78,9 +81,9 @@ class PageState:
         match event:
             case Listening(address):
                 self._phase = "waiting"
-                self._tell(at, CLOUD, f"listening at {address}")
+                self.say(at, CLOUD, f"listening at {address}")
             case Waiting(line):
-                self._tell(at, CLOUD, line)
+                self.say(at, CLOUD, line)
             case EdgePresence(edge, attached):
                 self._presence(edge, attached, at)
             case EdgeProgress(edge, DevicesAttached() as news):
@@ -88,7 +91,7 @@ class PageState:
                 self._devices(edge, known.missing if known.here is not None else None, news, at)
             case TrainingStarted(forecast):
                 self._forecast, self._phase = forecast, "training"
-                self._tell(at, CLOUD, "training starts")
+                self.say(at, CLOUD, "training starts")
             case RoundEvaluated(metrics):
                 self._round(metrics)
             case RunFinished(summary):
@@ -99,7 +102,7 @@ class PageState:
         self._tracker.end()
         if self._phase != "done":
             self._phase = "stopped"
-            self._tell(at, CLOUD, "the run has stopped before its end", bad=True)
+            self.say(at, CLOUD, "the run has stopped before its end", bad=True)
         self._change("bye", None)
 
     # -- what a reader is given ------------------------------------------------------------------
@@ -116,6 +119,7 @@ class PageState:
             "history": self._rows,
             "events": list(self._events),
             "summary": self._summary,
+            "controls": self._controls,
             "now": self.now(),
         }
 
@@ -186,11 +190,11 @@ class PageState:
     def _presence(self, edge: str, attached: bool, at: float) -> None:
         if attached:
             back = self._gone.pop(edge, None) is not None
-            self._tell(at, edge, "is back" if back else "is here")
+            self.say(at, edge, "is back" if back else "is here")
         else:
             self._gone[edge] = at
             over = self._phase in ("done", "stopped")
-            self._tell(at, edge, "has left" if over else "is away", bad=not over)
+            self.say(at, edge, "has left" if over else "is away", bad=not over)
 
     def _devices(
         self, edge: str, before: Sequence[str] | None, news: DevicesAttached, at: float
@@ -202,11 +206,11 @@ class PageState:
         for name in names:
             if name in missing and name not in were_missing:
                 self._gone[name] = at
-                self._tell(at, name, "is away", bad=True)
+                self.say(at, name, "is away", bad=True)
             elif name not in missing and name in were_missing:
                 back = self._gone.pop(name, None) is not None
                 if back or self._phase == "training":
-                    self._tell(at, name, "is back")
+                    self.say(at, name, "is back")
 
     def _round(self, metrics: RoundMetrics) -> None:
         row = _row(metrics.to_json())
@@ -219,10 +223,11 @@ class PageState:
 
     def _finish(self, summary: Summary, at: float) -> None:
         self._phase, self._summary, self._bytes = "done", summary.to_json(), summary.bytes
-        self._tell(at, CLOUD, f"the run is done; model {summary.model_sha256[:12]}")
+        self.say(at, CLOUD, f"the run is done; model {summary.model_sha256[:12]}")
         self._change("done", self._summary)
 
-    def _tell(self, at: float, node: str, text: str, *, bad: bool = False) -> None:
+    def say(self, at: float, node: str, text: str, *, bad: bool = False) -> None:
+        """Show a line about a node."""
         event = {"at": at, "node": node, "text": text, "bad": bad}
         self._events.append(event)
         self._change("event", event)

@@ -130,6 +130,42 @@ def test_a_browser_from_elsewhere_needs_the_token_which_stays_the_same(tmp_path:
         assert again.url.endswith(f"?token={token}")
 
 
+def test_controls_need_the_token_and_say_what_was_done(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def kill(node: str) -> str:
+        if node != "east":
+            raise ConfigError("", f"there is no node {node!r}")
+        asked.append(node)
+        return "was killed"
+
+    def post(url: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(url, data=b"", timeout=LIMIT_S) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    shown = Page(CONFIG, tmp_path, listen("127.0.0.1:0"), {"kill": kill})
+    place, token = shown.url.split("?")
+    assert token.startswith("token=")
+    for query in ("do=kill&node=east", "do=kill&node=east&token=x"):
+        assert post(f"{place}control?{query}")[0] == 403
+    assert get(f"{place}control?do=kill&node=east&{token}")[0] == 405
+    assert post(f"{place}control?do=explode&node=east&{token}")[0] == 404
+    assert post(f"{place}control?do=kill&node=moon&{token}") == (409, "there is no node 'moon'\n")
+    assert asked == []
+    assert post(f"{place}control?do=kill&node=east&{token}") == (200, "east: was killed\n")
+    stream = events(at(shown.url, "events"))
+    _, whole = next(stream)
+    shown.close()
+    list(stream)
+    assert asked == ["east"] and whole["controls"] == ["kill"]
+    assert whole["events"][-1]["text"] == "was killed from the page"
+    with page(tmp_path) as without:
+        assert post(at(without.url, "control"))[0] == 404
+
+
 @pytest.mark.parametrize(
     ("host", "loopback"),
     [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("localhost", True),
