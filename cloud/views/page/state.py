@@ -26,7 +26,7 @@ from cloud.views.base import (
 from cloud.views.progress import EdgeStatus, Snapshot, Tracker
 from hierfl.config import CLOUD, Config
 from hierfl.planning.forecast import Forecast
-from hierfl.protocol.progress import DevicesAttached
+from hierfl.protocol.progress import DevicesAttached, DeviceStates
 
 MOST_ROUNDS = 2000
 """Rounds that are kept; of more, every second one is dropped."""
@@ -64,6 +64,7 @@ class PageState:
         self._changes: deque[Change] = deque(maxlen=MOST_CHANGES)
         self._forecast: Forecast | None = None
         self._bytes: Mapping[str, int] = rows[-1].get("bytes", {}) if rows else {}
+        self._troubles: dict[str, dict[str, tuple[str, float, str]]] = {}  # of each edge's devices
         self._gone: dict[str, float] = {}  # node -> since when it is away, seconds since the epoch
         self._summary: dict[str, Any] | None = None
         self._phase = "waiting"
@@ -89,6 +90,10 @@ class PageState:
             case EdgeProgress(edge, DevicesAttached() as news):
                 known = next(one for one in before.edges if one.name == edge)
                 self._devices(edge, known.missing if known.here is not None else None, news, at)
+            case EdgeProgress(edge, DeviceStates(states)):
+                self._trouble(
+                    edge, {name: (state, since, why) for name, state, since, why in states}
+                )
             case TrainingStarted(forecast):
                 self._forecast, self._phase = forecast, "training"
                 self.say(at, CLOUD, "training starts")
@@ -161,7 +166,7 @@ class PageState:
             "state": state,
             "since": self._gone.get(edge.name),
             "devices": [
-                {"name": name, "state": one, "since": self._gone.get(name)}
+                {"name": name, "state": one, "since": self._since(name, edge.name)}
                 for name, one in devices.items()
             ],
             "awake": edge.awake,
@@ -183,7 +188,12 @@ class PageState:
             return "unknown"
         if name in edge.missing and edge_state in ("voting", "waiting"):
             return "away" if name in self._gone else "waited for"
-        return edge_state
+        trouble = self._troubles.get(edge.name, {}).get(name)
+        return trouble[0] if trouble and edge_state in ("voting", "waiting") else edge_state
+
+    def _since(self, device: str, edge: str) -> float | None:
+        trouble = self._troubles.get(edge, {}).get(device)
+        return self._gone.get(device, trouble[1] if trouble else None)
 
     # -- what events come to ---------------------------------------------------------------------
 
@@ -211,6 +221,15 @@ class PageState:
                 back = self._gone.pop(name, None) is not None
                 if back or self._phase == "training":
                     self.say(at, name, "is back")
+
+    def _trouble(self, edge: str, troubles: dict[str, tuple[str, float, str]]) -> None:
+        """Note which of an edge's devices have trouble, and say what is new."""
+        known = self._config.tree()[edge]
+        before = self._troubles.get(edge, {})
+        self._troubles[edge] = {name: one for name, one in troubles.items() if name in known}
+        for name, (state, since, why) in self._troubles[edge].items():
+            if name not in before or before[name][0] != state:
+                self.say(since, name, f"{state}: {why}" if why else state, bad=True)
 
     def _round(self, metrics: RoundMetrics) -> None:
         row = _row(metrics.to_json())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cloud.views.base import EdgePresence, Listening, TrainingStarted, Waiting
+from cloud.views.base import EdgePresence, EdgeProgress, Listening, TrainingStarted, Waiting
 from cloud.views.page.state import MOST_CHANGES, MOST_EVENTS, MOST_ROUNDS, PageState
+from hierfl.protocol.progress import DeviceStates
 from tests.unit.cloud.views.events import CONFIG, FORECAST, evaluated, finished, here, step
 
 
@@ -59,6 +60,18 @@ def test_who_goes_is_away_since_then_and_is_back() -> None:
     assert texts(state)[-4:] == [
         ("west-1", "is away"), ("west-1", "is back"), ("east", "is away"), ("east", "is back"),
     ]  # fmt: skip
+
+
+def test_a_device_in_trouble_is_shown_with_its_state_and_the_reason() -> None:
+    state = training()
+    late = DeviceStates((("west-1", "late", 150.0, "3 steps"), ("stranger", "late", 1.0, "")))
+    for _ in range(2):
+        state.handle(EdgeProgress("west", late), 151.0)
+    assert states(state)["west-1"] == "late" and states(state)["west-0"] == "voting"
+    assert texts(state).count(("west-1", "late: 3 steps")) == 1
+    assert "stranger" not in states(state)
+    state.handle(EdgeProgress("west", DeviceStates(())), 152.0)
+    assert states(state)["west-1"] == "voting"
 
 
 def test_the_figures_are_those_of_the_rounds() -> None:
