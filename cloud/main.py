@@ -90,8 +90,8 @@ def run(
             notifier.tell if notifier else None,
         )
         view = Several([view, keeper])
-        stack.enter_context(keeper)
-        with grid, AbsenceReporter(lambda: presence.missing(grid.missing()), say):
+        absence = AbsenceReporter(lambda: presence.missing(grid.missing()), say)
+        with grid, absence, keeper:
             address = grid.open(
                 model=fingerprint(config, held.model, held.task.facts),
                 run=held.run,
