@@ -106,7 +106,7 @@ def test_a_device_with_another_model_is_refused_and_the_others_go_on(tmp_path: P
             stranger = hierfl(*device, "--set", "model=mlp")
             assert stranger.returncode == 1
             assert "a1 has another configuration" in stranger.stderr
-            assert "(it differs in model)" in stranger.stderr
+            assert "(it differs in algorithm.lr, model)" in stranger.stderr
             assert "Traceback" not in stranger.stderr
             late = hierfl(*device)
             assert late.returncode == 0, late.stderr
