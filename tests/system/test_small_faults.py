@@ -20,6 +20,8 @@ from tests.system.harness import (
     started,
 )
 
+pytestmark = pytest.mark.system
+
 TREE = """
 name: small
 model: mlp

@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.system.harness import LIMIT_S, hierfl, line_with, started, wait_until
 from tests.system.test_small_faults import free_ports
+
+pytestmark = pytest.mark.system
 
 TREE = """
 name: small

@@ -23,6 +23,8 @@ from tests.system.harness import (
     wait_until,
 )
 
+pytestmark = pytest.mark.system
+
 LIMIT = 1024
 """systemd's usual limit of open files."""
 
