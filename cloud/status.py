@@ -54,6 +54,7 @@ class StatusKeeper(View):
         self._tracker = Tracker(config)
         self._written: Mapping[str, Any] = {}
         self._written_at = 0.0
+        self._came: set[str] = set()
         self._settled: dict[str, str] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
@@ -123,12 +124,15 @@ class StatusKeeper(View):
         for edge, devices in states.values():
             for one in (edge, *(devices if edge.state == "attached" else ())):
                 said = self._settled.get(one.name)
+                if one.state == "attached":
+                    self._came.add(one.name)
                 if one.state == said or now - one.since < SETTLED_S:
                     continue
-                if said is not None or one.state not in ("attached", "missing"):
+                if one.state == "missing" and one.name not in self._came:
+                    continue
+                if said is not None or one.state != "attached":
                     lines.append(line_of(one))
-                if said is not None or one.state != "missing":
-                    self._settled[one.name] = one.state
+                self._settled[one.name] = one.state
         return lines
 
 
