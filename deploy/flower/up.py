@@ -176,9 +176,10 @@ class _Mark:
         self._file.unlink(missing_ok=True)
 
 
-POLL, POLL_S = "FLWR_SUPEREXEC_TASK_POLL_INTERVAL", "0.01"
+POLL, POLL_S = "FLWR_SUPEREXEC_TASK_POLL_INTERVAL", "0.1"
 """How often Flower looks for a task to start, in seconds; its own default is 1. An app's start at a
-tree of nodes is a chain of such waits."""
+tree of nodes is a chain of such waits. At 0.01 the programs of eight nodes keep two cores busy with
+asking, and the start takes longer."""
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -63,6 +63,7 @@ def test_an_error_in_a_node_is_the_launchers_error_with_its_exit_code(tmp_path: 
     assert not nodes(tmp_path / "run")
 
 
+@pytest.mark.slow  # it is waited for, for a minute
 def test_an_address_in_use_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -47,7 +47,10 @@ def assert_equal(ours: Any, theirs: Any, rel: float = 1e-4) -> None:
         assert ours == pytest.approx(theirs, rel=rel, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["pytorch", "numpy", "sklearn"])
+@pytest.mark.parametrize(
+    "name",
+    ["numpy", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pytorch", "sklearn"))],
+)
 def test_fedavg_at_both_tiers_is_flat_fedavg(name: str, tmp_path: Path) -> None:
     """5 nodes of different sizes, at two edges with 2 and 3 of them."""
     flat = run_app(APPS / name, tmp_path)
@@ -102,7 +105,7 @@ def write_topology(folder: Path, rounds: int) -> Path:
     return file
 
 
-@pytest.mark.parametrize("name", ["east", "east-1"])
+@pytest.mark.parametrize("name", ["east", pytest.param("east-1", marks=pytest.mark.slow)])
 def test_who_is_killed_does_its_round_again(name: str, tmp_path: Path) -> None:
     """The NumPy app draws by partition and round: the result is that of an undisturbed run."""
     rounds, out = 60, tmp_path / "run"
