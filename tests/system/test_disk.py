@@ -96,6 +96,7 @@ FULL = os.strerror(errno.ENOSPC)
 READ_ONLY = os.strerror(errno.EROFS)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_which_goes_on_when_there_is_room(
     disk: Disk, undisturbed: str
 ) -> None:

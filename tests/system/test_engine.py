@@ -55,6 +55,7 @@ def in_memory(config: Mapping[str, object], out: Path) -> str:
     return str(summary(out)["model_sha256"])
 
 
+@pytest.mark.slow
 def test_one_flwr_run_trains_the_whole_tree_over_tls(direct: str, tmp_path: Path) -> None:
     certs, topology = tmp_path / "certs", tmp_path / "tree.yaml"
     topology.write_text("edges:\n- {name: east, devices: 2}\n- {name: west, devices: 1}\n")

@@ -53,7 +53,10 @@ def rows(file: Path) -> Sequence[dict[str, str]]:
         return [*csv.DictReader(lines)]
 
 
-@pytest.mark.parametrize("name", ["sensors", "regression", "text"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("sensors", "text")]
+
+
+@pytest.mark.parametrize("name", ["regression", *SLOW])
 def test_processes_end_with_the_bits_of_one_process(name: str, tmp_path: Path) -> None:
     here = made(name, tmp_path)
     short = "algorithm.rounds=2", "algorithm.edge_steps=4"
@@ -65,6 +68,7 @@ def test_processes_end_with_the_bits_of_one_process(name: str, tmp_path: Path) -
     assert worst["value"] > judged[0][worst["metric"]] > 0
 
 
+@pytest.mark.slow
 def test_sensors_find_anomalies(tmp_path: Path) -> None:
     here = made("sensors", tmp_path)
     run(here, "runs/sensors", "runtime=memory", "algorithm.rounds=30")
@@ -83,6 +87,7 @@ def test_regression_beats_the_last_hour(tmp_path: Path) -> None:
     assert len(rows(here / "scores.csv")) > 7000
 
 
+@pytest.mark.slow
 def test_text_learns_python(tmp_path: Path) -> None:
     here = made("text", tmp_path)
     run(here, "runs/text", "runtime=memory", "algorithm.rounds=12")

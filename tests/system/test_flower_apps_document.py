@@ -11,7 +11,7 @@ import pytest
 
 from tests.system.harness import hierfl
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "flower-apps.md").read_text()

@@ -61,6 +61,7 @@ def test_the_demo(form: str, tmp_path: Path) -> None:
     assert summary(tmp_path / "out")["rounds"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_the_demo_as_a_module_with_a_model_of_the_users(form: str, tmp_path: Path) -> None:
     fill(tmp_path, form, tuple(name for name in PACKAGES if name != "hierfl"))
@@ -82,6 +83,7 @@ def test_a_model_that_is_hidden(runtime: str, tmp_path: Path) -> None:
     assert "my_package.cloud:" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_experiments(form: str, tmp_path: Path) -> None:
     fill(tmp_path, form)

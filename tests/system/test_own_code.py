@@ -20,7 +20,7 @@ from hierfl.config import load_config
 from hierfl.planning.plan import resolve
 from tests.system.harness import ENVIRONMENT, LIMIT_S, hierfl, summary
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 
 def test_the_units_nodes_find_the_code_and_the_data(

@@ -63,6 +63,7 @@ def test_a_run_folder_has_one_owner_and_a_killed_one_is_none(tmp_path: Path) -> 
     assert done.returncode == 2 and f"the run in {out} is finished" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_edited_configuration_is_refused_by_its_keys(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with started("run", *ARGUMENTS, "--out", str(out)) as run:
@@ -80,6 +81,7 @@ def test_an_edited_configuration_is_refused_by_its_keys(tmp_path: Path) -> None:
     assert hierfl("run", "--resume", "--out", str(out)).returncode == 0
 
 
+@pytest.mark.slow
 def test_what_is_lost_is_gone_on_without_only_when_told(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with started("run", *ARGUMENTS, "--out", str(out)) as run:
@@ -144,6 +146,7 @@ def reached(out: Path, rounds: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_cloud_that_is_started_with_another_folder_costs_the_first_run_nothing(
     tmp_path: Path,
 ) -> None:

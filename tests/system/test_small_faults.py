@@ -126,6 +126,7 @@ def test_nodes_say_what_they_do_for_whom_they_wait_and_how_it_ended(tmp_path: Pa
     assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o700
 
 
+@pytest.mark.slow
 def test_a_device_that_is_started_twice_stops_when_the_run_is_over(tmp_path: Path) -> None:
     file = str(tree(tmp_path, 100_000))
     with (
