@@ -70,6 +70,7 @@ def test_a_browser_sees_the_run_a_killed_device_and_a_killed_cloud(tmp_path: Pat
         tab.wait_for("$('phase').innerText === 'stopped'")
 
 
+@pytest.mark.slow
 def test_the_end_of_a_run_stays_on_the_screen_at_any_width_and_theme(tmp_path: Path) -> None:
     out = tmp_path / "run"
     rounds = ["--set", "algorithm.rounds=300", "--page", "--out", str(out)]
@@ -98,6 +99,7 @@ def test_the_end_of_a_run_stays_on_the_screen_at_any_width_and_theme(tmp_path: P
         assert tab.complaints == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("tc")),
     reason="a testbed needs root and iproute2",
