@@ -90,6 +90,7 @@ def test_a_parent_that_cannot_be_reached_is_named(role: str, tmp_path: Path) -> 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_device_with_another_model_is_refused_and_the_others_go_on(tmp_path: Path) -> None:
     topology = tmp_path / "one.yaml"
     topology.write_text("edges: [{name: a, devices: [a0, a1]}]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -105,6 +106,7 @@ def write_topology(folder: Path, rounds: int) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["east", pytest.param("east-1", marks=pytest.mark.slow)])
 def test_who_is_killed_does_its_round_again(name: str, tmp_path: Path) -> None:
     """The NumPy app draws by partition and round: the result is that of an undisturbed run."""
@@ -220,7 +222,8 @@ def test_an_app_that_fails_everywhere_ends_in_one_screen(tmp_path: Path) -> None
     app = write_app(tmp_path / "app", FAULTY.replace("FAULT", "raise KeyError('weights')"))
     done = hierfl("accelerate", str(app), "--nodes", "4", "--edges", "2", cwd=tmp_path)
     assert done.returncode == 1
-    assert "every node failed; edge-0 said" in done.stderr and "KeyError" in done.stderr
+    assert re.search("every node failed; edge-[01] said", done.stderr), done.stderr
+    assert "KeyError" in done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) < 25
 
 

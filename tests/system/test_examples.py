@@ -79,6 +79,7 @@ def test_sensors_find_anomalies(tmp_path: Path) -> None:
     assert float(said.split()[-1]) > 0.85
 
 
+@pytest.mark.slow
 def test_regression_beats_the_last_hour(tmp_path: Path) -> None:
     here = made("regression", tmp_path)
     run(here, "runs/energy", "runtime=memory", "algorithm.rounds=20")

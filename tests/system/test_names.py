@@ -96,6 +96,7 @@ def test_experiments(form: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_an_app_has_modules_of_its_own_with_these_names(form: str, tmp_path: Path) -> None:
     fill(tmp_path, form)

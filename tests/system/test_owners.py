@@ -99,6 +99,7 @@ def test_what_is_lost_is_gone_on_without_only_when_told(tmp_path: Path) -> None:
     assert summary(out)["faults"]["lost"] >= 1
 
 
+@pytest.mark.slow
 def test_damaged_metrics_are_said_and_counted(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with started("run", *ARGUMENTS, "--out", str(out)) as run:
@@ -174,6 +175,7 @@ def test_a_cloud_that_is_started_with_another_folder_costs_the_first_run_nothing
     assert len([entry for entry in state.iterdir() if entry.is_dir()]) == 2
 
 
+@pytest.mark.slow
 def test_two_nodes_of_one_name_cannot_share_their_state(tmp_path: Path) -> None:
     with Ports() as ports:
         file, _ = topology(tmp_path, ports, ARGUMENTS)

@@ -49,6 +49,7 @@ def test_processes_and_memory_give_the_same_bits_run_after_run(tmp_path: Path) -
     _check_folder(tmp_path / "process")
 
 
+@pytest.mark.slow
 def test_a_warm_start_with_a_few_devices_at_a_time_gives_the_same_bits_too(tmp_path: Path) -> None:
     memory = ["--set", "runtime=memory", "--set", "algorithm.rounds=2"]
     first = hierfl("run", *DIGITS, *memory, "--out", str(tmp_path / "first"))
@@ -155,6 +156,7 @@ def test_a_node_that_dies_ends_the_run_and_is_named(name: str, tmp_path: Path) -
     assert "Traceback" not in errors and len(errors.splitlines()) < 40
 
 
+@pytest.mark.slow
 def test_roles_started_by_hand_on_fixed_ports_do_the_same(tmp_path: Path) -> None:
     rounds = [*TINY, "--set", "algorithm.rounds=2"]
     with Ports() as ports:

@@ -25,6 +25,7 @@ edges: [{{name: east, address: "127.0.0.1:{edge}", devices: [pi-1, pi-2]}}]
 """
 
 
+@pytest.mark.slow
 def test_a_device_that_goes_is_seen_and_told(tmp_path: Path) -> None:
     cloud_port, edge_port = free_ports(2)
     file, out, told = tmp_path / "small.yaml", tmp_path / "run", tmp_path / "told"

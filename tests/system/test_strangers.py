@@ -68,6 +68,7 @@ def idle(port: int) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", [pytest.param("cloud", marks=pytest.mark.slow), "edges.0"])
 def test_idle_connections_keep_nothing_from_the_disk(tmp_path: Path, victim: str) -> None:
     out, port = tmp_path / "run", free_port()
