@@ -22,7 +22,6 @@ class Presence:
         self, tree: Mapping[str, Sequence[str]], clock: Callable[[], float] = time.time
     ) -> None:
         self._tree = tree
-        self._absent: dict[str, list[str]] = {}
         self._clock = clock
         self._plain: dict[str, dict[str, ChildState]] = {}  # edge -> device -> attached or missing
         self._trouble: dict[str, dict[str, ChildState]] = {}
@@ -32,9 +31,7 @@ class Presence:
         """Take what an edge has said; names that are none of its devices' are left out."""
         if isinstance(progress, DevicesAttached):
             with self._lock:
-                missing = set(progress.missing)
-                self._absent[edge] = [name for name in self._tree[edge] if name in missing]
-                self._note(edge, missing)
+                self._note(edge, set(progress.missing))
         elif isinstance(progress, DeviceStates):
             known = set(self._tree[edge])
             said = [ChildState(*each) for each in progress.states if each[0] in known]
@@ -66,5 +63,8 @@ class Presence:
             return [
                 name
                 for edge in self._tree
-                for name in ([edge] if edge in edges else self._absent.get(edge, []))
+                for name in ([edge] if edge in edges else self._absent(edge))
             ]
+
+    def _absent(self, edge: str) -> list[str]:
+        return [one.name for one in self._plain.get(edge, {}).values() if one.state == "missing"]

@@ -13,7 +13,7 @@ from hierfl.errors import HierflError
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.model_file import start_from
 from hierfl.learning.samples import nbytes
-from hierfl.learning.setup import Loaded, known, load_data, make_model, owns, share_out
+from hierfl.learning.setup import Loaded, known, load_data, make_model, share_out
 from hierfl.learning.sources import FORMS
 from hierfl.learning.threads import one_thread
 from hierfl.planning.describe import model_of
@@ -67,7 +67,7 @@ def of(config: Config, nodes: Sequence[str]) -> Generator[Finding, None, str]:
     folder = Path("runs") if "cloud" in roles else Path(".hierfl") / config.name
     yield resources.disk(name, folder, disk_needed(config, nodes, chosen))
     yield resources.memory(name, memory_needed(config, nodes, chosen, held), free)
-    return "" if roles == {"edge"} or owns(config) else chosen.fingerprint()
+    return "" if roles == {"edge"} or config.data.is_own else chosen.fingerprint()
 
 
 def data(config: Config, nodes: Collection[str]) -> tuple[Finding, Loaded | None]:
@@ -79,7 +79,7 @@ def data(config: Config, nodes: Collection[str]) -> tuple[Finding, Loaded | None
     """
     what = f"data {config.data_name}"
     try:
-        if owns(config):
+        if config.data.is_own:
             return own_data(config, nodes)
         held = load_data(config)
         shares = share_out(config, held)
@@ -137,7 +137,7 @@ def _beside(config: Config, role: str, model: FlatModel, held: Loaded | None) ->
         return vectors
     whole = sum(nbytes(samples) for samples in (held.train, held.test) if samples is not None)
     devices = sum(len(names) for names in config.tree().values())
-    shared = role == "device" and not owns(config)
+    shared = role == "device" and not config.data.is_own
     return vectors + whole + (whole // devices if shared else 0)
 
 

@@ -125,8 +125,7 @@ def _show_flowers_log() -> None:
 
 def _told(edge: str, data: bytes) -> None:
     """Print what an edge tells of its devices."""
-    text = shortened(data.decode(errors="replace"))
-    _say(f"{edge}: " + "".join(c if c.isprintable() else " " for c in text))
+    _say(f"{edge}: {shortened(data.decode(errors='replace'))}")
 
 
 def _say(line: str) -> None:

@@ -13,7 +13,6 @@ from hierfl.learning.setup import (
     load_data,
     make_trainer,
     model_for,
-    owns,
     share_out,
 )
 from hierfl.learning.sources import FORMS
@@ -38,7 +37,7 @@ def rehearse(config: Config) -> FlatModel:
         return model
     devices = [device for edge in config.edges for device in edge.devices]
     chosen = next((name for name in devices if _is_here(config, name)), devices[0])
-    loaded = load_data(config, chosen if owns(config) else CLOUD)
+    loaded = load_data(config, chosen if config.data.is_own else CLOUD)
     return make_trainer(config, chosen, loaded, known(loaded)).model
 
 

@@ -64,11 +64,6 @@ class Loaded:
         return self.train
 
 
-def owns(config: Config) -> bool:
-    """Return whether each device has data of its own."""
-    return config.data.is_own
-
-
 def node_of(config: Config, name: str) -> Node:
     """Return whose data the node of that name holds."""
     role = config.roles()[name]
@@ -94,7 +89,7 @@ def load_data(config: Config, name: str = CLOUD) -> Loaded:
     """
     declare_operators()
     task, node = make_task(config), node_of(config, name)
-    if owns(config) and node.role == "cloud" and not _has_data(config, node):
+    if config.data.is_own and node.role == "cloud" and not _has_data(config, node):
         return Loaded(task, None, None, None, Data(None))
     try:
         with guard(_what(config)):
@@ -117,7 +112,7 @@ def load_all(config: Config) -> tuple[dict[str, Loaded], Facts]:
         HierflError: as `load_data`, or two nodes' data do not go together.
     """
     names = [name for name, role in config.roles().items() if role != "edge"]
-    if not owns(config):
+    if not config.data.is_own:
         shared = load_data(config)
         return dict.fromkeys(names, shared), known(shared)
     held = {name: load_data(config, name) for name in names}
@@ -139,7 +134,7 @@ def _what(config: Config) -> str:
 
 def _where(config: Config, name: str) -> str:
     what = _what(config)
-    return f"{name}, {what}" if owns(config) else what
+    return f"{name}, {what}" if config.data.is_own else what
 
 
 def _loaded(config: Config, task: Task, node: Node, data: Data) -> Loaded:
@@ -157,7 +152,7 @@ def _loaded(config: Config, task: Task, node: Node, data: Data) -> Loaded:
         if difference := facts.difference(judged, "train", "test"):
             raise DataError(difference)
         facts = merge({"a": facts, "b": judged})
-    if owns(config) and node.role == "cloud":
+    if config.data.is_own and node.role == "cloud":
         return Loaded(task, None, test or train, facts.without_samples(), data)
     if config.data.validation:
         train, test = held_out(config, node, train)
@@ -196,7 +191,7 @@ def held_out(config: Config, node: Node, samples: Samples) -> tuple[Samples, Sam
     held = round(total * share)
     if not 0 < held < total:
         raise DataError(f"of {total} samples to train, {share:g} cannot be held out")
-    if owns(config):
+    if config.data.is_own:
         draw = generator(config.seed, node.name, 0, 0, "validation")
     else:
         sequence = np.random.SeedSequence([config.seed, _STREAM])
@@ -239,7 +234,7 @@ def facts_for(config: Config) -> tuple[Task, Facts]:
     task = make_task(config)
     if not is_own(config.task) and config.data.dataset.name in FORMS:
         return task, FORMS[config.data.dataset.name]
-    if not owns(config):
+    if not config.data.is_own:
         return task, known(load_data(config))
     devices = [device for edge in config.edges for device in edge.devices]
     here = [name for name in devices if node_of(config, name).root.is_dir()] or devices
@@ -286,7 +281,7 @@ def of_all(config: Config, data: Loaded) -> Facts:
         ConfigError: each device has data of its own.
         DataError: this node holds nothing.
     """
-    if owns(config):
+    if config.data.is_own:
         raise ConfigError(
             "data.partition",
             "each device has its own data: what all of it is like, no node knows by itself",
@@ -347,7 +342,7 @@ def fingerprint(config: Config, model: FlatModel, facts: Facts) -> str:
     Where each device has data of its own, the facts about all of it are part of it: they say how
     inputs are standardised.
     """
-    return model.fingerprint(facts.to_bytes() if owns(config) else b"")
+    return model.fingerprint(facts.to_bytes() if config.data.is_own else b"")
 
 
 def first_model(config: Config, data: Loaded, facts: Facts | None = None) -> FlatModel:
@@ -389,7 +384,7 @@ def make_trainer(config: Config, name: str, data: Loaded, facts: Facts | None = 
     """
     facts = facts or of_all(config, data)
     samples = data.held()
-    if not owns(config):
+    if not config.data.is_own:
         samples = samples.take(torch.from_numpy(share_out(config, data)[name]))
     if config.data.augment:
         key = "data.augment"
@@ -402,7 +397,7 @@ def make_trainer(config: Config, name: str, data: Loaded, facts: Facts | None = 
         make_model(config, data, facts),
         prepared(config, data, samples, facts),
         config.algorithm.batch_size,
-        judging(config, data, facts) if owns(config) else None,
+        judging(config, data, facts) if config.data.is_own else None,
     )
     if (device := processor(config, name)).type != "cpu":
         trainer.model.to(device)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hierfl.errors import ConfigError, escaped
+from hierfl.runs.folder import LOCK
 from hierfl.runs.owner import holder
 
 FILE = "status.json"
@@ -19,7 +20,7 @@ def read(run: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the folder holds no run that has begun.
     """
-    running = holder(run / ".lock") is not None
+    running = holder(run / LOCK) is not None
     state = "finished" if (run / "summary.json").exists() else "running" if running else "stopped"
     try:
         status = json.loads((run / FILE).read_bytes())
