@@ -15,7 +15,7 @@ from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 
 from hierfl.config.addresses import split
-from hierfl.errors import LinkError, ParentFailed, PeerRefused, RunFailed, shortened
+from hierfl.errors import LinkError, ParentFailed, RunFailed, shortened
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.admission import ATTACHED
@@ -24,6 +24,7 @@ from hierfl.link.channel_options import HEARTBEAT_S, LONGEST_FRAME, client_optio
 from hierfl.link.client_stream import ClientStream, ParentBreach
 from hierfl.link.flower_compat import assume_identity
 from hierfl.link.loop import LinkLoop
+from hierfl.link.parent_errors import mistrusted, no_parent, refused
 from hierfl.link.responder import Responder, Vote
 from hierfl.link.tls_probe import speaks_tls
 from hierfl.tls.identity import Towards
@@ -140,11 +141,7 @@ class LinkClient:
             if welcomed:
                 pause, away_since = FIRST_PAUSE_S, time.monotonic()
             if time.monotonic() - away_since > self._patience:
-                raise LinkError(
-                    f"{self._name} has no parent at {self._address}: {reason}",
-                    "Is the parent running, its address right and reachable from here, and "
-                    "security.certs set at both or neither?",
-                )
+                raise no_parent(self._name, self._address, reason)
             nap = pause * self._jitter.uniform(0.5, 1.0)
             if reason != said or time.monotonic() - said_at > SAY_AGAIN_S:
                 log.warning("no parent at %s yet: %s", self._address, reason)
@@ -224,11 +221,7 @@ class LinkClient:
         """
         mistrust = self._credentials and self._credentials.mistrust(details)
         if mistrust and not self._run:
-            raise LinkError(
-                f"{self._name} does not trust {self._address}: {mistrust}",
-                "Is the address right? All nodes' certificates must come from one and the same\n"
-                "`hierfl certs TOPOLOGY --out DIR`, and be renewed when they expire.",
-            )
+            raise mistrusted(self._name, self._address, mistrust)
         return mistrust or self._plain_to_tls(details)
 
     def _plain_to_tls(self, details: str) -> str:
@@ -264,7 +257,7 @@ class LinkClient:
             case pb.Goodbye.FAILED:
                 raise ParentFailed(reason)
             case _:
-                raise PeerRefused(f"the parent at {self._address} refused {self._name}: {reason}")
+                raise refused(self._name, self._address, reason)
 
 
 def until_listening(address: str, seconds: float) -> None:

@@ -7,12 +7,13 @@ import time
 
 import grpc
 
-from hierfl.errors import DataError, LinkError, ParentFailed, PeerRefused, shortened
+from hierfl.errors import DataError, ParentFailed, PeerRefused, shortened
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.channel_options import HEARTBEAT_S, client_options
 from hierfl.link.client import SAY_AGAIN_S, until_listening
 from hierfl.link.enrolment import LONGEST, METHOD
+from hierfl.link.parent_errors import mistrusted, no_parent, refused
 from hierfl.tls.identity import Towards, dial
 
 log = logging.getLogger(__name__)
@@ -87,11 +88,7 @@ class EnrolClient:
             if self._reached:
                 away_since = now
             if now - away_since > self._patience:
-                raise LinkError(
-                    f"{self._name} has no parent at {self._address}: {reason}",
-                    "Is the parent running, its address right and reachable from here, and "
-                    "security.certs set at both or neither?",
-                )
+                raise no_parent(self._name, self._address, reason)
             if reason != said or now - said_at > SAY_AGAIN_S:
                 log.warning("no parent at %s yet: %s", self._address, reason)
                 said, said_at = reason, now
@@ -119,7 +116,7 @@ class EnrolClient:
             case pb.Goodbye.BUSY:
                 return reason
             case pb.Goodbye.REFUSED:
-                raise PeerRefused(f"the parent at {self._address} refused {self._name}: {reason}")
+                raise refused(self._name, self._address, reason)
             case _:
                 raise ParentFailed(reason)
 
@@ -132,9 +129,5 @@ class EnrolClient:
                 "its topology file, and the version of hierfl?"
             ) from error
         if mistrust := self._credentials and self._credentials.mistrust(details):
-            raise LinkError(
-                f"{self._name} does not trust {self._address}: {mistrust}",
-                "Is the address right? All nodes' certificates must come from one and the same\n"
-                "`hierfl certs TOPOLOGY --out DIR`, and be renewed when they expire.",
-            ) from error
+            raise mistrusted(self._name, self._address, mistrust) from error
         return str(details)
