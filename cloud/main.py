@@ -25,10 +25,10 @@ from hierfl.link.base_grid import RUN_ID, BaseGrid
 from hierfl.link.bind import await_address
 from hierfl.link.link_grid import LinkGrid
 from hierfl.link.loop import LinkLoop
+from hierfl.link.parent_options import parent_options
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.presence import Roll
 from hierfl.protocol.progress import DeviceStates, from_json
-from hierfl.tls.policy import identity, revocations, warn_of_expiry
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ def run(
     Raises:
         HierflError: for a failure that the user can correct.
     """
-    credentials = identity(config, CLOUD)
-    warn_of_expiry(credentials)
+    options = parent_options(config, CLOUD)
+    credentials = options["credentials"]
     presence = Presence(config.tree())
 
     def say(line: str) -> None:
@@ -64,16 +64,10 @@ def run(
 
     with LinkLoop() as loop, ExitStack() as stack:
         held, enrolment = hold(config, out, loop, say, credentials=credentials, token=token)
-        await_address(config.cloud.address, say=say)
+        await_address(options["address"], say=say)
         grid = LinkGrid(
-            config.cloud.address,
-            list(config.tree()),
-            quorum=config.quorum.edges,
-            max_missed=config.quorum.max_missed,
+            **options,
             plan=held.plan.digest.to_text(),
-            heartbeat=config.quorum.heartbeat,
-            credentials=credentials,
-            revoked=revocations(config),
             token=token,
             loop=loop,
             enrolment=enrolment,

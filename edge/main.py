@@ -23,11 +23,11 @@ from hierfl.link.bind import await_address
 from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
 from hierfl.link.loop import LinkLoop
+from hierfl.link.parent_options import parent_options
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.presence import ChildState, Roll, Watch, troubled
 from hierfl.protocol.progress import DevicesAttached, DeviceStates, to_json
-from hierfl.tls.policy import identity, revocations, warn_of_expiry
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +58,8 @@ def run(
     """
     edge = config.edge(name)
     plan, heartbeat = digest(config).to_text(), config.quorum.heartbeat
-    credentials = identity(config, name)
-    warn_of_expiry(credentials)
+    options = parent_options(config, name)
+    credentials = options["credentials"]
     patience = patience or config.quorum.round_timeout
     await_address(edge.address)
     telling = threading.Lock()
@@ -74,14 +74,8 @@ def run(
     with (
         LinkLoop() as loop,
         LinkGrid(
-            edge.address,
-            edge.devices,
-            quorum=config.quorum.devices,
-            max_missed=config.quorum.max_missed,
+            **options,
             plan=plan,
-            heartbeat=heartbeat,
-            credentials=credentials,
-            revoked=revocations(config),
             token=devices_token,
             loop=loop,
             enrolment=enrol_cluster(

@@ -13,7 +13,7 @@ from hierfl.config import Config
 from hierfl.config.digest import digest
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
-from hierfl.tls.policy import identity
+from hierfl.tls.policy import identity, warn_of_expiry
 
 
 def run(text: str) -> None:
@@ -43,6 +43,7 @@ def run_device(config: Config, name: str) -> None:
     reseed()
     edge, found = config.edge(config.parent_of(name)), app_of(config)
     credentials = identity(config, name)
+    warn_of_expiry(credentials)
     devices = [device for each in config.edges for device in each.devices]
     partition = devices.index(name)
     app = load_part(found.client, "clientapp", ClientApp, found.folder)

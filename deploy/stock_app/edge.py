@@ -18,7 +18,7 @@ from hierfl.link.absence import AbsenceReporter
 from hierfl.link.bind import await_address
 from hierfl.link.client import LinkClient
 from hierfl.link.loop import LinkLoop
-from hierfl.tls.policy import identity
+from hierfl.link.parent_options import parent_options
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ def run_edge(config: Config, name: str) -> None:
     reseed()
     edge, chosen = config.edge(name), config.app
     plan, heartbeat = digest(config).to_text(), config.quorum.heartbeat
-    credentials = identity(config, name)
+    options = parent_options(config, name)
+    credentials = options["credentials"]
     strategy = cluster_strategy(
         chosen.edge_strategy,
         app_of(config).folder if chosen.edge_strategy else None,
@@ -49,13 +50,8 @@ def run_edge(config: Config, name: str) -> None:
     with (
         LinkLoop() as loop,
         SharedGrid(
-            edge.address,
-            edge.devices,
-            quorum=config.quorum.devices,
-            max_missed=config.quorum.max_missed,
+            **options,
             plan=plan,
-            heartbeat=heartbeat,
-            credentials=credentials,
             loop=loop,
         ) as grid,
         AbsenceReporter(lambda: grid.missing() if grid.is_open else [], log.warning),

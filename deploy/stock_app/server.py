@@ -23,8 +23,8 @@ from hierfl.errors import RunFailed, shortened
 from hierfl.link.absence import AbsenceReporter
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.bind import await_address
+from hierfl.link.parent_options import parent_options
 from hierfl.link.traffic import Traffic
-from hierfl.tls.policy import identity
 from hierfl.units import plural, size
 
 
@@ -84,14 +84,9 @@ def run_cloud(config: Config, out: Path) -> None:
     app = load_part(found.server, "serverapp", ServerApp, found.folder)
     await_address(config.cloud.address, say=_say)
     grid = SharedGrid(
-        config.cloud.address,
-        list(config.tree()),
+        **parent_options(config, CLOUD),
         longest=patience,
-        quorum=config.quorum.edges,
-        max_missed=config.quorum.max_missed,
         plan=digest(config).to_text(),
-        heartbeat=config.quorum.heartbeat,
-        credentials=identity(config, CLOUD),
         on_progress=_told,
     )
     with grid, AbsenceReporter(grid.missing, _say):

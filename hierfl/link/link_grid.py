@@ -48,6 +48,7 @@ class LinkGrid(BaseGrid):
         plan: fingerprint of the configuration; a child that states another is refused.
         heartbeat: seconds within which a child that has vanished is given up.
         credentials: this node's identity, and children must show theirs; None: plain text.
+        revoked: whom it does not let in; None: nobody.
         token: the run's secret, which children must know; "" if there is none.
         loop: the process's event loop for links; None: one of its own.
         enrolment: answers children that have not enrolled yet; None: none need to.

@@ -168,6 +168,22 @@ def test_a_device_with_another_app_is_turned_away(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_revoked_device_is_turned_away(tmp_path: Path) -> None:
+    text = write_topology(tmp_path, 3).read_text() + "security: {certs: certs}\n"
+    for port in free_ports(3):
+        text = text.replace("127.0.0.1:0", f"127.0.0.1:{port}", 1)
+    (tmp_path / "tree.yaml").write_text(text)
+    assert hierfl("certs", "tree.yaml", "--out", "certs", cwd=tmp_path).returncode == 0
+    (tmp_path / "certs" / "revoked").write_text("east-0\n")
+    with (
+        started("cloud", "tree.yaml", "--out", "out", cwd=tmp_path),
+        started("edge", "tree.yaml", "--name", "east", cwd=tmp_path),
+    ):
+        done = hierfl("device", "tree.yaml", "--name", "east-0", cwd=tmp_path)
+    assert done.returncode == 1 and "the certificate of east-0 is revoked" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 FAULTY = """
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
