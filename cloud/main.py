@@ -28,7 +28,7 @@ from hierfl.link.loop import LinkLoop
 from hierfl.link.parent_options import parent_options
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.presence import Roll
-from hierfl.protocol.progress import DeviceStates, from_json
+from hierfl.protocol.progress import from_json
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +109,6 @@ def _tell(view: View, presence: Presence, edge: str, data: bytes) -> None:
         log.debug("%s sent %s", edge, error)
         return
     presence.progress(edge, progress)
-    if isinstance(progress, DeviceStates):
-        return
     view.handle(EdgeProgress(edge, progress))
 
 

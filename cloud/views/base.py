@@ -78,7 +78,8 @@ class EdgeProgress:
 
     Attributes:
         edge: its name.
-        progress: what it said: `StepDone`, a few times a second, or `DevicesAttached`.
+        progress: what it said: `StepDone`, a few times a second, `DevicesAttached` or
+            `DeviceStates`.
     """
 
     edge: str

@@ -9,7 +9,9 @@ from queue import SimpleQueue
 
 from flwr.clientapp import ClientApp
 
+from cloud import main as cloud_main
 from cloud.presence import Presence
+from cloud.views.base import EdgeProgress, Event, View
 from deploy.launcher.ports import Ports
 from edge import main as edge_main
 from hierfl.config import load_config
@@ -18,7 +20,7 @@ from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
 from hierfl.planning.plan import resolve
 from hierfl.protocol.presence import ChildState
-from hierfl.protocol.progress import DevicesAttached, DeviceStates
+from hierfl.protocol.progress import DevicesAttached, DeviceStates, Progress, StepDone, to_json
 
 LIMIT = 60
 
@@ -93,3 +95,23 @@ def test_the_cloud_knows_how_devices_are_and_since_when() -> None:
     )
     presence.progress("e", DeviceStates(()))
     assert presence.states("e")[0] == ChildState("a", "attached", 10.0)
+
+
+def test_what_edges_say_reaches_the_cloud_and_the_views() -> None:
+    seen: list[Event] = []
+
+    class Seen(View):
+        def handle(self, event: Event) -> None:
+            seen.append(event)
+
+    presence = Presence(TREE)
+    said: list[Progress] = [
+        _attached(2),
+        DeviceStates((("e-0", "late", 15.0, "3 steps"),)),
+        StepDone(1, 2, 3.0, 2, 99),
+    ]
+    for progress in said:
+        cloud_main._tell(Seen(), presence, "e", to_json(progress))
+    cloud_main._tell(Seen(), presence, "e", b"no progress")
+    assert seen == [EdgeProgress("e", progress) for progress in said]
+    assert presence.states("e")[0] == ChildState("e-0", "late", 15.0, "3 steps")
