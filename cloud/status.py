@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,6 +16,7 @@ from cloud.presence import Presence
 from cloud.views.base import Event, View
 from cloud.views.progress import Tracker
 from hierfl.config import Config
+from hierfl.process.periodic import Periodic
 from hierfl.protocol.presence import ChildState, Roll
 from hierfl.runs.status import FILE
 
@@ -56,25 +56,19 @@ class StatusKeeper(View):
         self._written_at = 0.0
         self._came: set[str] = set()
         self._settled: dict[str, str] = {}
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
+        self._thread = Periodic(self._look, EVERY_S, "status")
 
     def handle(self, event: Event) -> None:
         """See `View.handle`."""
         self._tracker.handle(event)
 
     def __enter__(self) -> StatusKeeper:
-        self._thread.start()
+        self._thread.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
+        self._thread.__exit__(*error)
         self._look()
-
-    def _run(self) -> None:
-        while not self._over.wait(EVERY_S):
-            self._look()
 
     def _look(self) -> None:
         """Write and tell what has changed."""

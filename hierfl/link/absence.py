@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
+
+from hierfl.process.periodic import Periodic
 
 FIRST_S, LONGEST_S = 10.0, 600.0
 """Seconds until the first line about the same children, and between two lines at most."""
@@ -11,7 +12,7 @@ FIRST_S, LONGEST_S = 10.0, 600.0
 MOST_NAMES = 10
 
 
-class AbsenceReporter:
+class AbsenceReporter(Periodic):
     """While entered, says in a thread of its own who is missing: soon, then ever more rarely.
 
     Args:
@@ -26,30 +27,21 @@ class AbsenceReporter:
         say: Callable[[str], None],
         first: float = FIRST_S,
     ) -> None:
+        super().__init__(self._look, first, "absence")
         self._missing = missing
         self._say = say
-        self._first = first
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="absence", daemon=True)
+        self._first = self._pause = first
+        self._waited = 0.0
+        self._before: list[str] = []
 
-    def __enter__(self) -> AbsenceReporter:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        pause, waited, before = self._first, 0.0, list[str]()
-        while not self._over.wait(self._first):
-            missing = list(self._missing())
-            if missing != before:
-                pause, waited, before = self._first, 0.0, missing
-            waited += self._first
-            if missing and waited >= pause:
-                self._say(f"still waiting for {listed(missing)}")
-                pause, waited = min(2 * pause, LONGEST_S), 0.0
+    def _look(self) -> None:
+        missing = list(self._missing())
+        if missing != self._before:
+            self._pause, self._waited, self._before = self._first, 0.0, missing
+        self._waited += self._first
+        if missing and self._waited >= self._pause:
+            self._say(f"still waiting for {listed(missing)}")
+            self._pause, self._waited = min(2 * self._pause, LONGEST_S), 0.0
 
 
 def listed(names: Sequence[str]) -> str:

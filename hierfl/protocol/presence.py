@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hierfl.link.membership import Membership
+from hierfl.process.periodic import Periodic
 
 STATES = ("attached", "missing", "away", "late", "abstaining", "turned away")
 """`missing`: there is no connection. `away`: too often late to be waited for. `late`: the last
@@ -79,7 +79,7 @@ def troubled(states: Iterable[ChildState]) -> tuple[ChildState, ...]:
     return tuple(one for one in states if one.state not in PLAIN)
 
 
-class Watch:
+class Watch(Periodic):
     """While entered, looks once a second in a thread of its own, and tells what has changed.
 
     Args:
@@ -93,25 +93,15 @@ class Watch:
         tell: Callable[[Sequence[ChildState]], None],
         every: float = LOOK_S,
     ) -> None:
-        self._look, self._tell, self._every = look, tell, every
+        super().__init__(self._tell_news, every, "presence")
+        self._look, self._tell = look, tell
         self._told: Sequence[ChildState] | None = ()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
-
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
 
     def again(self) -> None:
         """Tell it once more: whoever was told may be another process now."""
         self._told = None
 
-    def _run(self) -> None:
-        while not self._over.wait(self._every):
-            if (seen := self._look()) != self._told:
-                self._tell(seen)
-                self._told = seen
+    def _tell_news(self) -> None:
+        if (seen := self._look()) != self._told:
+            self._tell(seen)
+            self._told = seen
