@@ -36,7 +36,8 @@ check: lint
 coverage: $(STAMP)
 	$(BIN)/python -m pytest -m "not system and not slow and not containers" -n 2 --cov
 
-# More kills, broken disks, a soak, Flower's own engine: a quarter of an hour.
+# All other system tests: every kill of the table, full disks, taken ports, a soak, the commands of
+# documents, Flower's own engine.
 test-slow: $(STAMP) test-flower
 	$(BIN)/python -m pytest -m slow
 
