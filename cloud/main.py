@@ -18,9 +18,9 @@ from cloud.status import StatusKeeper
 from cloud.views.base import EdgePresence, EdgeProgress, Listening, View, Waiting
 from cloud.views.several import Several
 from hierfl.config import CLOUD, Config
-from hierfl.errors import PayloadError, RunFailed
+from hierfl.errors import PayloadError
 from hierfl.learning.setup import fingerprint
-from hierfl.link.absence import AbsenceReporter
+from hierfl.link.absence import AbsenceReporter, never_came
 from hierfl.link.base_grid import RUN_ID, BaseGrid
 from hierfl.link.bind import await_address
 from hierfl.link.link_grid import LinkGrid
@@ -93,10 +93,7 @@ def run(
             )
             view.handle(Listening(address))
             if missing := grid.wait_for_children(config.quorum.round_timeout):
-                raise RunFailed(
-                    f"{', '.join(missing)} did not come within {config.quorum.round_timeout:g} s",
-                    "Are these edges running, and can they reach the cloud at cloud.address?",
-                )
+                raise never_came(missing, config.quorum.round_timeout)
             settle()
             train(config, out, view, held, grid)
 

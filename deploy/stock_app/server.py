@@ -19,8 +19,8 @@ from deploy.stock_app.node import MAX_FRAME, ServerNode, reseed
 from deploy.stock_app.shared_grid import SharedGrid
 from hierfl.config import CLOUD, Config
 from hierfl.config.digest import digest
-from hierfl.errors import RunFailed, shortened
-from hierfl.link.absence import AbsenceReporter
+from hierfl.errors import shortened
+from hierfl.link.absence import AbsenceReporter, never_came
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.bind import await_address
 from hierfl.link.parent_options import parent_options
@@ -92,10 +92,7 @@ def run_cloud(config: Config, out: Path) -> None:
     with grid, AbsenceReporter(grid.missing, _say):
         grid.open(model=fingerprint(found.folder), max_frame=MAX_FRAME)
         if missing := grid.wait_for_children(patience):
-            raise RunFailed(
-                f"{', '.join(missing)} did not come within {patience:g} s",
-                "Are these edges running, and can they reach the cloud at cloud.address?",
-            )
+            raise never_came(missing, patience)
         served = _serve(app, grid, found.run_config)
     (out / "summary.json").write_text(served.to_json(), encoding="utf-8")
     print(served)

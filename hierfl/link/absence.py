@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from hierfl.errors import RunFailed
 from hierfl.process.periodic import Periodic
 
 FIRST_S, LONGEST_S = 10.0, 600.0
@@ -42,6 +43,14 @@ class AbsenceReporter(Periodic):
         if missing and self._waited >= self._pause:
             self._say(f"still waiting for {listed(missing)}")
             self._pause, self._waited = min(2 * self._pause, LONGEST_S), 0.0
+
+
+def never_came(missing: Sequence[str], seconds: float) -> RunFailed:
+    """Return the error of a cloud whose edges did not come in time."""
+    return RunFailed(
+        f"{', '.join(missing)} did not come within {seconds:g} s",
+        "Are these edges running, and can they reach the cloud at cloud.address?",
+    )
 
 
 def listed(names: Sequence[str]) -> str:

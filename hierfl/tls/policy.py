@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from ipaddress import ip_address
 
-from hierfl.config import Config
-from hierfl.config.addresses import split
+from hierfl.config import Config, addresses
 from hierfl.errors import ConfigError
 from hierfl.tls.identity import Identity, expiring
 from hierfl.tls.revocation import FILE, RevocationList
@@ -65,8 +63,5 @@ def warn_of_expiry(mine: Identity | None) -> None:
 
 def is_loopback(address: str) -> bool:
     """Return whether only this machine can reach an address."""
-    host, _ = split(address)
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
+    host, _ = addresses.split(address)
+    return addresses.is_loopback(host)

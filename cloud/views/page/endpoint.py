@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hmac
-import ipaddress
 import os
 import secrets
 import socket
@@ -12,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hierfl.config.addresses import split
+from hierfl.config.addresses import is_loopback, split
 from hierfl.errors import ConfigError, RunFailed
 
 TOKEN_FILE = "page.token"
@@ -36,11 +35,7 @@ class Endpoint:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        with suppress(ValueError):
-            return ipaddress.ip_address(self.host).is_loopback
-        return False
+        return is_loopback(self.host)
 
     def url(self, token: str) -> str:
         """Return the page's address, with the token where there is one."""
