@@ -100,7 +100,8 @@ def worker(name: str) -> None:
 
     one_thread()
     from hierfl.algorithms.base import Step
-    from hierfl.learning.setup import judging, load_data, make_trainer
+    from hierfl.learning.loaded import load_data
+    from hierfl.learning.setup import judging, make_trainer
     from hierfl.learning.trainer import evaluate
 
     config = settings()

@@ -15,7 +15,8 @@ from clients.device import Device
 from hierfl.algorithms.base import Step
 from hierfl.algorithms.schedule import to_bits as rate_bits
 from hierfl.config import Config
-from hierfl.learning.setup import known, load_data, make_trainer
+from hierfl.learning.loaded import known, load_data
+from hierfl.learning.setup import make_trainer
 from hierfl.learning.threads import threads
 from hierfl.learning.trainer import Trainer
 from hierfl.link import link_pb2 as pb

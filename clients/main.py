@@ -8,7 +8,8 @@ from clients.client_app import client_app
 from clients.device import Device
 from hierfl.config import Config
 from hierfl.config.digest import agreed, digest
-from hierfl.learning.setup import fingerprint, known, load_data, make_trainer
+from hierfl.learning.loaded import known, load_data
+from hierfl.learning.setup import fingerprint, make_trainer
 from hierfl.learning.trainer import Trainer
 from hierfl.link.client import LinkClient
 from hierfl.link.enrol_client import EnrolClient

@@ -10,8 +10,9 @@ from pathlib import Path
 from hierfl.config import CLOUD, Config
 from hierfl.config.digest import agreed
 from hierfl.learning.flat_model import FlatModel
+from hierfl.learning.loaded import load_data
 from hierfl.learning.samples import Samples
-from hierfl.learning.setup import first_model, judging, load_data
+from hierfl.learning.setup import first_model, judging
 from hierfl.learning.task import Task
 from hierfl.link.traffic import NO_FAULTS, Faults
 from hierfl.planning.plan import Plan, make_plan

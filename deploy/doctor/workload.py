@@ -11,9 +11,10 @@ from hierfl.algorithms.base import Algorithm, State
 from hierfl.config import Config, Role
 from hierfl.errors import HierflError
 from hierfl.learning.flat_model import FlatModel
+from hierfl.learning.loaded import Loaded, known, load_data, share_out
 from hierfl.learning.model_file import start_from
 from hierfl.learning.samples import nbytes
-from hierfl.learning.setup import Loaded, known, load_data, make_model, share_out
+from hierfl.learning.setup import make_model
 from hierfl.learning.sources import FORMS
 from hierfl.learning.threads import one_thread
 from hierfl.planning.describe import model_of

@@ -12,7 +12,7 @@ import yaml
 from deploy.experiments.assignment import Counts, Devices, Places, divergence, match, outvoted
 from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError
-from hierfl.learning.setup import load_data, share_out
+from hierfl.learning.loaded import load_data, share_out
 from hierfl.learning.survey import labels_of
 from hierfl.units import plural
 

@@ -17,8 +17,8 @@ from deploy.experiments.variants import variant
 from deploy.launcher.processes import Processes
 from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError
-from hierfl.learning.setup import known as known_facts
-from hierfl.learning.setup import load_data
+from hierfl.learning.loaded import known as known_facts
+from hierfl.learning.loaded import load_data
 from hierfl.units import plural
 
 SPLITS = ("iid", "dir", "inter")

@@ -14,7 +14,8 @@ from cloud.views.base import EdgeProgress, View
 from edge.client_app import client_app as edge_app
 from edge.cluster import Cluster
 from hierfl.config import CLOUD, Config
-from hierfl.learning.setup import first_model, judging, load_all, make_trainer
+from hierfl.learning.loaded import load_all
+from hierfl.learning.setup import first_model, judging, make_trainer
 from hierfl.learning.trainer import Trainer
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.memory_grid import MemoryGrid

@@ -7,14 +7,8 @@ from contextlib import suppress
 from hierfl.config import CLOUD, Config
 from hierfl.errors import DataError
 from hierfl.learning.flat_model import FlatModel
-from hierfl.learning.setup import (
-    facts_for,
-    known,
-    load_data,
-    make_trainer,
-    model_for,
-    share_out,
-)
+from hierfl.learning.loaded import known, load_data, share_out
+from hierfl.learning.setup import facts_for, make_trainer, model_for
 from hierfl.learning.sources import FORMS
 from hierfl.learning.user_code import is_own
 

@@ -11,12 +11,13 @@ import torch
 from hierfl.config import CLOUD, Config
 from hierfl.config.sections import Csv, Dataset
 from hierfl.errors import ConfigError, DataError
+from hierfl.learning.loaded import Loaded, load_data, node_of, prepared
 from hierfl.learning.prepare import Prepared
 from hierfl.learning.readers.files import files_of
 from hierfl.learning.readers.table import head_of
 from hierfl.learning.samples import Samples, as_samples, drawing
 from hierfl.learning.saved import SavedModel
-from hierfl.learning.setup import Loaded, judging, load_data, node_of, prepared
+from hierfl.learning.setup import judging
 from hierfl.learning.task import Task
 from hierfl.learning.trainer import evaluate
 from hierfl.learning.user_code import guard

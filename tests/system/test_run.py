@@ -106,7 +106,8 @@ def _order(config: dict[str, str]) -> list[str]:
 
 def _module(config: dict[str, str]) -> Any:
     from hierfl.config import load_config
-    from hierfl.learning.setup import load_data, make_model
+    from hierfl.learning.loaded import load_data
+    from hierfl.learning.setup import make_model
 
     digits = load_config(None, ["data.dataset=digits", f"model={config['model']}"])
     return make_model(digits, load_data(digits)).module
@@ -116,7 +117,8 @@ def _accuracy(config: dict[str, str], tensors: dict[str, np.ndarray]) -> float:
     import torch
 
     from hierfl.config import load_config
-    from hierfl.learning.setup import judging, load_data
+    from hierfl.learning.loaded import load_data
+    from hierfl.learning.setup import judging
 
     module = _module(config)
     module.load_state_dict({name: torch.from_numpy(x) for name, x in tensors.items()})

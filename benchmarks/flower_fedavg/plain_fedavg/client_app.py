@@ -9,7 +9,8 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from hierfl.config import load_config
-from hierfl.learning.setup import load_data, make_trainer
+from hierfl.learning.loaded import load_data
+from hierfl.learning.setup import make_trainer
 from hierfl.learning.threads import one_thread
 
 app = ClientApp()

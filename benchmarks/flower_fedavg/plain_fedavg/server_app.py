@@ -11,7 +11,8 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 from hierfl.config import load_config
-from hierfl.learning.setup import judging, load_data, make_model
+from hierfl.learning.loaded import load_data
+from hierfl.learning.setup import judging, make_model
 from hierfl.learning.threads import one_thread
 from hierfl.learning.trainer import evaluate
 from hierfl.runs import interface_counters

@@ -40,7 +40,8 @@ from edge.cluster import Cluster
 from hierfl.config import CLOUD, Config, read_config
 from hierfl.config.digest import agreed
 from hierfl.errors import ConfigError
-from hierfl.learning.setup import load_data, make_trainer
+from hierfl.learning.loaded import load_data
+from hierfl.learning.setup import make_trainer
 from hierfl.learning.threads import one_thread
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb

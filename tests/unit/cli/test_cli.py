@@ -383,7 +383,7 @@ def test_validate_needs_no_data_but_the_users_own(hierfl, topology, tmp_path, mo
 
 def test_the_forms_of_the_data_sets_are_the_true_ones():
     from hierfl.config import load_config
-    from hierfl.learning.setup import known, load_data
+    from hierfl.learning.loaded import known, load_data
 
     digits = known(load_data(load_config(None, ["data.dataset=digits"])))
     assert FORMS["digits"] == replace(digits, examples=0)

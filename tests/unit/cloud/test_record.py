@@ -14,7 +14,8 @@ from cloud.record import Record
 from cloud.result import RoundResult
 from cloud.views.base import View
 from hierfl.config import load_config
-from hierfl.learning.setup import load_data, make_model
+from hierfl.learning.loaded import load_data
+from hierfl.learning.setup import make_model
 from hierfl.link.traffic import Traffic
 from hierfl.planning.plan import make_plan, resolve
 

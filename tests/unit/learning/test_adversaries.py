@@ -7,7 +7,8 @@ import pytest
 
 from hierfl.config import load_config
 from hierfl.errors import ConfigError
-from hierfl.learning.setup import load_data, make_trainer
+from hierfl.learning.loaded import load_data
+from hierfl.learning.setup import make_trainer
 
 SETS = ["model=mlp", "data.dataset=tests.system.tiny:load"]
 

@@ -14,7 +14,7 @@ from hierfl.config import load_config
 from hierfl.errors import ConfigError, DataError
 from hierfl.learning.datasets import load_dataset
 from hierfl.learning.idx import read_idx
-from hierfl.learning.setup import Loaded, known, load_data, prepared
+from hierfl.learning.loaded import Loaded, known, load_data, prepared
 from hierfl.learning.sources import IDX_STEMS
 from hierfl.learning.user_code import UserCodeError
 

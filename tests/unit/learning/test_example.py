@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from hierfl.config import load_config
-from hierfl.learning.setup import judging, known, load_data, make_trainer
+from hierfl.learning.loaded import known, load_data
+from hierfl.learning.setup import judging, make_trainer
 from hierfl.learning.trainer import evaluate
 
 

@@ -17,7 +17,8 @@ from PIL import Image
 
 from hierfl.cli import main
 from hierfl.config.read import make_config
-from hierfl.learning.setup import first_model, load_all, make_trainer
+from hierfl.learning.loaded import load_all
+from hierfl.learning.setup import first_model, make_trainer
 from hierfl.planning.plan import resolve
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -14,7 +14,8 @@ import torch
 
 from hierfl.config import Config, make_config
 from hierfl.errors import DataError, HierflError
-from hierfl.learning.setup import Loaded, known, load_all, load_data, make_trainer, prepared
+from hierfl.learning.loaded import Loaded, known, load_all, load_data, prepared
+from hierfl.learning.setup import make_trainer
 from hierfl.protocol.facts import Facts, FactsConflict
 
 Make = Callable[..., Config]
@@ -238,7 +239,8 @@ import numpy as np
 from hierfl.learning.threads import one_thread
 one_thread()
 from hierfl.config import load_config
-from hierfl.learning.setup import known, load_data, make_trainer
+from hierfl.learning.loaded import known, load_data
+from hierfl.learning.setup import make_trainer
 
 def anonymous():
     fields = dict(line.split(":", 1) for line in open("/proc/self/status"))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from deploy.flower.settings import topology
 from hierfl.config import load_config
 from hierfl.errors import DataError
+from hierfl.learning.loaded import held_out, load_data, node_of, share_out
 from hierfl.learning.samples import Tensors
-from hierfl.learning.setup import held_out, load_data, make_trainer, node_of, share_out
+from hierfl.learning.setup import make_trainer
 
 
 def numbered(n: int) -> Tensors:

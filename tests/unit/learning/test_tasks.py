@@ -15,8 +15,9 @@ import hierfl
 from hierfl.config import load_config
 from hierfl.errors import ConfigError, HierflError
 from hierfl.learning.flat_model import FlatModel
+from hierfl.learning.loaded import known, load_data
 from hierfl.learning.samples import Tensors
-from hierfl.learning.setup import known, load_data, make_trainer
+from hierfl.learning.setup import make_trainer
 from hierfl.learning.tasks import BUILT_IN, make_task
 from hierfl.learning.trainer import evaluate, sums
 from hierfl.learning.user_code import UserCodeError

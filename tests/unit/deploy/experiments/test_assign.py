@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from deploy.experiments.assign import survey
 from deploy.experiments.assignment import Devices, Places, divergence, match, outvoted
 from hierfl.config import load_config
-from hierfl.learning.setup import load_data, share_out
+from hierfl.learning.loaded import load_data, share_out
 from hierfl.learning.survey import labels_of
 from tests.unit.conftest import Run
 
