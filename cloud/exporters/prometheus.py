@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import threading
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from cloud.metrics import RoundMetrics
-from cloud.views.base import Event, RoundEvaluated, RunFinished, View
+from cloud.views.base import Event, RunFinished, View
 from cloud.views.progress import EdgeStatus, Tracker
 from hierfl.config import Config
 from hierfl.config.addresses import split
@@ -67,28 +66,20 @@ class Figures:
     def __init__(self, config: Config) -> None:
         self._name = config.name
         self._tracker = Tracker(config)
-        self._lock = threading.Lock()
-        self._last: RoundMetrics | None = None
         self._done = False
 
     def handle(self, event: Event) -> None:
         """Take an event."""
         self._tracker.handle(event)
-        with self._lock:
-            match event:
-                case RoundEvaluated(metrics):
-                    self._last = metrics
-                case RunFinished():
-                    self._done = True
+        self._done = self._done or isinstance(event, RunFinished)
 
     def collect(self) -> Iterator[Metric]:
         """Yield all figures."""
-        with self._lock:
-            last, done = self._last, self._done
-        yield self._gauge("hierfl_done", "Whether the run is done.", {(): float(done)})
-        yield from self._edges(self._tracker.snapshot().edges)
-        if last is not None:
-            yield from self._round(last)
+        seen = self._tracker.snapshot()
+        yield self._gauge("hierfl_done", "Whether the run is done.", {(): float(self._done)})
+        yield from self._edges(seen.edges)
+        if seen.metrics is not None:
+            yield from self._round(seen.metrics)
 
     def _round(self, last: RoundMetrics) -> Iterator[Metric]:
         yield self._gauge("hierfl_round", "The last round that is done.", {(): last.round})
