@@ -60,6 +60,12 @@ class Tab:
         )
         self.call("Page.navigate", url=url)
 
+    def reload(self) -> None:
+        """Reload the page, and return when the old one is gone and the new one has loaded."""
+        self.value("window.stale = true")
+        self.call("Page.reload")
+        self.wait_for("!window.stale && document.readyState === 'complete'")
+
     def value(self, expression: str) -> Any:
         """Return what a JavaScript expression comes to."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)

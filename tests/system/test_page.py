@@ -55,8 +55,8 @@ def test_a_browser_sees_the_run_a_killed_device_and_a_killed_cloud(tmp_path: Pat
         tab.wait_for("$('events').innerText.includes('west-1\\nis away')")
         tab.wait_for("$('events').innerText.includes('west-1\\nis back')")
 
-        tab.value("location.reload()")
-        tab.wait_for("typeof rows === 'object' && rows.length > 3")
+        tab.reload()
+        tab.wait_for("rows.length > 3")
         assert tab.value("rows[0].round") == 1
         assert "west-1\nis away" in tab.text("#events")
 
