@@ -10,6 +10,7 @@ from flwr.clientapp import ClientApp
 from hierfl.errors import HierflError
 from hierfl.link import frames
 from hierfl.link.flower_compat import error_reply, message_from_bytes, message_to_bytes
+from hierfl.link.serializer import payload_bytes
 from hierfl.link.traffic import Count
 
 log = logging.getLogger(__name__)
@@ -77,5 +78,5 @@ def failure(error: Exception, what: str) -> str:
 
 
 def _framed(reply: Message) -> tuple[int, bytes]:
-    payload = frames.payload_bytes(reply.content) if reply.has_content() else 0
+    payload = payload_bytes(reply.content) if reply.has_content() else 0
     return payload, frames.message(message_to_bytes(reply))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from flwr.app import Message
 
-from hierfl.link import frames
 from hierfl.link.flower_compat import error_reply, message_from_bytes
 from hierfl.link.membership import Membership
+from hierfl.link.serializer import payload_bytes
 from hierfl.link.traffic import Ledger
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Correlation:
             del self.open[request_id]
             self._members.in_time(child)
             asked.replies.append(reply)
-        payload = frames.payload_bytes(reply.content) if reply.has_content() else 0
+        payload = payload_bytes(reply.content) if reply.has_content() else 0
         self._ledger.add(child, "up", payload=payload, message=size)
 
     def give_up(self, message_ids: Iterable[str]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from flwr.app import ArrayRecord, ConfigRecord, RecordDict
-
 from hierfl.errors import LinkError
 from hierfl.link import link_pb2 as pb
 
@@ -107,18 +105,3 @@ def step_payload(body: pb.StepRequest | pb.Ballot | pb.OutOfSync | pb.Failure) -
         case pb.StepRequest():
             return sum(map(len, body.decisions)) + len(body.opening)
     return 0
-
-
-def payload_bytes(content: RecordDict) -> int:
-    """Return the payload in a message's content, in bytes (see `hierfl.link.traffic`)."""
-    total = 0
-    for record in content.values():
-        if isinstance(record, ConfigRecord):
-            for value in record.values():
-                if isinstance(value, bytes):
-                    total += len(value)
-                elif isinstance(value, list) and value and isinstance(value[0], bytes):
-                    total += sum(len(item) for item in value if isinstance(item, bytes))
-        elif isinstance(record, ArrayRecord):
-            total += sum(len(array.data) for array in record.values())
-    return total

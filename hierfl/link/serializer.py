@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flwr.app import Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
 from hierfl.link import frames
 from hierfl.link.flower_compat import content_to_bytes, message_to_bytes
@@ -19,7 +19,22 @@ class Serializer:
         """Return a message's frame, and how many of its bytes are payload."""
         content = message.content
         if id(content) not in self._done:
-            done = content, content_to_bytes(content), frames.payload_bytes(content)
+            done = content, content_to_bytes(content), payload_bytes(content)
             self._done[id(content)] = done
         _, body, payload = self._done[id(content)]
         return frames.message(message_to_bytes(message, body)), payload
+
+
+def payload_bytes(content: RecordDict) -> int:
+    """Return the payload in a message's content, in bytes (see `hierfl.link.traffic`)."""
+    total = 0
+    for record in content.values():
+        if isinstance(record, ConfigRecord):
+            for value in record.values():
+                if isinstance(value, bytes):
+                    total += len(value)
+                elif isinstance(value, list) and value and isinstance(value[0], bytes):
+                    total += sum(len(item) for item in value if isinstance(item, bytes))
+        elif isinstance(record, ArrayRecord):
+            total += sum(len(array.data) for array in record.values())
+    return total

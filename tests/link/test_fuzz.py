@@ -15,6 +15,7 @@ from hierfl.link import flower_compat, frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.memory_grid import MemoryGrid
 from hierfl.link.responder import Responder
+from hierfl.link.serializer import payload_bytes
 from hierfl.protocol.messages import (
     Base,
     BaseAck,
@@ -82,7 +83,7 @@ def read(message: Message) -> None:
     if not message.has_content():
         assert message.error.reason is None or isinstance(message.error.reason, str)
         return
-    assert frames.payload_bytes(message.content) >= 0
+    assert payload_bytes(message.content) >= 0
     for kind in KINDS:
         try:
             content = from_content(kind, message.content)

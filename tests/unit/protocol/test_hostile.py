@@ -28,6 +28,7 @@ from hierfl.errors import CheckpointError, LinkError, PayloadError, RunFailed
 from hierfl.link import flower_compat, frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.responder import Responder
+from hierfl.link.serializer import payload_bytes
 from hierfl.link.steps import ANSWERS
 from hierfl.numerics import signs, tally
 from hierfl.numerics.layout import Layout
@@ -99,7 +100,7 @@ def test_messages(mutator: Mutator) -> None:
         with suppress(PayloadError):
             round_of(message)
         if message.has_content():
-            assert frames.payload_bytes(message.content) >= 0
+            assert payload_bytes(message.content) >= 0
             with suppress(PayloadError):
                 assert isinstance(answer(message.content, BaseAck, OutOfSync), BaseAck | OutOfSync)
 
