@@ -32,7 +32,7 @@ FAILED = 3
 @server.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the cloud or, if an edge has submitted the app to its own SuperLink, the edge."""
-    with _said():
+    with said():
         from deploy.flower.settings import gathering
 
         own = gathering(context.run_config)
@@ -111,7 +111,7 @@ def frame(message: Message, context: Context) -> Message:
 def _reply(message: Message, do: Callable[[], bytes]) -> Message:
     """Return the reply; an expected error becomes one line, here and at the parent."""
     try:
-        with _said():
+        with said():
             from deploy.flower.polling.grid import to_content
 
             return Message(to_content(do()), reply_to=message)
@@ -120,7 +120,7 @@ def _reply(message: Message, do: Callable[[], bytes]) -> Message:
 
 
 @contextmanager
-def _said() -> Iterator[None]:
+def said() -> Iterator[None]:
     """Print expected errors and missing packages without a traceback, and raise them again."""
     _log()
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from deploy.launcher.process import Command
 from hierfl.config.addresses import split
 
-Value = str | int
+Value = bool | float | int | str
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,16 @@ def edge_node(
 
 
 def device_node(
-    name: str, superlink: str, address: str, certs: Path | None, data_root: Path | None
+    name: str,
+    superlink: str,
+    address: str,
+    certs: Path | None,
+    data_root: Path | None,
+    config: Mapping[str, Value],
 ) -> SuperNode:
     """Return a device's SuperNode; without `data_root`, data is in the default folder."""
-    config: dict[str, Value] = {} if data_root is None else {"data-root": str(data_root.absolute())}
+    if data_root is not None:
+        config = {"data-root": str(data_root.absolute()), **config}
     return SuperNode("device", name, superlink, address, certs, config)
 
 

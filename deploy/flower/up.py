@@ -13,12 +13,14 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from deploy.flower.commands import SuperLink, SuperNode, device_node, edge_node, script
 from deploy.launcher.ports import Ports
 from deploy.launcher.processes import Processes
 from deploy.launcher.supervisor import Supervisor
+from deploy.stock_app.app import parse_texts
 from hierfl.config import CLOUD, Config
 from hierfl.config.addresses import split
 from hierfl.errors import ConfigError, RunFailed
@@ -40,14 +42,18 @@ def up_local(config: Config, home: Path) -> None:
         places |= {edge.name: ports.fix(edge.name, LOOPBACK) for edge in config.edges}
         links = [SuperLink(name, address, certs) for name, address in places.items()]
         nodes = []
+        number = count(0)
+        total = sum(len(edge.devices) for edge in config.edges)
         for edge in config.edges:
-            own, count = places[edge.name], len(edge.devices)
+            own = places[edge.name]
             here = ports.fix("", LOOPBACK)
-            nodes.append(edge_node(edge.name, places[CLOUD], here, certs, count, edge.address))
-            nodes += [
-                device_node(device, own, ports.fix("", LOOPBACK), certs, config.data.root)
-                for device in edge.devices
-            ]
+            nodes.append(
+                edge_node(edge.name, places[CLOUD], here, certs, len(edge.devices), edge.address)
+            )
+            for device in edge.devices:
+                here = ports.fix("", LOOPBACK)
+                part = {"partition-id": next(number), "num-partitions": total}
+                nodes.append(device_node(device, own, here, certs, config.data.root, part))
         children = {CLOUD: list(config.tree())}
         children |= {name: list(devices) for name, devices in config.tree().items()}
         up(home, links, nodes, children if certs else {})
@@ -78,12 +84,23 @@ def up_edge(
 
 
 def up_device(
-    name: str, edge: str, data_root: Path | None, port: int, certs: Path | None, home: Path
+    name: str,
+    edge: str,
+    data_root: Path | None,
+    node_config: str,
+    port: int,
+    certs: Path | None,
+    home: Path,
 ) -> None:
-    """Run a device's SuperNode; see `up`."""
+    """Run a device's SuperNode; see `up`.
+
+    Raises:
+        ConfigError: `node_config` is not what `flower-supernode --node-config` takes.
+    """
+    config = parse_texts([node_config] if node_config else [], "--node-config")
     with Ports() as ports:
         here = ports.fix("--port", f"127.0.0.1:{port}")
-        node = device_node(name, edge, here, certs and certs.absolute(), data_root)
+        node = device_node(name, edge, here, certs and certs.absolute(), data_root, config)
         up(home, [], [node], {})
 
 

@@ -108,7 +108,7 @@ def read_app(folder: Path, overrides: Sequence[str]) -> FlowerApp:
         run_config=flatten_dict(app.get("config", {})),
         requires=frozenset(map(_package, dependencies)),
     )
-    return found.override(_parsed(overrides), "--run-config")
+    return found.override(parse_texts(overrides, "--run-config"), "--run-config")
 
 
 def app_of(config: Config) -> FlowerApp:
@@ -137,21 +137,25 @@ def _package(requirement: str) -> str:
     return re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0].lower()
 
 
-def _parsed(texts: Sequence[str]) -> dict[str, Value]:
-    """Parse `--run-config`."""
+def parse_texts(texts: Sequence[str], option: str) -> dict[str, Value]:
+    """Parse what Flower's commands take as `--run-config` and `--node-config`.
+
+    Raises:
+        ConfigError: naming the option, it is none.
+    """
     try:
         given: dict[str, Value] = parse_config_args(list(texts))
     except click.ClickException as error:
-        raise ConfigError("--run-config", error.message) from None
+        raise ConfigError(option, error.message) from None
     except OSError as error:
-        raise ConfigError("--run-config", f"{error.filename}: {error.strerror}") from None
+        raise ConfigError(option, f"{error.filename}: {error.strerror}") from None
     except ValueError as error:
-        raise ConfigError("--run-config", str(error)) from None
+        raise ConfigError(option, str(error)) from None
     if texts and not given:
         raise ConfigError(
-            "--run-config",
+            option,
             f"there is no KEY=VALUE in {' '.join(texts)!r}",
-            """For example --run-config 'num-server-rounds=5 name="first"', no spaces around =.""",
+            f"""For example {option} 'num-server-rounds=5 name="first"', no spaces around =.""",
         )
     return given
 

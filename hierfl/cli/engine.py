@@ -94,6 +94,9 @@ def up_device(
     name: Annotated[str, typer.Option(help="The device's name.")],
     edge: Annotated[str, _at("The address of its edge's SuperLink.")],
     data_root: Annotated[Path | None, typer.Option(help="The folder of the data set.")] = None,
+    node_config: Annotated[
+        str, typer.Option(help="What a Flower app finds in context.node_config: KEY=VALUE ...")
+    ] = "",
     port: Port = 0,
     certs: Certs = None,
     home: Home = HOME,
@@ -102,7 +105,7 @@ def up_device(
 
     Example: hierfl up device --name east-0 --edge 10.0.1.1:8001 --data-root data
     """
-    part("deploy.flower.up:up_device")(name, edge, data_root, port, certs, home)
+    part("deploy.flower.up:up_device")(name, edge, data_root, node_config, port, certs, home)
 
 
 def down(home: Home = HOME) -> None:

@@ -5,6 +5,7 @@ Each of the cloud's messages reaches a new process at the edge; the cluster live
 
 from __future__ import annotations
 
+import socket as sockets
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +27,16 @@ def place(token: str, name: str) -> Path:
     It is short: the kernel allows 107 bytes.
     """
     return Path(tempfile.gettempdir()) / f"hierfl-{token}" / f"{name[:32]}.sock"
+
+
+def is_open(socket: Path) -> bool:
+    """Return whether somebody listens there."""
+    with sockets.socket(sockets.AF_UNIX) as probe:
+        try:
+            probe.connect(str(socket))
+        except OSError:
+            return False
+    return True
 
 
 class Relay:
