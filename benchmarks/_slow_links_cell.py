@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deploy.experiments.trials import folder_name
 from hierfl.units import duration
 
 DOWN = 4
@@ -25,7 +26,7 @@ class Cell:
     """What is asked.
 
     Attributes:
-        algorithm: its name.
+        algorithm: its name, maybe with settings in braces.
         rate: of the devices' uplinks, Mbit/s.
         target: the accuracy at which the run ends.
         limit: seconds after which it ends in any case.
@@ -41,7 +42,7 @@ class Cell:
     @property
     def name(self) -> str:
         """What its files are called."""
-        return f"{self.algorithm}-{self.rate:g}mbit"
+        return folder_name(self.algorithm, f"{self.rate:g}mbit")
 
     @property
     def links(self) -> str:

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 from benchmarks._slow_links_cell import Cell, Run, lines_of
+from deploy.experiments.variants import variant
 from hierfl.config import load_config
 from hierfl.errors import RunFailed
 
@@ -30,7 +31,7 @@ def run_hierfl(cell: Cell, folder: Path) -> Run:
         RunFailed: it failed.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    sets = [*PATIENT, f"algorithm.name={cell.algorithm}", cell.links, *cell.sets]
+    sets = [*PATIENT, *variant(cell.algorithm).sets, cell.links, *cell.sets]
     options = [part for text in sets for part in ("--set", text)]
     command = [sys.executable, "-m", "hierfl", "run", "--testbed", "netns"]
     process = subprocess.Popen(

@@ -4,6 +4,7 @@ Every algorithm trains the default federation (2 edges x 3 devices, `cnn`, Fashi
 a testbed whose devices send so many Mbit/s and receive four times as many; each edge's link to the
 cloud has 100 Mbit/s. A run ends where the target is reached. `flower-fedavg` is Flower's own FedAvg
 on Flower's own engine, its SuperLink where the edge is, with the same devices on the same links.
+An algorithm may have settings of its own in braces, as in `hierfl compare`.
 
     python -m benchmarks.slow_links [--rates 0.25,1,10] [--algorithms A,B,...] [--target 0.85]
                                     [--out runs/slow-links] [--limit 7200] [--set KEY=VALUE ...]
@@ -25,9 +26,11 @@ from benchmarks._slow_links_flower import FEDAVG, run_fedavg
 from benchmarks._slow_links_hierfl import run_hierfl
 from benchmarks._slow_links_report import picture, table
 from deploy.testbed.iproute import require
+from hierfl.cli.lists import split_list
 from hierfl.errors import ConfigError, HierflError, render
 
-ALGORITHMS = f"hier-signsgd,ef-lion,hier-sgd,hier-fedavg,{FEDAVG}"
+EF_FEDAVG = "ef-fedavg{local_steps=30,edge_steps=1,rounds=60}"
+ALGORITHMS = f"hier-signsgd,ef-lion,{EF_FEDAVG},hier-sgd,hier-fedavg,{FEDAVG}"
 
 
 def main() -> int:
@@ -39,7 +42,7 @@ def main() -> int:
         cells = [
             Cell(algorithm, float(rate), asked.target, asked.limit, tuple(asked.sets))
             for rate in asked.rates.split(",")
-            for algorithm in asked.algorithms.split(",")
+            for algorithm in split_list(asked.algorithms, "--algorithms")
         ]
         runs = []
         for cell in cells:
