@@ -1,22 +1,18 @@
-"""Figures of a run for Prometheus, which scrapes them; `docs/watching.md` names them all."""
+"""Figures of a run for Prometheus, which scrapes them."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from cloud.metrics import RoundMetrics
-from cloud.views.base import Event, RunFinished, View
-from cloud.views.progress import EdgeStatus, Tracker
+from cloud.exporters.figures import Latest
+from cloud.views.base import Event, View
 from hierfl.config import Config
 from hierfl.config.addresses import split
 from hierfl.errors import ConfigError, RunFailed
-
-Values = Mapping[tuple[str, ...], float]
-"""The labels' values beside the federation's name -> a figure."""
 
 
 class Prometheus(View):
@@ -32,9 +28,9 @@ class Prometheus(View):
     """
 
     def __init__(self, config: Config, address: str) -> None:
-        self._figures = Figures(config)
+        self._latest = Latest(config)
         registry = CollectorRegistry()
-        registry.register(self._figures)
+        registry.register(_Collector(config.name, self._latest))
         host, port = split(address)
         try:
             self._server, self._thread = start_http_server(port, host, registry)
@@ -51,7 +47,7 @@ class Prometheus(View):
 
     def handle(self, event: Event) -> None:
         """Take an event."""
-        self._figures.handle(event)
+        self._latest.handle(event)
 
     def close(self) -> None:
         """Stop serving."""
@@ -60,61 +56,18 @@ class Prometheus(View):
         self._thread.join()
 
 
-class Figures:
+class _Collector:
     """What is known now, made into Prometheus' metrics when it asks."""
 
-    def __init__(self, config: Config) -> None:
-        self._name = config.name
-        self._tracker = Tracker(config)
-        self._done = False
-
-    def handle(self, event: Event) -> None:
-        """Take an event."""
-        self._tracker.handle(event)
-        self._done = self._done or isinstance(event, RunFinished)
+    def __init__(self, federation: str, latest: Latest) -> None:
+        self._federation = federation
+        self._latest = latest
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all figures."""
-        seen = self._tracker.snapshot()
-        yield self._gauge("hierfl_done", "Whether the run is done.", {(): float(self._done)})
-        yield from self._edges(seen.edges)
-        if seen.metrics is not None:
-            yield from self._round(seen.metrics)
-
-    def _round(self, last: RoundMetrics) -> Iterator[Metric]:
-        yield self._gauge("hierfl_round", "The last round that is done.", {(): last.round})
-        yield self._counter("hierfl_steps", "Steps of one cluster.", {(): last.steps})
-        if last.train_loss is not None:
-            yield self._gauge("hierfl_train_loss", "Loss in training.", {(): last.train_loss})
-        yield self._gauge("hierfl_learning_rate", "The round's learning rate.", {(): last.lr})
-        figures: Values = {
-            (name,): value for name, value in last.figures.items() if value is not None
-        }
-        yield self._gauge("hierfl_metric", "A figure of the model.", figures, "metric")
-        sent: Values = {(link,): count for link, count in last.bytes.items()}
-        yield self._counter("hierfl_payload_bytes", "Payload on a link.", sent, "link")
-
-    def _edges(self, edges: tuple[EdgeStatus, ...]) -> Iterator[Metric]:
-        def of(values: Mapping[str, float | None]) -> Values:
-            return {(name,): value for name, value in values.items() if value is not None}
-
-        there = of({edge.name: edge.attached for edge in edges})
-        yield self._gauge("hierfl_edge_attached", "Whether an edge is there.", there, "edge")
-        devices = of({edge.name: edge.here for edge in edges})
-        yield self._gauge("hierfl_edge_devices", "Devices that are there.", devices, "edge")
-        voters = of({edge.name: edge.last.voters if edge.last else None for edge in edges})
-        yield self._gauge("hierfl_edge_voters", "Devices in the last step.", voters, "edge")
-        paces = of({edge.name: edge.last.steps_per_s if edge.last else None for edge in edges})
-        yield self._gauge("hierfl_edge_steps_per_second", "An edge's pace.", paces, "edge")
-
-    def _gauge(self, name: str, words: str, values: Values, *labels: str) -> Metric:
-        metric = GaugeMetricFamily(name, words, labels=["federation", *labels])
-        for label, value in values.items():
-            metric.add_metric([self._name, *label], value)
-        return metric
-
-    def _counter(self, name: str, words: str, values: Values, *labels: str) -> Metric:
-        metric = CounterMetricFamily(name, words, labels=["federation", *labels])
-        for label, value in values.items():
-            metric.add_metric([self._name, *label], value)
-        return metric
+        for figure, values in self._latest.figures():
+            kind = CounterMetricFamily if figure.counts else GaugeMetricFamily
+            labels = ["federation", *([figure.label] if figure.label else [])]
+            metric = kind(figure.name, figure.words, labels=labels)
+            for key, value in values.items():
+                metric.add_metric([self._federation, *([key] if figure.label else [])], value)
+            yield metric

@@ -8,7 +8,7 @@ from tensorboard.compat.proto.event_pb2 import Event as TensorBoardEvent
 from tensorboard.compat.proto.summary_pb2 import Summary as TensorBoardSummary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from cloud.metrics import RoundMetrics
+from cloud.exporters.figures import scalars
 from cloud.views.base import Event, RoundEvaluated, View
 
 
@@ -43,16 +43,3 @@ class TensorBoard(View):
         """Close the file."""
         if self._writer is not None:
             self._writer.close()
-
-
-def scalars(metrics: RoundMetrics) -> dict[str, float]:
-    """Return a round's figures by TensorBoard's names, of which the first part is a group."""
-    figures = {f"model/{name}": value for name, value in metrics.figures.items()}
-    others = {
-        "training/loss": metrics.train_loss,
-        "training/lr": metrics.lr,
-        "training/seconds": metrics.wall_s,
-        **{f"bytes/{link}": float(sent) for link, sent in metrics.bytes.items()},
-        **{f"quorum/{edge}": float(voters) for edge, voters in metrics.quorum.items()},
-    }
-    return {name: value for name, value in (figures | others).items() if value is not None}

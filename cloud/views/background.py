@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from cloud.views.base import EdgeProgress, Event, Harmless, View
@@ -23,11 +24,12 @@ class Background(View):
 
     Args:
         view: the other view.
-        name: of the thread.
+        name: what it is called in the log; also the thread's.
+        say: is told of the first failure, too, as a line for a person.
     """
 
-    def __init__(self, view: View, name: str) -> None:
-        self._view = Harmless(view)
+    def __init__(self, view: View, name: str, say: Callable[[str], None] | None = None) -> None:
+        self._view = Harmless(view, name, say)
         self._queue: queue.Queue[Event | None] = queue.Queue(ROOM)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()

@@ -14,6 +14,7 @@ A `View` of your own is handed each event as it happens:
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from hierfl.planning.forecast import Forecast  # costs an import of Flower
 
 log = logging.getLogger(__name__)
+
+LONGEST = 400
+"""Characters of a failure that a person is told."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,17 @@ class Waiting:
 
     Attributes:
         line: for what, as a line for a person.
+    """
+
+    line: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something beside the training has failed; the run goes on without it.
+
+    Attributes:
+        line: what, as a line for a person.
     """
 
     line: str
@@ -111,6 +126,7 @@ class RunFinished:
 Event: TypeAlias = (
     Listening
     | Waiting
+    | Problem
     | EdgePresence
     | TrainingStarted
     | EdgeProgress
@@ -133,10 +149,19 @@ class Harmless(View):
     """Passes everything on to another view; what fails there disturbs nothing.
 
     The first failure is logged as a warning. More are likely to be the same.
+
+    Args:
+        view: the other view.
+        name: what it is called there.
+        say: is told of the first failure, too, as a line for a person.
     """
 
-    def __init__(self, view: View) -> None:
+    def __init__(
+        self, view: View, name: str = "the view", say: Callable[[str], None] | None = None
+    ) -> None:
         self._view = view
+        self._name = name
+        self._say = say
         self._level = logging.WARNING
 
     def handle(self, event: Event) -> None:
@@ -155,5 +180,9 @@ class Harmless(View):
             self._failed(error)
 
     def _failed(self, error: BaseException) -> None:
-        log.log(self._level, "the view failed: %s: %s", type(error).__name__, error)
+        line = f"{self._name} failed: {type(error).__name__}: {' '.join(str(error).split())}"
+        log.log(self._level, "%s", line)
         self._level = logging.DEBUG
+        if self._say is not None:
+            say, self._say = self._say, None
+            say(f"{line[:LONGEST]}; the run goes on")

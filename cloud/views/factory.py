@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloud.views.base import Harmless, View
 from cloud.views.lines import Plain
-from cloud.views.several import Several
 from hierfl.config import Config
 
 if TYPE_CHECKING:
@@ -25,16 +23,13 @@ def open_progress(config: Config, folder: Path) -> View:
     return open_view(config, folder)
 
 
-def open_view(
-    config: Config, folder: Path, console: Console | None = None, also: Sequence[View] = ()
-) -> View:
+def open_view(config: Config, folder: Path, console: Console | None = None) -> View:
     """Return a view that shows a run: live on a terminal, plain lines anywhere else.
 
     Args:
         config: the federation's resolved configuration.
         folder: the run folder.
         console: where it is shown; None: standard output.
-        also: views that are told the same.
     """
     from rich.console import Console
 
@@ -46,4 +41,4 @@ def open_view(
         view: View = Live(config, folder, console)
     else:
         view = Plain(config, folder, console.file)
-    return Several([view, *also]) if also else Harmless(view)
+    return Harmless(view)

@@ -11,6 +11,7 @@ from cloud.metrics import RoundMetrics, figures_text, worst_text
 from cloud.views.base import (
     Event,
     Listening,
+    Problem,
     RoundEvaluated,
     RunFinished,
     TrainingStarted,
@@ -52,7 +53,7 @@ class Plain(View):
             case Listening(address):
                 edges = ", ".join(self._config.tree())
                 self._write(f"listening at {address}, waiting for {edges}")
-            case Waiting(line):
+            case Waiting(line) | Problem(line):
                 self._write(line)
             case TrainingStarted(forecast):
                 self._write(f"{title(self._config, forecast)}; into {self._folder}")

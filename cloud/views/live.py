@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloud.metrics import Summary, figures_text, worst_text
-from cloud.views.base import Event, RunFinished, View, Waiting
+from cloud.views.base import Event, Problem, RunFinished, View, Waiting
 from cloud.views.progress import EdgeStatus, Snapshot, Tracker
 from cloud.views.summary import closing_lines, title
 from hierfl.config import Config
@@ -63,7 +63,7 @@ class Live(View):
         """Show what has changed; of a run that is over, the summary."""
         if isinstance(event, RunFinished):
             self._finish(event.summary)
-        elif isinstance(event, Waiting):
+        elif isinstance(event, Waiting | Problem):
             self._console.print(Text(event.line), soft_wrap=True)  # above the display
         else:
             self._tracker.handle(event)

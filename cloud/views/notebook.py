@@ -7,7 +7,7 @@ from collections.abc import Callable
 from html import escape
 
 from cloud.metrics import figures_text
-from cloud.views.base import Event, RoundEvaluated, View, Waiting
+from cloud.views.base import Event, Problem, RoundEvaluated, View, Waiting
 from cloud.views.progress import Tracker
 from hierfl.config import Config
 from hierfl.units import duration
@@ -38,7 +38,7 @@ class Notebook(View):
         """Show what has changed, a few times a second."""
         self._tracker.handle(event)
         match event:
-            case Waiting(line):
+            case Waiting(line) | Problem(line):
                 self._line = line
             case RoundEvaluated(metrics):
                 self._line = figures_text(metrics.figures).replace("  ", ", ")

@@ -143,12 +143,13 @@ def run(
     folder = None if out is None else Path(out)
     nodes = config.roles() if config.runtime == "process" else ()
     with claimed(config, folder, nodes=[*nodes] or ["cloud"]) as (place, _):
-        shown = [own("cloud.views.factory:open_progress")(config, place)] if progress else []
-        if config.runtime == "memory":  # of processes, the cloud's has them
-            shown += own("cloud.exporters.factory:exporters")(config, place)
-        view = own("cloud.views.several:Several")([*shown, *callbacks])
-        with closing(view):
-            _run(config, place, view)
+        views = own("cloud.views.several:Several")(callbacks)
+        with closing(views):
+            if config.runtime == "memory":  # of processes, the cloud's has them
+                views.add(*own("cloud.exporters.factory:exporters")(config, place, views.problem))
+            if progress:
+                views.add(own("cloud.views.factory:open_progress")(config, place))
+            _run(config, place, views)
     return load_run(place)
 
 

@@ -104,12 +104,14 @@ def run_here(reference: str, config: Config, folder: Path, also: Sequence[Any] =
         reference: the function.
         config: its configuration.
         folder: the run folder.
-        also: further views, which are closed with the first one.
+        also: further views.
     """
-    views = [*part("cloud.exporters.factory:exporters")(config, folder), *also]
-    with closing(part("cloud.views.factory:open_view")(config, folder, also=views)) as view:
+    views = part("cloud.views.several:Several")(also)
+    with closing(views):
+        views.add(*part("cloud.exporters.factory:exporters")(config, folder, views.problem))
+        views.add(part("cloud.views.factory:open_view")(config, folder))
         one_thread()
-        part(reference)(config, folder, view)
+        part(reference)(config, folder, views)
 
 
 def listening(page: str | None) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})")
 
@@ -21,6 +22,19 @@ def split(address: str) -> tuple[str, int]:
     if match is None or int(match[2]) > 65535:
         raise ValueError("should be host:port with a port of at most 65535 ([host]:port for IPv6)")
     return match[1].strip("[]"), int(match[2])
+
+
+def check_url(url: str) -> None:
+    """Check that a text is the URL of a server that speaks HTTP.
+
+    Raises:
+        ValueError: if it is not.
+
+    >>> check_url("http://127.0.0.1:4318")
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("should be a URL, http://HOST:PORT or https://HOST:PORT")
 
 
 def is_loopback(host: str) -> bool:

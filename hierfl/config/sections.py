@@ -31,6 +31,7 @@ from hierfl.config.types import (
     Share,
     Spec,
     Text,
+    Url,
     not_empty,
 )
 from hierfl.config.validators import wrong
@@ -430,11 +431,15 @@ class Metrics(Part):
     """Where the cloud's process tells how the run goes, beside the run folder.
 
     `prometheus` is the address that Prometheus scrapes. `tensorboard` writes event files into the
-    run folder. Each needs the extra of its name.
+    run folder. `mlflow` is the URI of a tracking server, `wandb` a project of Weights & Biases,
+    `otlp` the URL of an OpenTelemetry collector. Each needs the extra of its name.
     """
 
     prometheus: Address | None = None
     tensorboard: Bool = False
+    mlflow: Text | None = None
+    wandb: Text | None = None
+    otlp: Url | None = None
 
 
 class Cloud(Part):

@@ -21,7 +21,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from hierfl.config.addresses import split
+from hierfl.config.addresses import check_url, split
 from hierfl.config.quantities import bits_per_second, microseconds
 from hierfl.config.validators import wrong
 
@@ -65,6 +65,7 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Names = Annotated[tuple[Name, ...], AfterValidator(not_empty)]
 Address = Annotated[str, AfterValidator(_readable(split))]
+Url = Annotated[str, AfterValidator(_readable(check_url))]
 Place = Annotated[Path, AfterValidator(Path.expanduser)]
 Share = Annotated[Float, Field(gt=0, le=1)]
 Seconds = Annotated[Float, Field(gt=0)]

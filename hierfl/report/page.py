@@ -9,6 +9,7 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
+from hierfl.config.dotted import dotted
 from hierfl.report.chart import Series, legend, line_chart
 from hierfl.runs.results import MAIN_METRICS, RunResult
 from hierfl.units import duration, plural, size
@@ -158,7 +159,7 @@ def _faults(runs: Sequence[RunResult]) -> str:
 def _differences(runs: Sequence[RunResult]) -> str:
     if len(runs) < 2:
         return ""
-    flat = [_flat(run.config.model_dump(mode="json")) for run in runs]
+    flat = [dotted(run.config.model_dump(mode="json")) for run in runs]
     keys = dict.fromkeys(key for one in flat for key in one)
     rows = {
         key: [_text(one.get(key, "-")) for one in flat]
@@ -174,18 +175,6 @@ def _configurations(runs: Sequence[RunResult]) -> str:
         f"{escape(run.config.to_yaml())}</code></pre></details>"
         for run in runs
     )
-
-
-def _flat(tree: object, path: str = "") -> dict[str, object]:
-    """Return a nested mapping's leaves by dotted key."""
-    if isinstance(tree, dict) and tree:
-        leaves: dict[str, object] = {}
-        for key, value in tree.items():
-            leaves |= _flat(value, f"{path}.{key}" if path else str(key))
-        return leaves
-    if isinstance(tree, list) and any(isinstance(item, dict | list) for item in tree):
-        return _flat(dict(enumerate(tree)), path)
-    return {path: tree}
 
 
 def _text(value: object) -> str:

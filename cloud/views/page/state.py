@@ -18,6 +18,7 @@ from cloud.views.base import (
     EdgeProgress,
     Event,
     Listening,
+    Problem,
     RoundEvaluated,
     RunFinished,
     TrainingStarted,
@@ -85,6 +86,8 @@ class PageState:
                 self.say(at, CLOUD, f"listening at {address}")
             case Waiting(line):
                 self.say(at, CLOUD, line)
+            case Problem(line):
+                self.say(at, CLOUD, line, bad=True)
             case EdgePresence(edge, attached):
                 self._presence(edge, attached, at)
             case EdgeProgress(edge, DevicesAttached() as news):

@@ -7,13 +7,18 @@ import logging
 import re
 import socket
 import sys
+import threading
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloud.exporters.factory import exporters
+from cloud.exporters.factory import LIBRARIES, exporters
+from cloud.exporters.figures import FIGURES, scalars
 from cloud.views.background import Background
 from cloud.views.base import EdgePresence, Event, TrainingStarted, View
 from hierfl.config import Config, load_config
@@ -21,6 +26,8 @@ from hierfl.errors import ConfigError, RunFailed
 from hierfl.planning.plan import resolve
 from tests.unit.cloud.views.events import FORECAST, evaluated, finished, here, step
 from tests.unit.conftest import Run
+
+ROOT = Path(__file__).parents[3]
 
 EVENTS: list[Event] = [
     EdgePresence("east", True), here("east", "east-2"), TrainingStarted(FORECAST),
@@ -55,9 +62,9 @@ def test_prometheus_scrapes_what_the_events_come_to(tmp_path: Path) -> None:
     assert found["hierfl_edge_devices", "east"] == 2
     assert found["hierfl_edge_voters", "east"] == 3
     assert found["hierfl_done",] == 1
-    page = (Path(__file__).parents[3] / "docs" / "watching.md").read_text()
+    page = (ROOT / "docs" / "watching.md").read_text()
     assert all(f"`{name}`" in page for name, *_ in found)
-    dashboard = (Path(__file__).parents[3] / "deploy" / "grafana.json").read_text()
+    dashboard = (ROOT / "deploy" / "grafana.json").read_text()
     used = set(re.findall(r"hierfl_\w+", dashboard)) - {"hierfl_federation"}
     assert used <= {name for name, *_ in found}
     assert len(json.loads(dashboard)["panels"]) > 5
@@ -68,9 +75,9 @@ def test_an_address_that_is_taken_is_one_line_and_no_run(hierfl: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(RunFailed, match=f"metrics.prometheus: cannot listen at {address}"):
-            exporters(asking(f"prometheus={address}"), Path())
+            exporters(asking(f"prometheus={address}"), Path(), print)
     with pytest.raises(ConfigError, match=r"metrics.prometheus: cannot listen at 192\.0\.2\.1:0"):
-        exporters(asking("prometheus=192.0.2.1:0"), Path())
+        exporters(asking("prometheus=192.0.2.1:0"), Path(), print)
 
 
 def test_tensorboard_reads_each_round(hierfl: Run) -> None:
@@ -93,18 +100,24 @@ def test_tensorboard_reads_each_round(hierfl: Run) -> None:
 
 @pytest.mark.parametrize(
     ("key", "module"),
-    [("prometheus=127.0.0.1:0", "prometheus"), ("tensorboard=true", "tensorboard")],
+    [
+        ("prometheus=127.0.0.1:0", "prometheus"),
+        ("tensorboard=true", "tensorboard"),
+        ("mlflow=http://127.0.0.1:9", "mlflow"),
+        ("wandb=garden", "wandb"),
+        ("otlp=http://127.0.0.1:9", "otlp"),
+    ],
 )
 def test_a_library_that_is_missing_is_named(
     key: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = {"prometheus": "prometheus_client"}.get(module, module)
+    library = next(library for library, key in LIBRARIES.items() if key == module)
     for name in [*sys.modules]:
         if name == f"cloud.exporters.{module}" or name.partition(".")[0] == library:
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ConfigError, match=f"metrics.{module}: .* is not installed") as error:
-        exporters(asking(key), tmp_path)
+        exporters(asking(key), tmp_path, print)
     assert error.value.hint == f"pip install 'hierfl[{module}]'"
 
 
@@ -116,10 +129,163 @@ class Away(View):
 
 
 def test_what_fails_is_said_once_and_disturbs_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    view = Background(Away(), "away")
+    said = list[str]()
+    view = Background(Away(), "metrics.away", said.append)
     for _ in range(3):
         for event in EVENTS:
             view.handle(event)
     view.close()
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1 and "Connection refused" in warnings[0].getMessage()
+    assert said == [
+        "metrics.away failed: ConnectionRefusedError: [Errno 111] Connection refused; the run goes "
+        "on"
+    ]
+
+
+# -- trackers: each figure of each round by the names of the documents ----------------------------
+
+
+def expected(round_: int, name: str) -> float:
+    """Return a figure of `evaluated`, by the trackers' name."""
+    return scalars(evaluated(round_, 0.25 * round_).metrics)[name]
+
+
+def test_every_name_of_the_trackers_is_documented() -> None:
+    page = (ROOT / "docs" / "watching.md").read_text()
+    for name in scalars(evaluated(1).metrics):
+        group, _, rest = name.partition("/")
+        wild = {"model": "NAME", "bytes": "LINK", "quorum": "EDGE"}.get(group, rest)
+        assert f"`{group}/{wild}`" in page, name
+    for figure in FIGURES:
+        assert f"`{figure.name}{'_total' if figure.counts else ''}`" in page
+
+
+def test_mlflow_has_each_round_and_one_run_a_folder(tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    for rounds in ((1, 2), (3,)):  # a cloud that is started again
+        (view,) = exporters(asking(f"mlflow={uri}"), tmp_path, pytest.fail)
+        for round_ in rounds:
+            view.handle(evaluated(round_, 0.25 * round_))
+        if 3 in rounds:
+            view.handle(finished())
+        join(view)
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name("demo")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["model_sha256"] == finished().summary.model_sha256
+    assert run.data.params["algorithm.name"] == "hier-signsgd"
+    assert not any(key.startswith(("metrics.", "notify", "security")) for key in run.data.params)
+    for name in scalars(evaluated(1).metrics):
+        history = {
+            point.step: point.value for point in client.get_metric_history(run.info.run_id, name)
+        }
+        assert history == pytest.approx({t: expected(t, name) for t in (1, 2, 3)})
+
+
+def test_wandb_keeps_a_run_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    (view,) = exporters(asking("wandb=garden"), tmp_path, pytest.fail)
+    for event in (evaluated(1), evaluated(2), finished()):
+        view.handle(event)
+    join(view)
+    (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    data = kept.read_bytes()
+    assert (tmp_path / "wandb.id").read_text().strip() in kept.name
+    for name in (*scalars(evaluated(1).metrics), finished().summary.model_sha256):
+        assert name.encode() in data, name
+
+
+def test_an_opentelemetry_collector_is_sent_what_prometheus_scrapes() -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    with collector() as (url, requests):
+        (view,) = exporters(asking(f"otlp={url}"), Path(), pytest.fail)
+        for event in EVENTS:
+            view.handle(event)
+        join(view)
+    found = {
+        (metric.name, *(value.value.string_value for value in point.attributes)): point.as_double
+        for resource in requests[-1].resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in getattr(metric, metric.WhichOneof("data")).data_points
+    }
+    assert found["hierfl_round", "demo"] == 2
+    assert found["hierfl_metric", "demo", "accuracy"] == 0.75
+    assert found["hierfl_edge_devices", "demo", "east"] == 2
+    assert found["hierfl_done", "demo"] == 1
+    names = {name for name, *_ in found}
+    assert names == {figure.name for figure in FIGURES}
+    counters = {
+        metric.name: metric.sum.is_monotonic
+        for scope in requests[-1].resource_metrics[0].scope_metrics
+        for metric in scope.metrics
+        if metric.WhichOneof("data") == "sum"
+    }
+    assert counters == {figure.name: True for figure in FIGURES if figure.counts}
+
+
+@pytest.mark.parametrize("key", ["otlp", "mlflow", "wandb"])
+def test_a_server_that_is_away_is_told_once_and_the_run_goes_on(
+    key: str, hierfl: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = next(library for library, one in LIBRARIES.items() if one == key)
+    pytest.importorskip(
+        {"opentelemetry": "opentelemetry.exporter.otlp.proto.http"}.get(library, library)
+    )
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        away = f"http://127.0.0.1:{other.getsockname()[1]}"
+    monkeypatch.setenv("WANDB_BASE_URL", away)
+    value = "garden" if key == "wandb" else away
+    sets = ["runtime=memory", "data.dataset=digits", "model=mlp", "algorithm.rounds=3",
+            f"metrics.{key}={value}"]  # fmt: skip
+    done = hierfl("run", *(part for text in sets for part in ("--set", text)), "--out", "run")
+    assert done.code == 0
+    assert done.out.count(f"metrics.{key} failed: ") == 1, done.out
+    assert "round 3/3" in done.out and "results: run" in done.out
+
+
+def join(view: View) -> None:
+    """Close a view of `exporters`, however long its library takes to begin."""
+    assert isinstance(view, Background)
+    view.close()
+    view._thread.join(60)
+    assert not view._thread.is_alive()
+
+
+@contextmanager
+def collector() -> Iterator[tuple[str, list[Any]]]:
+    """A collector of OpenTelemetry's metrics: its URL, and the requests that it has taken."""
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+        ExportMetricsServiceRequest,
+    )
+
+    taken = list[Any]()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.path == "/v1/metrics"
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            taken.append(ExportMetricsServiceRequest.FromString(body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", taken
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
