@@ -13,15 +13,14 @@ processor time, gRPC's threads included, and its memory.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 from benchmarks._echo import Echo, echo_children
-from benchmarks._edge import PARAMETERS, SIZE, BenchedEdge, answer_steps
+from benchmarks._edge import PARAMETERS, SIZE, BenchedEdge, answer
+from deploy.loadtest.meter import resident
 from hierfl.link.loop import LinkLoop
 
 MODULE = "benchmarks.step"
@@ -84,12 +83,6 @@ def spent(devices: int) -> dict[str, float]:
     }
 
 
-def resident() -> int:
-    """Return the bytes of memory that this process uses."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 def main() -> None:
     """Print both tables."""
     print(f"{PARAMETERS} parameters, {SIZE} bytes each way, {(TURNS - 1) * STEPS} steps; ms")
@@ -120,7 +113,7 @@ def main() -> None:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["devices", address, *names]:
-            answer_steps(address, names)
+            answer(address, names)
         case ["echo", address, children]:
             echo_children(address, int(children))
         case ["spent", devices]:

@@ -1,4 +1,4 @@
-"""The commands `hierfl compare`, `hierfl tune` and `hierfl assign`."""
+"""The commands `hierfl compare`, `tune`, `sweep`, `assign` and `loadtest`."""
 
 from __future__ import annotations
 
@@ -124,6 +124,42 @@ def assign(
     """
     one_thread()
     part("deploy.experiments.assign:assign")(topology, sets, out)
+
+
+def loadtest(
+    devices: Annotated[int, typer.Option(min=1, metavar="N", help="The number of devices.")],
+    edges: Annotated[int, typer.Option(min=1, metavar="Q", help="The number of edges.")] = 1,
+    parameters: Annotated[
+        int, typer.Option(min=1, metavar="D", help="The number of the model's parameters.")
+    ] = 100_000,
+    steps: Annotated[
+        int, typer.Option(min=1, metavar="S", help="Votes of each device, in rounds of 10.")
+    ] = 100,
+    kill: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EDGE@STEP", help="Kill an edge at the end of a step, for example edge-0@25."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON in place of a table.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder of figures, a picture and logs. It is empty.")
+    ] = None,
+) -> None:
+    """Measure how many devices this machine can serve.
+
+    A cloud and edges run as in a federation: the links, votes, codecs
+    and checkpoints are real. Devices have a connection each, and answer
+    with prepared votes, without learning anything.
+
+    Example: hierfl loadtest --devices 1000 --steps 50
+
+    Example: hierfl loadtest --devices 200 --edges 4 --kill edge-1@25 --out load
+    """
+    load = part("deploy.loadtest.load:asked")(devices, edges, parameters, steps, kill)
+    part("deploy.loadtest.main:loadtest")(load, out, as_json)
 
 
 def _folder(what: str, topology: Path | None) -> Path:

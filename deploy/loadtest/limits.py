@@ -1,0 +1,104 @@
+"""Whether this machine can hold a load test: found out before anything is started."""
+
+from __future__ import annotations
+
+import math
+import resource
+from pathlib import Path
+
+from deploy.doctor.resources import available
+from deploy.loadtest.load import Load
+from hierfl.errors import ConfigError
+from hierfl.numerics.signs import packed_size
+from hierfl.process.descriptors import RESERVE
+from hierfl.units import plural, size
+
+EDGE_DEVICE = 110_000
+CHILD_DEVICE = 110_000
+"""Bytes of memory that a device takes at its edge and in its own process, beside what is sent: as
+measured, see docs/scale.md."""
+
+PROCESS = 60_000_000
+"""Bytes of memory that a process takes of its own."""
+
+PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def check(load: Load, hosts: int) -> None:
+    """Raise ConfigError where a load test is none, or this machine cannot hold it.
+
+    Args:
+        load: what is asked for.
+        hosts: how many processes hold the devices.
+    """
+    tree = load.tree()
+    if load.edges > load.devices:
+        raise ConfigError(
+            "--edges",
+            f"{plural(load.edges, 'edge')} for {plural(load.devices, 'device')}",
+            "Each edge needs a device.",
+        )
+    if load.kill is not None:
+        if load.kill.edge not in tree:
+            raise ConfigError("--kill", f"there is no {load.kill.edge}", f"There is {_all(tree)}.")
+        last = load.rounds * load.edge_steps
+        if not 1 <= load.kill.step <= last:
+            raise ConfigError(
+                "--kill", f"there is no step {load.kill.step}", f"The last is {last}."
+            )
+    _check_descriptors(load, hosts)
+    _check_memory(load, hosts)
+
+
+def _all(names: dict[str, list[str]]) -> str:
+    first, *_, last = [*names, ""] if len(names) == 1 else names
+    return f"{first} to {last}" if last else first
+
+
+def _check_descriptors(load: Load, hosts: int) -> None:
+    """A connection takes a descriptor at either end, and at the device's end a port."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    at_edge = math.ceil(load.devices / load.edges)
+    for what, number in (("an edge", at_edge), ("a process", math.ceil(load.devices / hosts))):
+        needed = number + RESERVE
+        if soft != resource.RLIM_INFINITY and needed > soft:
+            raise ConfigError(
+                "--devices",
+                f"{plural(number, 'device')} of {what} need {needed:,} descriptors, and a process "
+                f"may have {soft:,}",
+                f"Raise the limit (`ulimit -Hn` shows the highest), or try {soft - RESERVE:,}"
+                f" devices{' an edge' if what == 'an edge' else ' a process'}.",
+            )
+    low, high = map(int, PORTS.read_text().split())
+    if at_edge > high - low:
+        raise ConfigError(
+            "--devices",
+            f"{plural(at_edge, 'device')} of an edge need as many ports of this machine, which has "
+            f"{high - low:,} for connections",
+            f"Take more edges, or widen {PORTS}.",
+        )
+
+
+def memory_needed(load: Load, hosts: int) -> int:
+    """Return how many bytes of memory a load test takes."""
+    frame = packed_size(load.parameters)
+    each = EDGE_DEVICE + CHILD_DEVICE + 2 * frame + 4 * load.parameters
+    models = 12 * 4 * load.parameters  # what a node holds of models, counters and checkpoints
+    return load.devices * each + (1 + load.edges + hosts) * (PROCESS + models)
+
+
+def _check_memory(load: Load, hosts: int) -> None:
+    needed, (there, _) = memory_needed(load, hosts), available()
+    if needed > there:
+        fixed = memory_needed(Load(0, load.edges, load.parameters, load.steps), hosts)
+        most = max(0, there - fixed) * load.devices // (needed - fixed)
+        hint = f"Take at most {plural(most, 'device')}, or fewer --parameters."
+        if most < load.edges:
+            hint = "Take fewer --parameters or fewer --edges."
+        raise ConfigError(
+            "--devices",
+            f"{plural(load.devices, 'device')} with a model of "
+            f"{plural(load.parameters, 'parameter')} need about {size(needed)} of memory, and "
+            f"{size(there)} are available",
+            hint,
+        )
