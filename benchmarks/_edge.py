@@ -12,7 +12,7 @@ import numpy as np
 from deploy.loadtest.devices import serve
 from deploy.loadtest.load import plan_of
 from deploy.loadtest.meter import StepClock
-from edge.cluster import Cluster
+from edge.cluster import Cluster, ClusterSettings
 from hierfl.algorithms.schedule import to_bits
 from hierfl.config import load_config
 from hierfl.link.channel_options import HEARTBEAT_S
@@ -50,7 +50,8 @@ class BenchedEdge:
         if missing := self._grid.wait_for_children(120):
             raise SystemExit(f"{len(missing)} devices did not attach")
         sets = [f"algorithm.edge_steps={steps}", "algorithm.rounds=1000"]
-        self._cluster = Cluster("edge", self._grid, resolve(load_config(None, sets)), _say_nothing)
+        settings = ClusterSettings.of(resolve(load_config(None, sets)))
+        self._cluster = Cluster("edge", self._grid, settings, _say_nothing)
         self._round = 0
 
     def round(self) -> tuple[list[float], float]:

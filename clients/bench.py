@@ -11,7 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
-from clients.device import Device
+from clients.device import Device, DeviceSettings
 from hierfl.algorithms.base import Step
 from hierfl.algorithms.schedule import to_bits as rate_bits
 from hierfl.config import Config
@@ -114,7 +114,7 @@ def cores() -> int:
 
 def _votes(config: Config, name: str, plan: Plan, trainer: Trainer) -> Iterator[pb.Ballot]:
     """Let the device vote, step after step, at an edge that has no other."""
-    device, algorithm = Device(name, config, plan, trainer), plan.algorithm
+    device, algorithm = Device(name, DeviceSettings.of(config), plan, trainer), plan.algorithm
     lr = np.float32(config.algorithm.lr)
     base = Base(
         rate_bits(lr),

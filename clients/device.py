@@ -25,6 +25,26 @@ from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Redo, Redone, exp
 from hierfl.protocol.snapshot import Snapshot, Snapshots
 
 
+@dataclass(frozen=True)
+class DeviceSettings:
+    """What a device must know of the federation's configuration, beside its plan.
+
+    Attributes:
+        rounds: of the run.
+        report_loss: whether ballots say the minibatch's loss.
+        metric: of which the worst device's value is looked for (`evaluate.metric`).
+    """
+
+    rounds: int
+    report_loss: bool
+    metric: str
+
+    @classmethod
+    def of(cls, config: Config) -> DeviceSettings:
+        """Take them from a resolved configuration."""
+        return cls(config.algorithm.rounds, config.report_loss, config.evaluate.metric)
+
+
 @dataclass
 class Place:
     """Where a device is: in a round, so far along its decisions.
@@ -56,8 +76,8 @@ class Device:
 
     Args:
         name: the device's name.
-        config: the federation's configuration.
-        plan: what it means for the trainer's model.
+        settings: what is asked of it.
+        plan: of the trainer's model.
         trainer: the model and the device's samples.
         store: where its state at each round's start is kept; None: nowhere.
     """
@@ -65,18 +85,17 @@ class Device:
     def __init__(
         self,
         name: str,
-        config: Config,
+        settings: DeviceSettings,
         plan: Plan,
         trainer: Trainer,
         store: CheckpointStore | None = None,
     ) -> None:
         self.replica = Replica(trainer, plan.algorithm, plan.downlink)
-        self._rounds, self._steps = config.algorithm.rounds, config.algorithm.edge_steps
+        self._settings = settings
+        self._steps = plan.algorithm.settings.steps
         self._examples = trainer.examples
-        self._report_loss = config.report_loss
-        self._metric = config.evaluate.metric
         self._snapshots = Snapshots(store)
-        self._place = Place(Step(config.seed, name, 0, 0, np.float32(0)))
+        self._place = Place(Step(plan.algorithm.settings.seed, name, 0, 0, np.float32(0)))
 
     def join(self, run: str) -> None:
         """Take part in a run: from the last checkpoint, if there is one of this run."""
@@ -100,7 +119,7 @@ class Device:
             PayloadError: if the base is malformed.
             CheckpointError: if the new state cannot be kept.
         """
-        expect(round_, self._rounds + 1)
+        expect(round_, self._settings.rounds + 1)
         lr, place = from_bits(base.lr), self._place
         at = place.start.round
         if (round_ == at and not place.voted) or (round_ <= at and self._go_back(round_)):
@@ -120,10 +139,10 @@ class Device:
     def _moved(self, evaluate: bool) -> BaseAck:
         place = self._place
         if place.part is None:
-            idle = place.rests or place.start.round > self._rounds
+            idle = place.rests or place.start.round > self._settings.rounds
             place.part = b"" if idle else self.replica.opening(place.start)
         if evaluate and place.evaluated is None:
-            place.evaluated = self.replica.evaluate(self._metric)
+            place.evaluated = self.replica.evaluate(self._settings.metric)
         evaluated = (place.evaluated or b"") if evaluate else b""
         return BaseAck(self.replica.hash(), self._examples, place.part, evaluated=evaluated)
 
@@ -140,7 +159,7 @@ class Device:
             PayloadError: if a decision is malformed, or some are left out.
         """
         step, decisions = request.step, request.decisions
-        expect(request.round, self._rounds, step, self._steps)
+        expect(request.round, self._settings.rounds, step, self._steps)
         if request.after + len(decisions) != step - 1:
             raise PayloadError(f"{len(decisions)} decisions for step {step}")
         if bool(request.examples) != bool(request.devices):
@@ -192,7 +211,7 @@ class Device:
     def _ballot(self, step: int) -> pb.Ballot:
         self._place.voted = step
         said = self.replica.ballot(replace(self._place.start, step=step), step == self._steps)
-        if not self._report_loss:
+        if not self._settings.report_loss:
             said.ClearField("loss")
         return said
 

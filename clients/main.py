@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clients.client_app import client_app
-from clients.device import Device
+from clients.device import Device, DeviceSettings
 from hierfl.config import Config
 from hierfl.config.digest import agreed, digest
 from hierfl.learning.loaded import known, load_data
@@ -56,7 +56,7 @@ def run(
     model = trainer.model
     plan = make_plan(config, model.layout, model.buffer_layout.d)
     store = CheckpointStore(state, name, agreed(config))
-    device = Device(name, config, plan, trainer, store)
+    device = Device(name, DeviceSettings.of(config), plan, trainer, store)
     settle()
     LinkClient(
         edge.address,

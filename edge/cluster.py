@@ -15,7 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+
 from edge.journal import Journal
+from edge.phases import AtBase, Finished, Gathered, LastRound, NoBase, Phase
 from edge.replica import Replica, whole_of
 from edge.steps import take_steps
 from edge.totals import Totals
@@ -24,12 +27,12 @@ from hierfl.algorithms.base import Step
 from hierfl.algorithms.opening import opening_of
 from hierfl.algorithms.schedule import from_bits
 from hierfl.config import Config
-from hierfl.errors import CheckpointError, RunFailed
+from hierfl.errors import RunFailed
 from hierfl.link.base_grid import BaseGrid
 from hierfl.link.traffic import Faults
 from hierfl.numerics.client_sampling import drawn
 from hierfl.numerics.layout import Layout
-from hierfl.planning.plan import make_plan
+from hierfl.planning.plan import Plan, make_plan
 from hierfl.protocol.base_sync import BaseSync
 from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.messages import Base, BaseAck, OutOfSync, Redo, Report, expect
@@ -46,49 +49,48 @@ up to less than 2^63."""
 
 
 @dataclass(frozen=True)
-class NoBase:
-    """The edge holds no base yet."""
-
-    round: int = 0
-
-
-@dataclass
-class AtBase:
-    """The edge holds a round's base; the round is not finished.
+class ClusterSettings:
+    """What an edge must know of the federation's configuration.
 
     Attributes:
-        round: the round.
-        head: the base as it was sent, without the model and the part for edges.
-        replica: holds the base.
-        restored: whether it comes from a checkpoint.
-        sync: has brought the devices there; None before.
-        part: the devices' parts in the round's opening, made one.
+        seed: of all draws.
+        rounds: of the run.
+        steps: of a round.
+        participation: the share of the devices that take part in a round.
+        step_timeout: seconds after which a quorum of the devices is enough.
+        metric: by which models are judged.
+        sign: 1 where more of it is better, else -1.
+        equal: whether every device counts as one sample.
+        most_examples: see `Weighing`.
+        make_plan: makes the plan, once the layout and the number of buffers are known.
     """
 
-    round: int
-    head: Base
-    replica: Replica
-    restored: bool = False
-    sync: BaseSync | None = None
-    part: bytes = b""
+    seed: int
+    rounds: int
+    steps: int
+    participation: float
+    step_timeout: float
+    metric: str
+    sign: int
+    equal: bool
+    most_examples: int | None
+    make_plan: Callable[[Layout, int], Plan]
 
-
-@dataclass
-class Finished:
-    """The edge has finished a round; it holds the base from which the round began.
-
-    Attributes:
-        at: the round's start.
-        report: the report on the round.
-    """
-
-    at: AtBase
-    report: Report
-
-    @property
-    def round(self) -> int:
-        """The round."""
-        return self.at.round
+    @classmethod
+    def of(cls, config: Config) -> ClusterSettings:
+        """Take them from a resolved configuration."""
+        return cls(
+            config.seed,
+            config.algorithm.rounds,
+            config.algorithm.edge_steps,
+            config.algorithm.participation,
+            config.quorum.step_timeout,
+            config.evaluate.metric,
+            config.evaluate.sign,
+            config.weights == "equal",
+            config.data.most_examples,
+            partial(make_plan, config),
+        )
 
 
 class Cluster:
@@ -97,7 +99,7 @@ class Cluster:
     Args:
         name: the edge's name.
         grid: the devices.
-        config: the federation's configuration.
+        settings: what is asked of it.
         tell: takes progress for the cloud.
         store: where its state at each round's start is kept; None: nowhere.
     """
@@ -106,21 +108,18 @@ class Cluster:
         self,
         name: str,
         grid: BaseGrid,
-        config: Config,
+        settings: ClusterSettings,
         tell: Callable[[Progress], None],
         store: CheckpointStore | None = None,
     ) -> None:
         self._name = name
         self._grid = grid
-        self._config = config
+        self._settings = settings
         self._tell = tell
         self._totals = Totals(grid)
-        self._weighing = Weighing.of_devices(config, grid.names)
+        self._weighing = Weighing(settings.equal, settings.most_examples, grid.names)
         self._snapshots = Snapshots(store)
-        self._phase: NoBase | AtBase | Finished = NoBase()
-        self._replica: Replica | None = None
-        self._answered = b""  # the cloud, in the opening of the last round that was run
-        self._last: Journal | None = None  # of the last round that was run
+        self._phase: Phase = NoBase()
         self.abstaining: dict[str, str] = {}  # in the last round that was begun, and why
 
     def join(self, run: str) -> None:
@@ -146,7 +145,7 @@ class Cluster:
             RunFailed: if a device fails or holds other bits.
             CheckpointError: if the new state cannot be kept.
         """
-        expect(round_, self._config.algorithm.rounds + 1)
+        expect(round_, self._settings.rounds + 1)
         from_bits(base.lr)
         from_bytes(base.buffers, len(base.buffers) // 4)
         before = self._phase
@@ -156,112 +155,107 @@ class Cluster:
             elif isinstance(before, NoBase) or round_ != before.round + 1 or _unfinished(before):
                 return OutOfSync(before.round)
             else:
-                self._follow(round_, base)
+                before.replica.follow(base)
+                self._begin(round_, base, before.replica, before.last)
         phase = self._phase
-        if isinstance(phase, AtBase):  # a checkpoint does not say whether devices are to judge
-            phase.head = replace(phase.head, evaluate=base.evaluate)
+        assert not isinstance(phase, NoBase)
         if isinstance(phase, Finished):
-            return self._moved(phase.at)  # the devices have finished the round
-        assert isinstance(phase, AtBase)
-        return self._moved(self._bring_devices(phase))
+            return self._moved(phase.start)  # the devices have finished the round
+        at = phase.at if isinstance(phase, Gathered) else phase
+        return self._moved(self._gather(at.judged(base.evaluate)))
 
     def _take_whole(self, round_: int, base: Base) -> None:
         layout, model = whole_of(base)
-        if self._replica is None:
-            self._replica = Replica.first(
-                make_plan(self._config, layout, len(base.buffers) // F32.itemsize), model
-            )
+        before = self._phase
+        replica = before.replica
+        if replica is None:
+            replica = self._first(layout, len(base.buffers), model)
         else:
-            self._replica.take_whole(layout, model)
+            replica.take_whole(layout, model)
             if round_ == 1:  # the state may be of a later round
-                self._replica.forget()
-        self._answered = b""
-        self._begin(round_, base, self._replica)
+                replica.forget()
+        self._begin(round_, base, replica, LastRound(journal=before.last.journal))
 
-    def _follow(self, round_: int, base: Base) -> None:
-        assert self._replica is not None
-        self._replica.follow(base)
-        self._begin(round_, base, self._replica)
+    def _first(self, layout: Layout, buffers: int, base: np.ndarray) -> Replica:
+        return Replica.first(self._settings.make_plan(layout, buffers // F32.itemsize), base)
 
-    def _begin(self, round_: int, base: Base, replica: Replica) -> None:
+    def _begin(self, round_: int, base: Base, replica: Replica, last: LastRound) -> None:
         head = replace(base, model=b"", layout="", edges=b"")
-        self._phase = phase = AtBase(round_, head, replica)
-        self._snapshots.keep(self._snapshot(phase))
+        self._phase = phase = AtBase(round_, head, replica, last)
+        self._snapshots.keep(phase.snapshot(self._snapshots.run, self._totals.facts()))
 
-    def _moved(self, at: AtBase) -> BaseAck:
-        assert at.sync is not None
-        evaluated = at.sync.evaluated(self._config.evaluate.sign)
+    def _moved(self, start: Gathered) -> BaseAck:
+        evaluated = start.sync.evaluated(self._settings.sign)
         if evaluated is not None:
-            metric, (found, worst) = self._config.evaluate.metric, evaluated
+            metric, (found, worst) = self._settings.metric, evaluated
             log.info(
-                "round %d: the worst %s is %g, of %s", at.round - 1, metric, found.worst, worst
+                "round %d: the worst %s is %g, of %s", start.round - 1, metric, found.worst, worst
             )
         return BaseAck(
-            hash=at.sync.hash,
-            examples=sum(at.sync.counted().values()),
-            opening=at.part,
+            hash=start.sync.hash,
+            examples=sum(start.sync.counted().values()),
+            opening=start.part,
             traffic=self._totals.traffic().to_list(),
             faults=self._totals.faults().to_list(),
             evaluated=evaluated[0].to_bytes() if evaluated else b"",
         )
 
-    def _bring_devices(self, phase: AtBase) -> AtBase:
-        """Bring the devices to the base; return the phase in which they are there."""
-        sync = self._synced(phase)
-        if sync.stuck and self._repeat_last_round():
-            assert isinstance(self._phase, AtBase)
-            phase = self._phase
-            sync = self._synced(phase)
+    def _gather(self, at: AtBase) -> Gathered:
+        """Bring the devices to the base."""
+        sync = self._synced(at)
+        if sync.stuck and (repeated := self._repeat_last_round(at)):
+            at = repeated
+            sync = self._synced(at)
         if sync.stuck:
-            sync.run_whole(self._config.quorum.step_timeout)
-        gather = partial(opening_of(phase.replica.algorithm).combine, at=self._step(phase))
-        phase.part = sync.gather(gather)
-        phase.sync = sync
-        return phase
+            sync.run_whole(self._settings.step_timeout)
+        combine = partial(opening_of(at.replica.algorithm).combine, at=self._step(at))
+        self._phase = gathered = Gathered(at, sync, sync.gather(combine))
+        return gathered
 
-    def _synced(self, phase: AtBase) -> BaseSync:
-        decision = phase.replica.algorithm.sizes().decision
+    def _synced(self, at: AtBase) -> BaseSync:
+        decision = at.replica.algorithm.sizes().decision
         sync = BaseSync(
             self._grid,
-            phase.round,
-            phase.head,
-            partial(phase.replica.whole, phase.head),
-            model_hash(phase.replica.base),
-            partial(self._redo, phase.round - 1),
+            at.round,
+            at.head,
+            partial(at.replica.whole, at.head),
+            model_hash(at.replica.base),
+            partial(self._redo, at.last.journal, at.round - 1),
             most_examples=MOST_EXAMPLES,
             weighing=self._weighing,
-            recovery=4 * phase.replica.layout.d + self._config.algorithm.edge_steps * decision,
-            resting=self._resting(phase.round),
+            recovery=4 * at.replica.layout.d + self._settings.steps * decision,
+            resting=self._resting(at.round),
         )
-        sync.run(self._config.quorum.step_timeout)
+        sync.run(self._settings.step_timeout)
         return sync
 
     def _resting(self, round_: int) -> set[int]:
         """Return the devices that take no part in the round, by node id."""
-        share, devices = self._config.algorithm.participation, len(self._grid.names)
-        awake = drawn(self._config.seed, self._name, round_, share, devices)
+        share, devices = self._settings.participation, len(self._grid.names)
+        awake = drawn(self._settings.seed, self._name, round_, share, devices)
         return {node_id for node_id in self._grid.names if node_id - 1 not in awake}
 
-    def _repeat_last_round(self) -> bool:
-        """Redo the round before, with all devices, and come back; return whether it can be had.
+    def _repeat_last_round(self, at: AtBase) -> AtBase | None:
+        """Redo the round before, with all devices, and come back; None if it cannot be had.
 
         Some devices have lost what they had done in that round, and so has this edge.
         """
-        round_, answered = self._phase.round, self._answered
-        if not self._go_back(round_ - 1):
-            return False
-        assert isinstance(self._phase, AtBase)
-        self._bring_devices(self._phase)
-        self.run(round_ - 1, answered)
-        if not self._go_back(round_):
-            raise RunFailed(f"the checkpoint of round {round_} is gone")
-        return True
-
-    def _redo(self, round_: int) -> tuple[int, Redo] | None:
-        """Return what makes a device redo a round: its decisions, if they are there."""
-        if self._last is None or self._last.round != round_:
+        before = self._go_back(at.round - 1)
+        if before is None:
             return None
-        return round_, self._last.redo()
+        self._gather(before)
+        self.run(at.round - 1, at.last.answered)
+        again = self._go_back(at.round)
+        if again is None:
+            raise RunFailed(f"the checkpoint of round {at.round} is gone")
+        return again.judged(at.head.evaluate)
+
+    @staticmethod
+    def _redo(journal: Journal | None, round_: int) -> tuple[int, Redo] | None:
+        """Return what makes a device redo a round: its decisions, if they are there."""
+        if journal is None or journal.round != round_:
+            return None
+        return round_, journal.redo()
 
     # -- a round ---------------------------------------------------------------------------------
 
@@ -278,42 +272,40 @@ class Cluster:
             PayloadError: if the answer is none.
             RunFailed: if the cluster falls below its quorum for good.
         """
-        expect(round_, self._config.algorithm.rounds)
+        expect(round_, self._settings.rounds)
         phase = self._phase
         if isinstance(phase, NoBase) or round_ != phase.round:
             return OutOfSync(phase.round)
-        if isinstance(phase, AtBase):
-            if phase.sync is None:  # the round is redone after a restart
-                phase = self._bring_devices(phase)
-            self._answered = answered
-            self._phase = phase = self._vote(phase)
+        if isinstance(phase, AtBase):  # the round is redone after a restart
+            phase = self._gather(phase)
+        if isinstance(phase, Gathered):
+            self._phase = phase = self._vote(phase, answered)
         return phase.report
 
-    def _vote(self, at: AtBase) -> Finished:
-        assert at.sync is not None
-        replica, start, opening = at.replica, self._step(at), b""
-        if at.part and self._answered:
-            opening = opening_of(replica.algorithm).respond(at.part, self._answered, start)
+    def _vote(self, gathered: Gathered, answered: bytes) -> Finished:
+        replica, sync = gathered.replica, gathered.sync
+        start, opening = self._step(gathered.at), b""
+        if gathered.part and answered:
+            opening = opening_of(replica.algorithm).respond(gathered.part, answered, start)
         voting = Voting(
             self._grid.names,
-            self._config.algorithm.edge_steps,
+            self._settings.steps,
             replica.algorithm,
             replica.state,
             start,
-            at.sync,
+            sync,
             opening,
-            partial(self._progress, at.round),
+            partial(self._progress, gathered.round),
         )
         self.abstaining = voting.abstaining
-        take_steps(self._grid, voting, at.sync, self._config.quorum.step_timeout)
+        take_steps(self._grid, voting, sync, self._settings.step_timeout)
         self._totals.add(Faults(abstained=voting.abstained))
-        self._last = voting.journal
-        traffic = self._totals.traffic().to_list()
-        return Finished(at, replace(voting.report(), traffic=traffic))
+        report = replace(voting.report(), traffic=self._totals.traffic().to_list())
+        return Finished(gathered, report, LastRound(answered, voting.journal))
 
     def _step(self, at: AtBase) -> Step:
         """The round's start."""
-        return Step(self._config.seed, self._name, at.round, 0, from_bits(at.head.lr))
+        return Step(self._settings.seed, self._name, at.round, 0, from_bits(at.head.lr))
 
     def _progress(self, round_: int, step: int, voters: int, rate: float) -> None:
         traffic = self._grid.ledger.traffic()
@@ -322,23 +314,12 @@ class Cluster:
 
     # -- the transaction -------------------------------------------------------------------------
 
-    def _snapshot(self, at: AtBase) -> Snapshot:
-        return Snapshot(
-            self._snapshots.run,
-            at.round,
-            at.replica.base,
-            at.replica.state,
-            payloads={
-                "change": at.head.change,
-                "buffers": at.head.buffers,
-                "answered": self._answered,
-            },
-            facts={"lr": at.head.lr, "layout": at.replica.layout.to_json(), **self._totals.facts()},
-        )
-
-    def _go_back(self, round_: int) -> bool:
-        """Return to a round's start; return whether its checkpoint is there."""
-        return self._snapshots.go_back(round_, self._restore)
+    def _go_back(self, round_: int) -> AtBase | None:
+        """Return to a round's start, if its checkpoint is there."""
+        if not self._snapshots.go_back(round_, self._restore):
+            return None
+        assert isinstance(self._phase, AtBase)
+        return self._phase
 
     def _go_on(self, kept: Snapshot) -> None:
         """Continue from the checkpoint of the process before."""
@@ -347,22 +328,11 @@ class Cluster:
         self._totals.restore(*counts)
 
     def _restore(self, kept: Snapshot) -> None:
-        lr, layout = kept.fact("lr", int), Layout.from_json(kept.fact("layout", str))
-        change, buffers, answered = map(kept.payload, ("change", "buffers", "answered"))
-        if kept.base.size != layout.d:
-            raise CheckpointError(f"it has {kept.base.size} coordinates, not {layout.d}")
-        replica = self._replica
-        if replica is None:
-            plan = make_plan(self._config, layout, len(buffers) // F32.itemsize)
-            replica = Replica.first(plan, kept.base)
-        state = kept.state_like(replica.algorithm.edge_state())
-        replica.take_whole(layout, kept.base)
-        replica.state = state
-        self._replica, self._answered = replica, answered
-        head = Base(lr, change, buffers=buffers)
-        self._phase = AtBase(kept.round, head, replica, restored=True)
+        replica, journal = self._phase.replica, self._phase.last.journal
+        self._phase = AtBase.restore(kept, replica, self._first, journal)
 
 
-def _unfinished(phase: AtBase | Finished) -> bool:
+def _unfinished(phase: AtBase | Gathered | Finished) -> bool:
     """Whether a round has to be redone that was cut off."""
-    return isinstance(phase, AtBase) and phase.restored
+    at = phase.at if isinstance(phase, Gathered) else phase
+    return isinstance(at, AtBase) and at.restored

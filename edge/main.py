@@ -13,7 +13,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from edge.client_app import client_app
-from edge.cluster import Cluster
+from edge.cluster import Cluster, ClusterSettings
 from edge.enrolment import enrol_cluster
 from hierfl.config import CLOUD, Config
 from hierfl.config.digest import agreed, digest
@@ -96,7 +96,7 @@ def run(
         cluster = Cluster(
             name,
             grid,
-            config,
+            ClusterSettings.of(config),
             lambda news: client.progress(to_json(news)),
             CheckpointStore(state, name, agreed(config)),
         )

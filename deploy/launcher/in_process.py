@@ -8,11 +8,11 @@ from pathlib import Path
 from flwr.app import Context, RecordDict
 
 from clients.client_app import client_app as device_app
-from clients.device import Device
+from clients.device import Device, DeviceSettings
 from cloud.server_app import server_app
 from cloud.views.base import EdgeProgress, View
 from edge.client_app import client_app as edge_app
-from edge.cluster import Cluster
+from edge.cluster import Cluster, ClusterSettings
 from hierfl.config import CLOUD, Config
 from hierfl.learning.loaded import load_all
 from hierfl.learning.setup import first_model, judging, make_trainer
@@ -51,10 +51,12 @@ def _cluster(
 ) -> Cluster:
     devices = {}
     for name in config.tree()[edge]:
-        device = Device(name, config, plan, trainers[name])
+        device = Device(name, DeviceSettings.of(config), plan, trainers[name])
         devices[name] = Responder(device_app(device), _context(), device.vote)
     grid = MemoryGrid(devices, config.quorum.devices)
-    return Cluster(edge, grid, config, lambda news: view.handle(EdgeProgress(edge, news)))
+    return Cluster(
+        edge, grid, ClusterSettings.of(config), lambda news: view.handle(EdgeProgress(edge, news))
+    )
 
 
 def _context() -> Context:

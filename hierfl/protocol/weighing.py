@@ -47,11 +47,6 @@ class Weighing:
     _told: set[int] = field(default_factory=set)
 
     @classmethod
-    def of_devices(cls, config: Config, names: Mapping[int, str]) -> Weighing:
-        """Return an edge's, of its devices."""
-        return cls(config.weights == "equal", config.data.most_examples, names)
-
-    @classmethod
     def of_edges(cls, config: Config, names: Mapping[int, str]) -> Weighing:
         """Return the cloud's, of its edges."""
         tree = config.tree()

@@ -15,7 +15,7 @@ import pytest
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from edge.cluster import Cluster
+from edge.cluster import Cluster, ClusterSettings
 from hierfl.algorithms.schedule import to_bits
 from hierfl.errors import PayloadError, RunFailed
 from hierfl.link import flower_compat, frames
@@ -318,7 +318,7 @@ LR = to_bits(np.float32(0.1))
 def cluster(tmp_path: Path | None = None) -> Cluster:
     config = toy().config
     store = CheckpointStore(tmp_path, "east") if tmp_path else None
-    return Cluster("east", MemoryGrid({}), config, lambda news: None, store)
+    return Cluster("east", MemoryGrid({}), ClusterSettings.of(config), lambda news: None, store)
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,11 @@ import numpy as np
 import pytest
 
 from clients.client_app import client_app as device_app
-from clients.device import Device
 from cloud.rounds import Journal
 from cloud.state import CloudState
 from cloud.strategy import HierStrategy
 from edge.client_app import client_app as edge_app
-from edge.cluster import Cluster
+from edge.cluster import Cluster, ClusterSettings
 from hierfl.config import CLOUD, load_config
 from hierfl.link import link_pb2 as pb
 from hierfl.link.memory_grid import MemoryGrid
@@ -33,7 +32,7 @@ from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.vectors import model_hash
 from hierfl.runs.recovery import behind
 from tests.federation.test_recovery import RUN, SETS, TREE, _context
-from tests.federation.toy import LAYOUT, ToyTrainer, cloud_rounds
+from tests.federation.toy import LAYOUT, ToyTrainer, cloud_rounds, toy_device
 
 CONFIG = resolve(load_config(None, [*SETS, "algorithm.name=ef-lion", "algorithm.rounds=3"]))
 PLAN = make_plan(CONFIG, LAYOUT, 0)
@@ -73,13 +72,15 @@ class Federation:
         devices = {name: self._device(folder, name) for name in TREE[edge]}
         self.grids.append(MemoryGrid(devices, 1.0))
         store = CheckpointStore(folder, edge)
-        cluster = Cluster(edge, self.grids[-1], CONFIG, lambda news: None, store)
+        cluster = Cluster(
+            edge, self.grids[-1], ClusterSettings.of(CONFIG), lambda news: None, store
+        )
         cluster.join(RUN)
         return Node(edge_app(cluster), _context(), None)
 
     def _device(self, folder: Path, name: str) -> Node:
         trainer = ToyTrainer(0.1 * len(name), 10 + len(name), LAYOUT)
-        device = Device(name, CONFIG, PLAN, trainer, CheckpointStore(folder, name))  # type: ignore[arg-type]
+        device = toy_device(name, CONFIG, PLAN, trainer, CheckpointStore(folder, name))
         device.join(RUN)
         return Node(device_app(device), _context(), device.vote)
 

@@ -18,11 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.client_app import client_app as device_app
-from clients.device import Device
 from cloud.state import CloudState
 from cloud.strategy import HierStrategy
 from edge.client_app import client_app as edge_app
-from edge.cluster import Cluster
+from edge.cluster import Cluster, ClusterSettings
 from hierfl.config import load_config
 from hierfl.link import link_pb2 as pb
 from hierfl.link.memory_grid import MemoryGrid
@@ -30,7 +29,7 @@ from hierfl.link.responder import Responder, Vote
 from hierfl.planning.plan import make_plan, resolve
 from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.vectors import model_hash
-from tests.federation.toy import LAYOUT, ToyTrainer, cloud_rounds
+from tests.federation.toy import LAYOUT, ToyTrainer, cloud_rounds, toy_device
 
 RUN = "run"
 TREE = {"east": ("east-0", "east-1"), "west": ("west-0",)}
@@ -107,7 +106,7 @@ def run(
 
             def build(name: str = name) -> tuple[ClientApp, Vote]:
                 trainer = ToyTrainer(0.1 * len(name), 10 + len(name), LAYOUT)
-                device = Device(name, config, plan, trainer, CheckpointStore(folder, name))  # type: ignore[arg-type]
+                device = toy_device(name, config, plan, trainer, CheckpointStore(folder, name))
                 device.join(RUN)
                 return device_app(device), device.vote
 
@@ -118,7 +117,13 @@ def run(
             edge: str = edge, devices: dict[str, DeviceNode] = devices
         ) -> tuple[ClientApp, None]:
             grid = MemoryGrid(devices, config.quorum.devices)
-            cluster = Cluster(edge, grid, config, lambda news: None, CheckpointStore(folder, edge))
+            cluster = Cluster(
+                edge,
+                grid,
+                ClusterSettings.of(config),
+                lambda news: None,
+                CheckpointStore(folder, edge),
+            )
             cluster.join(RUN)
             return edge_app(cluster), None
 

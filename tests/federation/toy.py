@@ -9,13 +9,13 @@ import numpy as np
 from flwr.app import Context, RecordDict
 
 from clients.client_app import client_app as device_app
-from clients.device import Device
+from clients.device import Device, DeviceSettings
 from cloud.result import RoundResult
 from cloud.rounds import Journal, Rounds
 from cloud.state import CloudState
 from cloud.strategy import HierStrategy
 from edge.client_app import client_app as edge_app
-from edge.cluster import Cluster
+from edge.cluster import Cluster, ClusterSettings
 from hierfl.algorithms.schedule import Schedule
 from hierfl.config import Config, load_config
 from hierfl.link.base_grid import BaseGrid
@@ -24,6 +24,7 @@ from hierfl.link.responder import Responder
 from hierfl.link.traffic import Faults, Traffic
 from hierfl.numerics.layout import Layout
 from hierfl.planning.plan import Plan, make_plan, resolve
+from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.evaluated import Evaluated
 from hierfl.protocol.progress import Progress
 from hierfl.protocol.weighing import Weighing
@@ -129,7 +130,7 @@ def toy(
         for name in names
     }
     plan = make_plan(config, layout, buffers)
-    devices = {name: Device(name, config, plan, trainers[name]) for name in names}  # type: ignore[arg-type]
+    devices = {name: toy_device(name, config, plan, trainers[name]) for name in names}
     results: list[RoundResult] = []
     news: list[Progress] = []
     edges, grids = {}, {}
@@ -139,7 +140,7 @@ def toy(
             for name in members
         }
         grids[edge] = MemoryGrid(children, config.quorum.devices)
-        cluster = Cluster(edge, grids[edge], config, news.append)
+        cluster = Cluster(edge, grids[edge], ClusterSettings.of(config), news.append)
         edges[edge] = Responder(edge_app(cluster), _context())
     grid = MemoryGrid(edges, config.quorum.edges)
     base = np.linspace(-1, 1, layout.d, dtype=np.float32)
@@ -147,6 +148,13 @@ def toy(
     state = CloudState.first(plan.algorithm, base, first)
     strategy = HierStrategy(cloud_rounds(config, plan, grid, state), results.append)
     return Toy(config, plan, trainers, devices, grid, strategy, results, news, grids)
+
+
+def toy_device(
+    name: str, config: Config, plan: Plan, trainer: ToyTrainer, store: CheckpointStore | None = None
+) -> Device:
+    """Return a device whose trainer is a toy."""
+    return Device(name, DeviceSettings.of(config), plan, trainer, store)  # type: ignore[arg-type]
 
 
 def cloud_rounds(

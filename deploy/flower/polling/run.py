@@ -23,7 +23,7 @@ from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid
 
 from clients.client_app import client_app as device_app
-from clients.device import Device
+from clients.device import Device, DeviceSettings
 from cloud.held import Held
 from cloud.main import train
 from cloud.views.base import Harmless
@@ -36,7 +36,7 @@ from deploy.flower.polling.relay import Relay, ask, place
 from deploy.flower.polling.run_monitor import Above
 from deploy.flower.settings import Gathering, Value, topology
 from edge.client_app import client_app as edge_app
-from edge.cluster import Cluster
+from edge.cluster import Cluster, ClusterSettings
 from hierfl.config import CLOUD, Config, read_config
 from hierfl.config.digest import agreed
 from hierfl.errors import ConfigError
@@ -183,7 +183,7 @@ class _Serving:
         tunnel = Tunnel(self._grid, order, config.quorum.devices, asked.config, asked.run)
         self._stack.enter_context(tunnel)
         store = CheckpointStore(state_folder(self._home, config), name, agreed(config))
-        cluster = Cluster(name, tunnel, config, lambda news: None, store)
+        cluster = Cluster(name, tunnel, ClusterSettings.of(config), lambda news: None, store)
         cluster.join(asked.run)
         return _child(edge_app(cluster), name)
 
@@ -223,7 +223,7 @@ def device_frame(node: Node, asked: pb.Tunnelled, home: Path) -> bytes:
     model = trainer.model
     plan = make_plan(config, model.layout, model.buffer_layout.d)
     store = CheckpointStore(folder, node.name, agreed(config))
-    device = Device(node.name, config, plan, trainer, store)
+    device = Device(node.name, DeviceSettings.of(config), plan, trainer, store)
     device.join(asked.run)
     left = CheckpointStore(folder, f"{node.name}.paused", agreed(config)).enter(asked.run)
     left.restore_last(device.resume)

@@ -21,7 +21,7 @@ from flwr.app import Context, Message, RecordDict
 from flwr.app.message import make_message
 
 from clients.client_app import client_app
-from clients.device import Device
+from clients.device import Device, DeviceSettings
 from hierfl.algorithms.schedule import to_bits
 from hierfl.codecs import encode, make_codec
 from hierfl.errors import CheckpointError, LinkError, PayloadError, RunFailed
@@ -209,7 +209,9 @@ class Asked:
     def __init__(self) -> None:
         federation = toy(["algorithm.momentum=0"])
         trainer = ToyTrainer(0.5, 10, LAYOUT)
-        self.device = Device("east-0", federation.config, federation.plan, trainer)  # type: ignore[arg-type]
+        self.device = Device(
+            "east-0", DeviceSettings.of(federation.config), federation.plan, trainer
+        )  # type: ignore[arg-type]
         context = Context(1, 0, {}, RecordDict(), {})
         self.child = Responder(client_app(self.device), context, self.device.vote)
         self.asked = 0
