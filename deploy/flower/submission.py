@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any
 
 from deploy.flower.commands import script
 from deploy.flower.invitation import Node
+from deploy.flower.warm import folder_of
 from hierfl.errors import ConfigError, RunFailed
 from hierfl.link.flower_compat import run_status
 
@@ -56,7 +58,7 @@ def start_run(
         RunFailed: the run cannot be started or, if `until_its_end`, fails, with the end of its log.
     """
     with _toml(run_config) as file:
-        command = [script("flwr"), "run", str(app), superlink]
+        command = [_flwr(), "run", str(app), superlink]
         command += ["--stream"] if until_its_end else []
         with subprocess.Popen(
             [*command, "--run-config", str(file)],
@@ -68,6 +70,12 @@ def start_run(
     if until_its_end:
         _check(run_id, superlink, name, end)
     return int(run_id)
+
+
+def _flwr() -> str:
+    """Return Flower's command: the one that `hierfl up` has made, which starts at once."""
+    made = folder_of(Path(os.environ.get("FLWR_HOME", ""))) / "flwr"
+    return str(made) if made.exists() else script("flwr")
 
 
 def _follow(
@@ -90,7 +98,7 @@ def _follow(
         process.terminate()
         if run_id is not None:
             subprocess.run(
-                [script("flwr"), "stop", run_id, superlink], capture_output=True, check=False
+                [_flwr(), "stop", run_id, superlink], capture_output=True, check=False
             )
         raise
     return run_id, list(end)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
+from deploy.flower import warm
 from deploy.flower.commands import SuperLink, SuperNode, device_node, edge_node, script
 from deploy.launcher.ports import Ports
 from deploy.launcher.processes import Processes
@@ -24,8 +25,6 @@ from deploy.stock_app.app import parse_texts
 from hierfl.config import CLOUD, Config
 from hierfl.config.addresses import split
 from hierfl.errors import ConfigError, RunFailed
-
-IMPORTS = ("flwr.app", "flwr.clientapp", "flwr.serverapp", "grpc")
 
 LOOPBACK = "127.0.0.1:0"
 REGISTER_S = 60.0
@@ -131,10 +130,12 @@ def up(
     home = home.absolute()
     what = [f"SuperLink {link.name}" for link in links]
     what += [f"SuperNode {node.name}" for node in nodes]
-    with _Mark(home, what), Processes(IMPORTS, _environment(home)) as processes:
+    with _Mark(home, what), Processes(warm.IMPORTS, _environment(home)) as processes:
+        warm.write_programs(home)
         _connections(home, links, nodes)
         logs = home / "logs"
-        commands = [link.command(logs) for link in links]
+        commands = [warm.command(home)]
+        commands += [link.command(logs) for link in links]
         commands += [node.command(logs) for node in nodes]
         arguments = (home, links, nodes, children)
         threading.Thread(target=_greet, args=arguments, daemon=True).start()
@@ -201,12 +202,12 @@ asking, and the start takes longer."""
 
 def _environment(home: Path) -> dict[str, str]:
     """Return environment variables for Flower's programs."""
-    here, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
+    places = [warm.folder_of(home), Path(sys.executable).parent, os.environ.get("PATH", "")]
     return {
         "FLWR_HOME": str(home),
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         POLL: os.environ.get(POLL, POLL_S),
-        "PATH": f"{here}{os.pathsep}{path}",
+        "PATH": os.pathsep.join(map(str, places)),
     }
 
 
