@@ -11,6 +11,7 @@ from cloud.exporters.figures import scalars
 from cloud.views.base import Event, RoundEvaluated, RunFinished, View
 from hierfl.config import Config
 from hierfl.config.dotted import described
+from hierfl.errors import ConfigError
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -22,9 +23,11 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Unless the environment has others. By default, MLflow reports its use to its makers, and retries
-a server that is away for minutes; here the next round is the next try."""
+"""Unless the environment has others. By default, MLflow reports its use to its makers, retries a
+server that is away for minutes (here the next round is the next try), and prints a run's address
+into the display of the run."""
 
 
 class MLflow(View):
@@ -37,16 +40,22 @@ class MLflow(View):
         config: the federation's resolved configuration.
         uri: of the tracking server, or any other that MLflow knows.
         folder: the run folder.
+
+    Raises:
+        ConfigError: MLflow does not take the URI.
     """
 
     def __init__(self, config: Config, uri: str, folder: Path) -> None:
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient, MlflowException
 
         self._config = config
         self._folder = folder
-        self._client = MlflowClient(uri)
+        try:
+            self._client = MlflowClient(uri)
+        except (MlflowException, ImportError) as error:
+            raise ConfigError("metrics.mlflow", str(error).partition("\n")[0]) from None
         self._run = ""
         self._unsent: list[Metric] = []
 

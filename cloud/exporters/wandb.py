@@ -10,11 +10,11 @@ import wandb
 from wandb.errors import Error
 
 from cloud.exporters.figures import scalars
-from cloud.views.base import Event, RoundEvaluated, RunFinished, View
+from cloud.views.base import Event, RoundEvaluated, RunFinished, TrainingStarted, View
 from hierfl.config import Config
 from hierfl.config.dotted import described
 
-INIT_S = 15.0
+INIT_S = 10.0
 """Seconds in which W&B's server must have answered."""
 
 
@@ -38,22 +38,16 @@ class WandB(View):
         self._run: wandb.Run | None = None
 
     def handle(self, event: Event) -> None:
-        """Log a round's figures.
+        """Begin a run of W&B with the training, and log each round's figures.
 
         Raises:
             ConnectionError: they are kept in the folder alone.
         """
         match event:
-            case RoundEvaluated(metrics):
-                failed = None
-                if self._run is None:
-                    self._run, failed = self._open()
+            case TrainingStarted() if self._run is None:
+                self._open()
+            case RoundEvaluated(metrics) if self._run is not None:
                 self._run.log(scalars(metrics), step=metrics.round)
-                if failed is not None:
-                    raise ConnectionError(
-                        f"{str(failed).partition(chr(10))[0]}; the figures are kept in "
-                        f"{self._folder / 'wandb'}, and `wandb sync` sends them"
-                    )
             case RunFinished(summary) if self._run is not None:
                 self._run.summary["model_sha256"] = summary.model_sha256
 
@@ -62,12 +56,15 @@ class WandB(View):
         if self._run is not None:
             self._run.finish()
 
-    def _open(self) -> tuple[wandb.Run, Error | None]:
-        """Return a run of W&B, and what has failed if it is one that is kept here."""
+    def _open(self) -> None:
         try:
-            return self._init(), None
+            self._run = self._init()
         except Error as error:
-            return self._init(mode="offline"), error
+            self._run = self._init(mode="offline")
+            raise ConnectionError(
+                f"{str(error) or type(error).__name__}; the figures are kept in "
+                f"{self._folder / 'wandb'}, and `wandb sync` sends them"
+            ) from None
 
     def _init(self, **how: Any) -> wandb.Run:
         return wandb.init(

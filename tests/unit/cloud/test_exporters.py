@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import signal
 import socket
+import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from cloud.views.base import EdgePresence, Event, TrainingStarted, View
 from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError, RunFailed
 from hierfl.planning.plan import resolve
+from tests.system.harness import wait_until
 from tests.unit.cloud.views.events import FORECAST, evaluated, finished, here, step
 from tests.unit.conftest import Run
 
@@ -161,39 +165,97 @@ def test_every_name_of_the_trackers_is_documented() -> None:
         assert f"`{figure.name}{'_total' if figure.counts else ''}`" in page
 
 
-def test_mlflow_has_each_round_and_one_run_a_folder(tmp_path: Path) -> None:
-    mlflow = pytest.importorskip("mlflow")
+def test_mlflow_has_each_round_and_one_run_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    uri = (tmp_path / "mlruns").as_uri()
+    logged(uri, tmp_path, (1, 2))
+    logged(uri, tmp_path, (3,))  # a cloud that is started again
+    shown_by_mlflow(uri, (1, 2, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_mlflows_own_server_has_each_round_also_what_it_has_missed(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow.server")
     pytest.importorskip("sqlalchemy")
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    for rounds in ((1, 2), (3,)):  # a cloud that is started again
-        (view,) = exporters(asking(f"mlflow={uri}"), tmp_path, pytest.fail)
-        for round_ in rounds:
-            view.handle(evaluated(round_, 0.25 * round_))
-        if 3 in rounds:
-            view.handle(finished())
-        join(view)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    uri, said = f"http://127.0.0.1:{port}", list[str]()
+    (view,) = exporters(asking(f"mlflow={uri}"), tmp_path, said.append)
+    view.handle(evaluated(1, 0.25))  # the server is away
+    wait_until(lambda: said)
+    with subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+         "--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db",
+         "--artifacts-destination", str(tmp_path / "artifacts")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+    ) as server:  # fmt: skip
+        try:
+            wait_until(lambda: answers(f"{uri}/health"), 300)
+            for event in (evaluated(2, 0.5), evaluated(3, 0.75), finished()):
+                view.handle(event)
+            join(view)
+            shown_by_mlflow(uri, (1, 2, 3))
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+    assert len(said) == 1 and "Connection refused" in said[0]
+
+
+def test_a_uri_that_mlflow_does_not_take_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    with pytest.raises(ConfigError, match=r"metrics\.mlflow: .*") as error:
+        exporters(asking("mlflow=nonsense://nowhere"), tmp_path, print)
+    assert "\n" not in error.value.message
+
+
+def logged(uri: str, folder: Path, rounds: tuple[int, ...]) -> None:
+    """Log rounds as one process of a cloud."""
+    (view,) = exporters(asking(f"mlflow={uri}"), folder, pytest.fail)
+    for round_ in rounds:
+        view.handle(evaluated(round_, 0.25 * round_))
+    if 3 in rounds:
+        view.handle(finished())
+    join(view)
+
+
+def shown_by_mlflow(uri: str, rounds: tuple[int, ...]) -> None:
+    """See that the server has one run with these rounds, as an experiment of the federation's."""
+    import mlflow
+
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name("demo")
+    assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.tags["model_sha256"] == finished().summary.model_sha256
     assert run.data.params["algorithm.name"] == "hier-signsgd"
     assert not any(key.startswith(("metrics.", "notify", "security")) for key in run.data.params)
     for name in scalars(evaluated(1).metrics):
-        history = {
-            point.step: point.value for point in client.get_metric_history(run.info.run_id, name)
-        }
-        assert history == pytest.approx({t: expected(t, name) for t in (1, 2, 3)})
+        points = client.get_metric_history(run.info.run_id, name)
+        history = {point.step: point.value for point in points}
+        assert history == pytest.approx({t: expected(t, name) for t in rounds})
+
+
+def answers(url: str) -> bool:
+    """Return whether a server says that it is well."""
+    with suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+        return bool(answer.status == 200)
+    return False
 
 
 def test_wandb_keeps_a_run_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     (view,) = exporters(asking("wandb=garden"), tmp_path, pytest.fail)
-    for event in (evaluated(1), evaluated(2), finished()):
+    for event in (TrainingStarted(FORECAST), evaluated(1), evaluated(2), finished()):
         view.handle(event)
     join(view)
+    wandb.teardown()
     (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     data = kept.read_bytes()
     assert (tmp_path / "wandb.id").read_text().strip() in kept.name
@@ -246,10 +308,16 @@ def test_a_server_that_is_away_is_told_once_and_the_run_goes_on(
     value = "garden" if key == "wandb" else away
     sets = ["runtime=memory", "data.dataset=digits", "model=mlp", "algorithm.rounds=3",
             f"metrics.{key}={value}"]  # fmt: skip
+    if key == "wandb":
+        sys.modules["wandb"].teardown()  # it reads its environment once
+        monkeypatch.setattr("cloud.exporters.wandb.INIT_S", 1.0)
     done = hierfl("run", *(part for text in sets for part in ("--set", text)), "--out", "run")
     assert done.code == 0
     assert done.out.count(f"metrics.{key} failed: ") == 1, done.out
     assert "round 3/3" in done.out and "results: run" in done.out
+    if key == "wandb":
+        sys.modules["wandb"].teardown()
+        assert [*Path("run/wandb").glob("offline-run-*")]
 
 
 def join(view: View) -> None:
