@@ -16,25 +16,40 @@ from hierfl.errors import ConfigError
 PACKAGES = ("clients", "cloud", "deploy", "edge", "hierfl")
 """The top-level packages of this distribution."""
 
+_FOLDERS: list[Path] = []
+
+
+def look_in(folder: Path) -> None:
+    """Look for modules in a folder too, before the current one: the folder of a topology."""
+    if folder in _FOLDERS:
+        _FOLDERS.remove(folder)
+    _FOLDERS.insert(0, folder)
+
+
+def folders() -> list[Path]:
+    """Return where the user's own modules are looked for: topologies' folders, the current one."""
+    return [*dict.fromkeys([*_FOLDERS, Path.cwd()])]
+
 
 def load(reference: str, what: str, folder: Path | None = None) -> Any:
     """The object that `reference` names, e.g. `my_package.nets:build`.
 
     The attribute may be dotted (`my_package.algo:Family.signed`). Modules are looked for in the
-    current directory, after everything else: what lies there never hides hierfl's own packages, nor
-    any other that is installed. An app's folder comes first, as Flower has it.
+    topology's folder and in the current one, after everything else: what lies there never hides
+    hierfl's own packages, nor any other that is installed. An app's folder comes first, as Flower
+    has it.
 
     Args:
         reference: `module:attribute`.
         what: the configuration key that holds it, for error texts.
-        folder: an app's folder; None: there is none, and the current directory is meant.
+        folder: an app's folder; None: there is none, and those of `folders` are meant.
 
     Raises:
         ConfigError: the reference has no colon, the module or the attribute cannot be had, or the
             user's module has the name of another.
     """
     module_name, colon, attribute = reference.partition(":")
-    here = folder or Path.cwd()
+    places = [folder] if folder else folders()
     if not (colon and module_name and attribute):
         raise ConfigError(
             what,
@@ -42,8 +57,9 @@ def load(reference: str, what: str, folder: Path | None = None) -> Any:
             f"For example my_package.nets:build, with my_package in "
             f"{folder or 'the current directory'} or installed.",
         )
-    _make_importable(here, first=folder is not None)
-    found: Any = _import(module_name, reference, what, here)
+    for place in places:
+        _make_importable(place, first=folder is not None)
+    found: Any = _import(module_name, reference, what, places)
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
@@ -66,8 +82,8 @@ def own(reference: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _import(name: str, reference: str, what: str, here: Path) -> ModuleType:
-    _refuse_hidden(name, what, here)
+def _import(name: str, reference: str, what: str, places: list[Path]) -> ModuleType:
+    _refuse_hidden(name, what, places)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -75,7 +91,8 @@ def _import(name: str, reference: str, what: str, here: Path) -> ModuleType:
             raise ConfigError(
                 what,
                 f"there is no module named {error.name!r} (in {reference!r})",
-                f"Modules are looked for in {here} and among the installed packages.",
+                f"Modules are looked for in {', '.join(map(str, places))} and among the installed "
+                "packages.",
             ) from None
         raise _broken(name, reference, what, error) from error
     except Exception as error:
@@ -88,12 +105,15 @@ def _make_importable(folder: Path, *, first: bool) -> None:
         importlib.invalidate_caches()
 
 
-def _refuse_hidden(name: str, what: str, here: Path) -> None:
+def _refuse_hidden(name: str, what: str, places: list[Path]) -> None:
     """Raise ConfigError if the user's module is there, but another has its name."""
-    path = here.joinpath(*name.split("."))
-    own = [file for file in (Path(f"{path}.py"), path / "__init__.py") if file.is_file()]
+    paths = [place.joinpath(*name.split(".")) for place in places]
+    own = [f for p in paths for f in (Path(f"{p}.py"), p / "__init__.py") if f.is_file()]
     first = name.partition(".")[0]
-    if own and not any(place.parent.resolve() == here.resolve() for place in _places(first)):
+    if not own:
+        return
+    root = own[0].parents[name.count(".") + (own[0].name == "__init__.py")]
+    if not any(place.parent.resolve() == root.resolve() for place in _places(first)):
         raise ConfigError(
             what,
             f"{own[0]} is hidden by another module {first}{_whose(name)}",

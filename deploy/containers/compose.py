@@ -17,6 +17,7 @@ import yaml
 
 from deploy.project.own_code import OwnCode, own_code
 from hierfl.config import CLOUD, Config, Security, load_config
+from hierfl.config.folder import as_written
 from hierfl.config.yaml_dialect import Dumper
 from hierfl.planning.plan import resolve
 
@@ -107,12 +108,16 @@ def _service(
         own["security.certs"] = "/certs"
         certs = config.security.certs or Path("certs")
         files = ("ca.crt", f"{node.name}.crt", f"{node.name}.key")
-        mounts += [f"{_source(certs / file)}:/certs/{file}:ro" for file in files]
+        mounts += [
+            f"{_source(_from_here(config, certs / file))}:/certs/{file}:ro" for file in files
+        ]
     if node.data:
         own["data.root"] = "/data"
         root = config.data_root(node.name)
-        source = _source(root) if root else f"${{HIERFL_DATA:-{DATA_VOLUME}}}"
+        source = _source(_from_here(config, root)) if root else f"${{HIERFL_DATA:-{DATA_VOLUME}}}"
         mounts.append(f"{source}:/data:ro")
+    if code.sources:
+        own["folder"] = "/code"
     here = Path(os.path.relpath(code.root))
     mounts += [f"{_source(here / source)}:/code/{source}:ro" for source in code.sources]
     place = ["--out", f"/state/{config.name}"] if node.role == "cloud" else ["--state", "/state"]
@@ -129,6 +134,12 @@ def _service(
         "volumes": [*mounts, f"{node.name}-state:/state"],
         **({"working_dir": "/code"} if code.sources else {}),
     }
+
+
+def _from_here(config: Config, path: Path) -> Path:
+    """Return a path, relative to the compose file where the topology has it relative."""
+    written = as_written(config, path)
+    return path if written == path else Path(os.path.relpath(path))
 
 
 def _source(path: Path) -> str:

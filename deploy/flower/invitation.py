@@ -119,13 +119,17 @@ class Node:
         return enter(invitation.address, entry, invitation.wait, towards)
 
     def local(self, text: str) -> Config:
-        """Return the federation's configuration with this node's certificates and data."""
+        """Return the federation's configuration with this node's certificates and data.
+
+        Its data are in the folder that its node config names, else in the run config's `data.root`.
+        """
         config = read_config(text)
         root = self.config.get("data-root")
+        data = config.data.model_copy(update={"root": Path(str(root)).expanduser()})
         return config.model_copy(
             update={
                 "security": config.security.model_copy(update={"certs": self.certs}),
-                "data": config.data.model_copy(update={"root": Path(str(root)) if root else None}),
+                "data": data if root else config.data,
             }
         )
 

@@ -18,7 +18,7 @@ from sys import stdlib_module_names
 from hierfl.config import Config
 from hierfl.config.types import name_of
 from hierfl.errors import ConfigError
-from hierfl.loader import PACKAGES
+from hierfl.loader import PACKAGES, folders
 
 MOST_BYTES = 32 << 20
 """More than that is data, which nodes have in `data.root`."""
@@ -101,16 +101,19 @@ def _references(config: Config) -> Iterator[tuple[str, str]]:
 
 def _root(module: str, key: str) -> Path | None:
     """Return the folder from which a module is imported; None: it is installed."""
-    here, first = Path.cwd(), module.partition(".")[0]
-    if _sources(here, module):
-        return here
+    first = module.partition(".")[0]
+    for folder in folders():
+        if _sources(folder, module):
+            return folder
     try:
         spec = importlib.util.find_spec(first)
     except (ImportError, ValueError):
         spec = None
     if spec is None:
         raise ConfigError(
-            key, f"there is no module named {module!r} in {here}", "Run this in its folder."
+            key,
+            f"there is no module named {module!r} in {' or '.join(map(str, folders()))}",
+            "It belongs beside the topology.",
         )
     places = [*(spec.submodule_search_locations or ())] or [spec.origin or ""]
     place = Path(places[0])

@@ -12,6 +12,7 @@ from deploy.ssh.inventory import Host
 from deploy.ssh.package import Package
 from deploy.ssh.units import ROLES, Unit, code_folder, unit_file, unit_text, units_of
 from hierfl.config import Config
+from hierfl.config.folder import as_written
 from hierfl.tls.identity import CA
 from hierfl.tls.policy import identity
 
@@ -128,11 +129,12 @@ def _code(folder: str, files: Mapping[str, bytes]) -> Iterator[Entry]:
 
 def _topology(config: Config, host: Host) -> bytes:
     """Return the topology file for a host; its paths are those of files there."""
-    root = Path(host.data) if host.data else config.data.root
+    root = Path(host.data) if host.data else as_written(config, config.data.root)
     state = Path(host.paths.state)  # relative paths start there; absolute ones stay
     data = config.data.model_copy(update={"root": state / root if root else None})
-    start = state / config.start_from if config.start_from else None
-    config = config.model_copy(update={"data": data, "start_from": start})
+    start = as_written(config, config.start_from)
+    update = {"data": data, "start_from": state / start if start else None, "folder": None}
+    config = config.model_copy(update=update)
     if config.security.certs is not None:
         security = config.security.model_copy(update={"certs": Path(certs_folder(host))})
         config = config.model_copy(update={"security": security})

@@ -37,6 +37,10 @@ class Topology:
         self, path: Path | str | None = None, *, sets: Sequence[str] = (), **keys: Any
     ) -> None:
         self._tree = {**read_tree(Path(path) if path is not None else None), **_plain(keys)}
+        if path is not None:
+            folder = (Path(path).parent / str(self._tree.get("folder") or ".")).resolve()
+            if folder != Path.cwd():
+                self._tree["folder"] = str(folder)
         given = set_keys(self._tree, sets)
         self.config = make_config(self._tree, None if path is None else str(path), given)
 

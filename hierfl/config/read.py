@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from hierfl.config.error_report import explain
+from hierfl.config.folder import placed
 from hierfl.config.schema import Config
 from hierfl.config.yaml_dialect import Loader, plain_words
 from hierfl.errors import ConfigError
@@ -38,7 +39,7 @@ def load_config(path: Path | None, sets: Sequence[str] = ()) -> Config:
         ConfigError: if the file cannot be read, or keys or values are wrong; it names all of them.
     """
     tree = read_tree(path)
-    return make_config(tree, None if path is None else str(path), set_keys(tree, sets))
+    return make_config(tree, path, set_keys(tree, sets))
 
 
 def read_tree(path: Path | None) -> dict[str, Any]:
@@ -63,22 +64,24 @@ def set_keys(tree: dict[str, Any], sets: Sequence[str]) -> dict[str, str]:
 
 
 def make_config(
-    tree: dict[str, Any], source: str | None = None, given: Mapping[str, str] | None = None
+    tree: dict[str, Any], source: Path | str | None = None, given: Mapping[str, str] | None = None
 ) -> Config:
     """Return the configuration of a tree of plain data.
 
     Args:
         tree: mappings, lists and scalars, as YAML reads them.
-        source: the name of the source for errors, such as a file name.
+        source: the file that it was read from, where relative paths begin; or a name for errors.
         given: keys that were set with an option -> the option's text.
 
     Raises:
         ConfigError: if keys or values are wrong; it names all of them.
     """
     try:
-        return Config.model_validate(tree)
+        config = Config.model_validate(tree)
     except ValidationError as error:
-        raise explain(error, source, dict(given or {}), Config) from None
+        name = None if source is None else str(source)
+        raise explain(error, name, dict(given or {}), Config) from None
+    return placed(config, source if isinstance(source, Path) else None, given or {})
 
 
 def read_config(text: str) -> Config:

@@ -60,6 +60,9 @@ def _app(value: Any) -> Any:
 class Config(Part):
     """A whole federation. Names of nodes are unique, and each device belongs to one edge.
 
+    Relative paths begin at `folder`, and modules of one's own are looked for there; null: the
+    folder in which the file lies. Those of options begin at the current folder.
+
     `start_from` is a file with the first base, such as a run's model.safetensors; without it, the
     first base is drawn from the seed. `app` is a Flower app, in place of task, model, data and
     algorithm. `reach` maps a device to the edges to which `hierfl assign`
@@ -82,6 +85,7 @@ class Config(Part):
     seed: Annotated[Int, Field(ge=0, lt=2**63)] = 1
     runtime: Literal["process", "memory"] = "process"
     restart: Literal["never", "always"] = "never"
+    folder: Place | None = None
     app: Annotated[App | None, BeforeValidator(_app)] = None
     task: Text = "classification"
     model: Spec = "cnn"
@@ -195,7 +199,7 @@ class Config(Part):
                 yield f"edges.{i}.devices.{k}", device
 
     def to_yaml(self) -> str:
-        """Return the configuration as YAML with every key; `load_config` reads it back equal."""
+        """Return the configuration as YAML with every key; `read_config` reads it back equal."""
         tree = self.model_dump(mode="json")
         return yaml.dump(tree, Dumper=Dumper, sort_keys=False, default_flow_style=None, width=100)
 

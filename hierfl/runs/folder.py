@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from hierfl.config import CLOUD, Config
+from hierfl.config.folder import fixed
 from hierfl.errors import ConfigError, RunFailed
 from hierfl.protocol.checkpoint_files import make_private
 from hierfl.runs.owner import owner
@@ -61,7 +62,7 @@ def claimed(
             if not launched:
                 stack.enter_context(owner(place / LOCK, str(place)))
             _refuse_results(place, resume)
-            _keep(config.to_yaml(), place / "config.yaml", source)
+            _keep(fixed(config).to_yaml(), place / "config.yaml", source)
             told = check(config, place, nodes, accept_loss) if resume else []
         except (FileExistsError, NotADirectoryError):
             raise ConfigError("--out", f"{place} is, or is below, a file") from None

@@ -153,18 +153,25 @@ class Smooth(hierfl.Classification):
 """
 
 
-@pytest.mark.slow
-def test_own_code_travels_with_the_app(tmp_path: Path) -> None:
-    """The modules are in the app's folder alone; Flower ships it to all nodes."""
-    app, out = tmp_path / "app", tmp_path / "run"
+def app_with(folder: Path, files: Mapping[str, str]) -> Path:
+    """Return the folder of an app that is hierfl's, with modules of one's own."""
+    app = folder / "app"
     app.mkdir()
-    (app / "smooth_13.py").write_text(OWN)
-    (app / "helpers_13.py").write_text("smoothing = 0.2")
+    for name, text in files.items():
+        (app / name).write_text(text)
     ours = (ROOT / "pyproject.toml").read_text()
     sections = ours[ours.index("[tool.flwr.app]") : ours.index("[tool.ruff]")]
     build = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
     project = '[project]\nname = "app"\nversion = "1.0.0"\nlicense = "Apache-2.0"\n'
     (app / "pyproject.toml").write_text(build + project + sections)
+    return app
+
+
+@pytest.mark.slow
+def test_own_code_travels_with_the_app(tmp_path: Path) -> None:
+    """The modules are in the app's folder alone; Flower ships it to all nodes."""
+    out = tmp_path / "run"
+    app = app_with(tmp_path, {"smooth_13.py": OWN, "helpers_13.py": "smoothing = 0.2"})
     config = {key: value for key, value in TINY.items() if key != "data.dataset"}
     config |= {"task": "smooth_13:Smooth", "data.dataset": "digits"}
     sets = [part for k, v in config.items() if k != "devices" for part in ("--set", f"{k}={v}")]
@@ -318,3 +325,33 @@ def supernode(
     finally:
         process.kill()
         process.wait()
+
+
+OWN_DATA = {
+    "task": "own_18:Line", "model": "linear", "data.dataset": "{csv: {target: y}}",
+    "data.partition.kind": "own", "data.validation": 0.2, "evaluate.metric": "mae",
+    "algorithm.edge_steps": 4, "algorithm.rounds": 3,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_devices_with_data_of_their_own_enrol_and_train(tmp_path: Path) -> None:
+    """Each SuperNode's node config names its folder; the task travels with the app."""
+    data, out = tmp_path / "data", tmp_path / "run"
+    for number, name in enumerate(("east-0", "east-1", "west-0")):
+        (data / name).mkdir(parents=True)
+        rows = [f"{x},{number + 2 * x}" for x in range(10 + number)]
+        (data / name / "rows.csv").write_text("\n".join(["x,y", *rows]))
+    app = app_with(tmp_path, {"own_18.py": "import hierfl\nclass Line(hierfl.Regression): pass\n"})
+    sets = [part for k, v in OWN_DATA.items() for part in ("--set", f"{k}={v}")]
+    root = ["--set", f"data.root={data}/{{name}}"]
+    memory = ["--set", "runtime=memory", "--out", str(tmp_path / "memory")]
+    done = hierfl("run", *NODES, *sets, *root, *memory, cwd=app)
+    assert done.returncode == 0, done.stderr
+    expected = summary(tmp_path / "memory")
+    with engine(tmp_path / "home", *root) as here:
+        here.app = app
+        with here.run(**OWN_DATA, devices=3, out=str(out)) as run:
+            assert expected["model_sha256"] in seen(run, "model ")
+            run.wait(LIMIT_S)
+    assert summary(out)["mae"] == expected["mae"]

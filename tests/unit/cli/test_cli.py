@@ -17,6 +17,7 @@ from deploy.launcher.processes import Processes
 from hierfl import __version__
 from hierfl.cli import main
 from hierfl.config import Config, load_config
+from hierfl.config.folder import fixed
 from hierfl.errors import ConfigError, RunFailed
 from hierfl.learning.sources import FORMS, IDX_STEMS
 from hierfl.runs.folder import RESULTS, claimed
@@ -128,7 +129,7 @@ def test_run_ends_as_the_launcher_does(hierfl, monkeypatch, raised, code, says):
     assert hierfl("run", "--out", "here") == (code, "", says)
     [(config, out)] = seen
     assert out == Path("here")
-    assert load_config(out / "config.yaml") == config
+    assert load_config(out / "config.yaml") == fixed(config)
 
 
 def test_another_exception_keeps_its_traceback(hierfl, monkeypatch):
@@ -246,7 +247,7 @@ def test_what_the_launcher_has_prepared_is_no_obstacle(tmp_path, config):
     assert claim(config, tmp_path) == tmp_path
     file = tmp_path / "config.yaml"
     written = file.read_text()
-    assert load_config(file) == config
+    assert load_config(file) == fixed(config)
     assert claim(config, tmp_path) == tmp_path
     # The cloud's own configuration differs in the ports that the launcher has chosen.
     changed = load_config(file, ["cloud.address=127.0.0.1:4711"])

@@ -46,6 +46,9 @@ def test_what_is_a_nodes_own_stays_its_own(tmp_path: Path) -> None:
     assert config.security.certs == tmp_path and config.data.root == Path("/data")
     plain = Node.of(context(name="east-0"), "").local(load_config(None).to_yaml())
     assert plain.security.certs is None and plain.data.root is None
+    told = Node.of(context(name="east-0"), "")
+    config = told.local(load_config(None, ["data.root=/d/{name}"]).to_yaml())
+    assert config.data_root("east-0") == Path("/d/east-0")
 
 
 def reply_to(context: Context, invitation: Invitation = INVITATION) -> str:

@@ -11,6 +11,7 @@ import pytest
 import hierfl
 from deploy.flower.settings import gathering, topology
 from hierfl.config import Algorithm, Data, Downlink, Quorum, Uplink, load_config
+from hierfl.config.sections import Evaluate
 from hierfl.errors import ConfigError
 
 PYPROJECT = tomllib.loads((Path(hierfl.__file__).parents[1] / "pyproject.toml").read_text())
@@ -36,7 +37,7 @@ def test_the_defaults_are_the_topologys() -> None:
 @pytest.mark.parametrize(
     ("section", "model"),
     [("algorithm", Algorithm), ("data", Data), ("downlink", Downlink), ("uplink", Uplink),
-     ("quorum", Quorum)],
+     ("quorum", Quorum), ("evaluate", Evaluate)],
 )  # fmt: skip
 def test_every_key_of_a_section_is_there(section: str, model: Any) -> None:
     for key in model.model_fields:
