@@ -99,13 +99,12 @@ def make_app(
         optimizer = torch.optim.SGD(net.parameters(), lr=setting.lr, momentum=0.9)
         for batch in torch.randperm(len(labels), generator=draws).split(setting.batch):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(net(inputs[batch]), labels[batch]).backward()
+            loss = nn.functional.cross_entropy(net(inputs[batch]), labels[batch])
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        content = {
-            "arrays": ArrayRecord(net.state_dict()),
-            "metrics": MetricRecord({"num-examples": len(labels)}),
-        }
-        return Message(RecordDict({**content}), reply_to=message)
+        metrics = MetricRecord({"num-examples": len(labels)})
+        content = RecordDict({"arrays": ArrayRecord(net.state_dict()), "metrics": metrics})
+        return Message(content, reply_to=message)
 
     return app
 
@@ -170,7 +169,7 @@ def run(setting: Setting, strategy: str, codecs: Sequence[Any] | None, seed: int
 
 def main() -> None:
     """Print a line per run, then the means."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="+", default=[*SETTINGS], choices=[*SETTINGS])
     parser.add_argument("--strategy", nargs="+", default=[*STRATEGIES], choices=[*STRATEGIES])
     parser.add_argument("--codec", nargs="+", default=["none", "sign"])
@@ -183,7 +182,6 @@ def main() -> None:
     for data, strategy, codec in product(chosen.data, chosen.strategy, chosen.codec):
         up = json.loads(codec) if codec.startswith("{") else codec
         codecs = None if up == "none" else (up, chosen.downlink or up)
-        codecs = codecs and tuple(None if each == "none" else each for each in codecs)
         results = [run(SETTINGS[data], strategy, codecs, seed) for seed in chosen.seeds]
         for seed, result in zip(chosen.seeds, results, strict=True):
             print(f"{data} {strategy} {codec} seed {seed}: {result['accuracy']:.2f}, payload 1/"

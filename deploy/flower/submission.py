@@ -97,9 +97,7 @@ def _follow(
     except BaseException:
         process.terminate()
         if run_id is not None:
-            subprocess.run(
-                [_flwr(), "stop", run_id, superlink], capture_output=True, check=False
-            )
+            subprocess.run([_flwr(), "stop", run_id, superlink], capture_output=True, check=False)
         raise
     return run_id, list(end)
 

@@ -15,6 +15,7 @@ from flwr.serverapp import ServerApp
 
 from deploy.stock_app.app import Value, app_of, load_part
 from deploy.stock_app.fingerprint import fingerprint
+from deploy.stock_app.journal import Journal
 from deploy.stock_app.node import MAX_FRAME, ServerNode, reseed
 from deploy.stock_app.shared_grid import SharedGrid
 from hierfl.config import CLOUD, Config
@@ -78,23 +79,28 @@ def run_cloud(config: Config, out: Path) -> None:
     Raises:
         HierflError: for a failure that the user can correct.
     """
-    reseed()
     _show_flowers_log()
     found, patience = app_of(config), config.quorum.round_timeout
+    journal = Journal(out / "checkpoints" / "replies")
+    if journal.kept:
+        _say(f"it goes on: {plural(journal.kept, 'exchange')} with the edges had been answered")
+    journal.seed()
     app = load_part(found.server, "serverapp", ServerApp, found.folder)
     await_address(config.cloud.address, say=_say)
     grid = SharedGrid(
         **parent_options(config, CLOUD),
         longest=patience,
+        journal=journal,
         plan=digest(config).to_text(),
         on_progress=_told,
     )
     with grid, AbsenceReporter(grid.missing, _say):
-        grid.open(model=fingerprint(found.folder), max_frame=MAX_FRAME)
+        grid.open(model=fingerprint(found.folder), run=journal.run, max_frame=MAX_FRAME)
         if missing := grid.wait_for_children(patience):
             raise never_came(missing, patience)
         served = _serve(app, grid, found.run_config)
     (out / "summary.json").write_text(served.to_json(), encoding="utf-8")
+    journal.close()
     print(served)
 
 

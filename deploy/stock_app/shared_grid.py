@@ -8,6 +8,7 @@ from typing import Any
 
 from flwr.app import Message
 
+from deploy.stock_app.journal import Journal, digest
 from deploy.stock_app.replies import reason
 from hierfl.errors import RunFailed
 from hierfl.link.link_grid import LinkGrid
@@ -27,13 +28,20 @@ class SharedGrid(LinkGrid):
         children: see `LinkGrid`.
         longest: seconds after which replies are no longer waited for, once there is a quorum, also
             where the caller's timeout is longer; None: no such limit.
+        journal: keeps all replies, and gives those that a process before this one was given.
         options: see `LinkGrid`.
     """
 
     def __init__(
-        self, address: str, children: Sequence[str], longest: float | None = None, **options: Any
+        self,
+        address: str,
+        children: Sequence[str],
+        longest: float | None = None,
+        journal: Journal | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(address, children, **options)
+        self._journal = journal
         self._longest = longest
         self._was_answered = False
         self._failed: Message | None = None
@@ -57,8 +65,20 @@ class SharedGrid(LinkGrid):
         Raises:
             RunFailed: all children were asked to train, and every reply is an error.
         """
-        limits = [limit for limit in (timeout, self._longest) if limit is not None]
         messages = list(messages)
+        if self._journal is None:
+            return self._exchange_all(messages, timeout)
+        asked = digest(messages)
+        replies = self._journal.recall(asked)
+        if replies is None:
+            replies = self._exchange_all(messages, timeout)
+            self._journal.keep(asked, replies)
+        else:
+            self._note(replies)
+        return replies
+
+    def _exchange_all(self, messages: list[Message], timeout: float | None) -> list[Message]:
+        limits = [limit for limit in (timeout, self._longest) if limit is not None]
         with self._asking:
             stream = self.stream(messages, timeout=min(limits, default=None))
         with self._collecting, stream:
