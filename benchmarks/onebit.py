@@ -97,7 +97,7 @@ def make_app(
         number = int(str(message.content.config_records["config"]["server-round"]))
         draws = torch.Generator().manual_seed(1000 * number + context.node_id)
         optimizer = torch.optim.SGD(net.parameters(), lr=setting.lr, momentum=0.9)
-        for batch in torch.randperm(len(labels), generator=draws).split(setting.batch):
+        for batch in torch.split(torch.randperm(len(labels), generator=draws), setting.batch):
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(net(inputs[batch]), labels[batch])
             loss.backward()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The edge tier of a Flower app: its table in pyproject.toml, and the edge's own copy of the app."""
+"""The edge tier of a Flower app: its table in pyproject.toml, and the edge's copy of the app."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flwr.app import Context, Message, RecordDict
 
 from deploy.flower import edge_tier
 from deploy.flower.tier_settings import SERVER, Cluster, Tier
-from hierfl.errors import ConfigError
+from hierfl.errors import ConfigError, render
 from hierfl.link.flower_compat import assume_identity
 from tests.system.flower_apps import EMPTY, write_app
 
@@ -60,7 +60,7 @@ def test_a_wrong_table_is_named(table: str | None, words: list[str], tmp_path: P
     with pytest.raises(ConfigError) as caught:
         Tier.read(write(tmp_path, table))
     for word in ["pyproject.toml", *words]:
-        assert word in str(caught.value)
+        assert word in render(caught.value)
 
 
 def message() -> Message:
