@@ -189,11 +189,10 @@ class EdgeApp(ClientApp):
                 self._tell(f"{self._child(reply)}: {reason(reply)}")
         if self._screen is None:
             return replies
+        flaws = self._screen.flaws(_good(replies), arrays)
         kept = []
         for reply in replies:
-            if reply.has_error():
-                kept.append(reply)
-            elif flaw := self._screen.flaw(reply.content, arrays):
+            if flaw := flaws.get(reply.metadata.src_node_id):
                 self._tell(f"{self._child(reply)}: {flaw}: its reply is left out")
             else:
                 kept.append(reply)

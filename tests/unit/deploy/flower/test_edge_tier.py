@@ -92,4 +92,4 @@ def test_an_edge_that_cannot_start_its_run_says_why(
     monkeypatch.setattr(edge_tier, "project", lambda: write(tmp_path, CLIENT))
     here = Context(1, 1, {"superlink": "", "name": "east"}, RecordDict(), {})
     reply = edge_tier.client(message(), here)
-    assert "does not name its own SuperLink" in reply.error.reason
+    assert "does not name its own SuperLink" in str(reply.error.reason)
