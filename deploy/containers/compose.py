@@ -90,13 +90,14 @@ def nodes(config: Config) -> Iterator[Node]:
     here, to_cloud = f"0.0.0.0:{PORT}", {"cloud.address": f"{CLOUD}:{PORT}"}
     root = config.data_root(CLOUD)
     judges = config.data.partition.kind != "own" or (root is not None and root.is_dir())
+    judges = judges and config.app is None  # whose data are its own affair
     yield Node("cloud", CLOUD, (CLOUD,), {"cloud.address": here}, data=judges)
     for i, edge in enumerate(config.edges):
         key = f"edges.{i}.address"
         yield Node("edge", edge.name, (CLOUD, edge.name), {**to_cloud, key: here}, data=False)
         for device in edge.devices:
             found = {key: f"{edge.name}:{PORT}"}
-            yield Node("device", device, (edge.name,), found, data=True)
+            yield Node("device", device, (edge.name,), found, data=config.app is None)
 
 
 def _service(
@@ -118,6 +119,8 @@ def _service(
         mounts.append(f"{source}:/data:ro")
     if code.sources:
         own["folder"] = "/code"
+    if config.app is not None:
+        own["app.path"] = f"/code/{code.sources[0]}"
     here = Path(os.path.relpath(code.root))
     mounts += [f"{_source(here / source)}:/code/{source}:ro" for source in code.sources]
     place = ["--out", f"/state/{config.name}"] if node.role == "cloud" else ["--state", "/state"]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from sys import stdlib_module_names
 
+from deploy.stock_app.app import read_app
 from hierfl.config import Config
 from hierfl.config.types import name_of
 from hierfl.errors import ConfigError
@@ -67,9 +68,14 @@ class OwnCode:
 def own_code(config: Config) -> OwnCode:
     """Return the user's own modules that a configuration names, with what they import.
 
+    Of a Flower app it is the app's folder.
+
     Raises:
         ConfigError: a module is not there, or is no Python.
     """
+    if config.app is not None:  # it comes whole
+        app = read_app(config.app.path, []).folder
+        return OwnCode(app.parent, (Path(app.name),), _requirements(app))
     named = dict(_references(config))
     roots = {module: _root(module, key) for module, key in named.items()}
     own = {root for root in roots.values() if root is not None}

@@ -135,6 +135,11 @@ def _topology(config: Config, host: Host) -> bytes:
     start = as_written(config, config.start_from)
     update = {"data": data, "start_from": state / start if start else None, "folder": None}
     config = config.model_copy(update=update)
+    if config.app is not None:
+        app = config.app.model_copy(
+            update={"path": Path(code_folder(host)) / config.app.path.resolve().name}
+        )
+        config = config.model_copy(update={"app": app})
     if config.security.certs is not None:
         security = config.security.model_copy(update={"certs": Path(certs_folder(host))})
         config = config.model_copy(update={"security": security})

@@ -120,10 +120,10 @@ def test_who_is_killed_does_its_round_again(name: str, tmp_path: Path) -> None:
         told = " cloud " if name == "cloud" else f" --name {name} "
         (victim,) = [pid for pid, text in nodes(out).items() if told in f"{text} "]
         os.kill(victim, signal.SIGKILL)
-        _, said = launcher.communicate(timeout=80)
+        printed, said = launcher.communicate(timeout=80)
         assert launcher.returncode == 0, said
     if name == "cloud":
-        assert "exchanges with the edges had been answered" in said
+        assert "exchanges with the edges had been answered" in printed
         assert not (out / "checkpoints" / "replies").exists()
     else:
         assert "starts again" in (out / "logs" / f"{name}.log").read_text()

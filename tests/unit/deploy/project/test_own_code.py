@@ -23,6 +23,7 @@ from deploy.ssh.units import Unit, unit_text
 from hierfl.config import Config, load_config
 from hierfl.config.read import read_config
 from hierfl.errors import ConfigError
+from tests.system.flower_apps import EMPTY, write_app
 
 EDGES = "edges=[{name: e, devices: [d, f]}]"
 
@@ -193,3 +194,28 @@ def test_containers_get_the_code_and_each_its_own_data(folder: Path) -> None:
     for name, service in services.items():
         mounts = [text for text in service["volumes"] if ":/data:" in text]
         assert mounts == ([f"./data/{name}:/data:ro"] if name in ("d", "f") else [])
+
+
+def test_a_flower_app_travels_whole_and_is_found_there(folder: Path) -> None:
+    """In containers and on machines; its data are its own affair."""
+    app = write_app(folder / "my app", EMPTY)
+    put(app, {"data.csv": "1", "__pycache__/parts.pyc": ""})
+    put(folder, {"tree.yaml": f"app: my app\n{EDGES.replace('=', ': ', 1)}\n"})
+    with pytest.raises(ConfigError, match="its name has other characters"):
+        own_code(load_config(Path("tree.yaml"))).files()
+    app.rename(folder / "app")
+    put(folder, {"tree.yaml": f"app: app\n{EDGES.replace('=', ': ', 1)}\n"})
+    config = load_config(Path("tree.yaml"))
+    code = own_code(config)
+    assert {*code.files()} == {"app/pyproject.toml", "app/parts.py", "app/data.csv"}
+    assert code.requirements == ("flwr",)
+    host = Host(name="pi", nodes=("e", "d", "f"), user="hierfl")
+    (text,) = [e.content for e in needs(config, host, code.files()).entries
+               if e.path.endswith("topology.yaml")]  # fmt: skip
+    there = read_config((text or b"").decode()).app
+    assert there is not None and str(there.path) == f"{host.paths.config}/code/app"
+    services = yaml.safe_load(compose(Path("tree.yaml"), []))["services"]
+    for service in services.values():
+        assert "app.path=/code/app" in service["command"]
+        assert "./app:/code/app:ro" in service["volumes"]
+        assert not any("/data" in each for each in service["volumes"])
