@@ -136,9 +136,8 @@ def _topology(config: Config, host: Host) -> bytes:
     update = {"data": data, "start_from": state / start if start else None, "folder": None}
     config = config.model_copy(update=update)
     if config.app is not None:
-        app = config.app.model_copy(
-            update={"path": Path(code_folder(host)) / config.app.path.resolve().name}
-        )
+        path = Path(code_folder(host)) / config.app.path.resolve().name
+        app = config.app.model_copy(update={"path": path})
         config = config.model_copy(update={"app": app})
     if config.security.certs is not None:
         security = config.security.model_copy(update={"certs": Path(certs_folder(host))})
