@@ -159,12 +159,14 @@ class Replica:
             at: the round's start.
             rests: whether the device takes no part in the round.
         """
+        trainer = self._trainer.keep()
         return Snapshot(
             run,
             at.round,
             self.base,
             self.state,
             arrays={"buffers": self._model.buffers()},
+            payloads={"trainer": trainer} if trainer else {},
             facts={"lr": to_bits(at.lr), "rests": rests},
         )
 
@@ -189,6 +191,7 @@ class Replica:
         lr, rests = from_bits(kept.fact("lr", int)), kept.fact("rests", bool)
         if kept.base.size != d:
             raise CheckpointError(f"it is of a model of {kept.base.size} coordinates, not {d}")
+        self._trainer.restore(kept.payloads.get("trainer", b""))
         self.base, self.state = kept.base, state
         self._model.set_buffers(buffers)
         self._model.weights[:] = weights

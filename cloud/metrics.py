@@ -50,6 +50,7 @@ class RoundMetrics:
         bytes: payload so far.
         quorum: edge -> the smallest number of ballots that a step of the round had.
         wire: on a testbed, bytes that the interfaces have carried so far.
+        epsilon: with `privacy`, what each device has spent of its budget so far.
     """
 
     round: int
@@ -62,6 +63,7 @@ class RoundMetrics:
     quorum: Mapping[str, int]
     worst: Worst | None = None
     wire: ByLink | None = None
+    epsilon: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data, each figure by itself; what does not exist is left out.
@@ -100,6 +102,7 @@ class Summary:
         faults: kind -> how many were survived.
         wire: on a testbed, bytes that the interfaces have carried.
         metrics_missing: how many lines of metrics.jsonl were lost, if any.
+        privacy: with `privacy`, what each device has spent: epsilon, delta, noise_multiplier.
     """
 
     algorithm: str
@@ -122,6 +125,7 @@ class Summary:
     best: Mapping[str, float] | None = None
     wire: ByLink | None = None
     metrics_missing: int | None = None
+    privacy: Mapping[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data, each figure by itself; what does not exist is left out."""

@@ -27,6 +27,7 @@ from hierfl.learning.model_file import to_safetensors
 from hierfl.link.traffic import Faults, Traffic
 from hierfl.planning.forecast import forecast
 from hierfl.planning.plan import Plan
+from hierfl.planning.privacy import Spending
 from hierfl.process.patience import patiently
 from hierfl.protocol.facts import Facts
 from hierfl.protocol.vectors import model_hash
@@ -65,6 +66,7 @@ class Record:
 
     Raises:
         HierflError: if the folder cannot be written to.
+        ConfigError: if what `privacy` spends cannot be counted, or is too much.
     """
 
     def __init__(self, config: Config, plan: Plan, model: FlatModel, out: Path, view: View) -> None:
@@ -74,6 +76,7 @@ class Record:
         self._out = out
         self._view = view
         self._forecast = forecast(config, plan)
+        self._spending = Spending(config) if config.privacy is not None else None
         self._lock = threading.Lock()
         self._results: dict[int, tuple[RoundResult, float, Carried]] = {}
         self._last: dict[str, Any] = {}
@@ -191,6 +194,7 @@ class Record:
             quorum=result.voters,
             worst=worst,
             wire=carried or None,
+            epsilon=self._spending.after(round_) if self._spending else None,
         )
         line = self._last = metrics.to_json()
         text = json.dumps(line, allow_nan=False).encode() + b"\n"
@@ -237,6 +241,7 @@ class Record:
             faults=asdict(final.faults),
             wire=carried or None,
             metrics_missing=self._missing or None,
+            privacy=self._spending.summary(rounds) if self._spending else None,
         )
         self._write_model("model.safetensors", final.base, final.buffers)
         text = json.dumps(summary.to_json(), indent=2, allow_nan=False)

@@ -174,6 +174,10 @@ class Algorithm(ABC):
     over_the_air: ClassVar[bool] = False
     """Whether its ballots are vectors whose weighted mean a radio channel can take."""
 
+    sign_votes: ClassVar[bool] = False
+    """Whether all that a device sends is signs, each ballot's made of one more gradient: what
+    `privacy` asks of an algorithm."""
+
     def __init__(self, layout: Layout, settings: Settings) -> None:
         self.layout = layout
         self.settings = settings

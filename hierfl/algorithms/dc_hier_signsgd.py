@@ -42,6 +42,8 @@ class DCHierSignSGD(HierSignSGD, RoundOpening):
         ConfigError: if an option is unknown or out of range.
     """
 
+    sign_votes = False  # an opening's contribution is a gradient
+
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)
         chosen = options.read(settings.options, correction_batches=4, correction_bits=4)

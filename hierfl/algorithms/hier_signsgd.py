@@ -36,6 +36,8 @@ class HierSignSGD(Algorithm):
     follow in as many bytes again, where there are any. A report is the exact tally.
     """
 
+    sign_votes = True
+
     def device_state(self) -> State:
         """Return the momentum, float32[d]."""
         if self.settings.momentum == 0:

@@ -51,6 +51,7 @@ class MeanVote(Algorithm):
 
     uplink = "qsgd"
     uplink_kind = "contraction"
+    sign_votes = True
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)

@@ -47,6 +47,7 @@ class ZSignFedAvg(MeanVote, LocalSteps):
     """
 
     lr: ClassVar[Mapping[str, float]] = {"default": 0.1}
+    sign_votes = False  # several gradients make a ballot
 
     def __init__(self, layout: Layout, settings: Settings) -> None:
         super().__init__(layout, settings)

@@ -12,7 +12,7 @@ from hierfl.config.schema import Config
 
 SECTIONS = {
     "seed", "task", "model", "data", "algorithm", "weights", "report_loss", "downlink", "uplink",
-    "channel",
+    "channel", "privacy",
 }  # fmt: skip
 """What a digest holds whole, but for `data.root`; of the tree it holds the nodes' names."""
 

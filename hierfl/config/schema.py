@@ -22,6 +22,7 @@ from hierfl.config.sections import (
     Faults,
     Links,
     Metrics,
+    Privacy,
     Quorum,
     Security,
     Uplink,
@@ -49,6 +50,7 @@ Role = Literal["cloud", "edge", "device"]
 
 _REPLACED_BY_APP = (
     "task", "model", "start_from", "data", "algorithm", "downlink", "uplink", "channel", "faults",
+    "privacy",
 )  # fmt: skip
 
 
@@ -76,7 +78,7 @@ class Config(Part):
     http(s) address to which they are posted.
 
     With `report_loss: false` devices do not say the loss of their minibatches, and no round has a
-    train_loss.
+    train_loss; with `privacy` they never do.
 
     With `weights: examples` devices and edges count in means by their samples, with `equal` alike.
     """
@@ -99,6 +101,7 @@ class Config(Part):
     uplink: Uplink = Uplink()
     channel: Channel | None = None
     quorum: Quorum = Quorum()
+    privacy: Privacy | None = None
     security: Security = Security()
     faults: Faults = Faults()
     cloud: Cloud = Cloud()
@@ -151,6 +154,19 @@ class Config(Part):
     def _judges_hold_data(self) -> Config:
         if self.evaluate.at == "devices" and not self.data.is_own:
             raise wrong("evaluate.at: devices belongs to data.partition: {kind: own}")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_private_stays(self) -> Config:
+        if self.privacy is None:
+            return self
+        if self.evaluate.at == "devices":
+            raise wrong("evaluate.at: should be cloud: privacy does not let devices send metrics")
+        if self.data.is_own and self.data.standardize not in ("device", "none"):
+            raise wrong(
+                "data.standardize: should be device or none: with federation each device says the "
+                "moments of its data, which privacy does not cover"
+            )
         return self
 
     @model_validator(mode="after")

@@ -356,6 +356,24 @@ class Security(Part):
     insecure: Bool = False
 
 
+class Privacy(Part):
+    """Differential privacy of each single sample of a device, towards its edge and all above.
+
+    With `sign-dp`, a device takes each sample into a step's minibatch with probability `rate`
+    (`algorithm.batch_size` means nothing), cuts each sample's gradient to the norm `clip`, and adds
+    Gaussian noise to their sum, of which it sends signs. Over the whole run that is (`epsilon`,
+    `delta`)-differential privacy. `noise_multiplier: null` is the least noise that it takes, in
+    units of `clip`; finding it needs the extra `privacy`.
+    """
+
+    kind: Literal["sign-dp"] = "sign-dp"
+    epsilon: Annotated[Float, Field(ge=0.01, le=1000)]
+    delta: Annotated[Float, Field(gt=0, lt=1)]
+    rate: Share = 0.01
+    clip: Annotated[Float, Field(gt=0)] = 1.0
+    noise_multiplier: Annotated[Float, Field(gt=0)] | None = None
+
+
 class Faults(Part):
     """Dishonest devices, for tests.
 

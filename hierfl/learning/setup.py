@@ -11,6 +11,7 @@ from hierfl.learning.adversaries import RandomVote, Shout, SignFlip
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.loaded import Loaded, known, load_data, node_of, of_all, prepared, share_out
 from hierfl.learning.model_file import start_from
+from hierfl.learning.private import Mechanism, PrivateTrainer
 from hierfl.learning.processor import processor
 from hierfl.learning.samples import Samples
 from hierfl.learning.sources import FORMS
@@ -148,16 +149,23 @@ def make_trainer(config: Config, name: str, data: Loaded, facts: Facts | None = 
         samples = transformed(samples, make_transform(config.data.augment, key), key)
     kinds = {"sign_flip": SignFlip, "random_vote": RandomVote, "shout": Shout}
     lie = next((kind for kind, names in config.faults if name in names), None)
-    kind = kinds[lie] if lie else Trainer
-    trainer = kind(
-        data.task,
-        make_model(config, data, facts),
-        prepared(config, data, samples, facts),
-        config.algorithm.batch_size,
-        judging(config, data, facts) if config.data.is_own else None,
-    )
+    model, samples = make_model(config, data, facts), prepared(config, data, samples, facts)
+    if config.privacy is not None and lie is None:
+        trainer: Trainer = PrivateTrainer(data.task, model, samples, _mechanism(config))
+    else:
+        kind = kinds[lie] if lie else Trainer
+        test = judging(config, data, facts) if config.data.is_own else None
+        trainer = kind(data.task, model, samples, config.algorithm.batch_size, test)
     if (device := processor(config, name)).type != "cpu":
         trainer.model.to(device)
     trainer.try_once(name)
     trainer.try_judging(config.evaluate.metric if config.evaluate.compares else "")
     return trainer
+
+
+def _mechanism(config: Config) -> Mechanism:
+    """Return how devices of a resolved configuration take noised gradients."""
+    privacy, algorithm = config.privacy, config.algorithm
+    assert privacy is not None and privacy.noise_multiplier is not None
+    budget = algorithm.rounds * algorithm.edge_steps
+    return Mechanism(privacy.rate, privacy.clip, privacy.noise_multiplier, budget)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from hierfl.errors import ConfigError, HierflError
+from hierfl.errors import CheckpointError, ConfigError, HierflError
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.models import INTEGERS
 from hierfl.learning.processor import keyed, moved
@@ -84,6 +84,19 @@ class Trainer:
             loss.backward()  # type: ignore[no-untyped-call]
         self.model.gather_gradient()
         return loss.item()
+
+    def keep(self) -> bytes:
+        """Return what must stay with the device's state, for its gradients to come out alike."""
+        return b""
+
+    def restore(self, kept: bytes) -> None:
+        """Take what `keep` has returned.
+
+        Raises:
+            CheckpointError: it has not.
+        """
+        if kept:
+            raise CheckpointError("it is of a device whose gradients are noised")
 
     def judge(self, metric: str) -> Evaluated | None:
         """Return how good the model is on what the device holds out; None: it holds out nothing.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 from rich.console import Console, RenderableType
@@ -17,6 +17,7 @@ from hierfl.learning.rehearsal import rehearse
 from hierfl.learning.setup import facts_for, model_for
 from hierfl.planning.forecast import LINKS, Forecast, Item, forecast, times, too_slow
 from hierfl.planning.plan import make_plan
+from hierfl.planning.privacy import Spending
 from hierfl.units import plural, size
 
 SHOWN = 8
@@ -114,6 +115,16 @@ def _held(share: float) -> str:
     return f", {share:.0%} of it held out to judge by" if share else ""
 
 
+def _private(config: Config) -> Iterator[str]:
+    if config.privacy is not None:
+        spending = Spending(config)
+        yield (
+            f"privacy: noise_multiplier {spending.noise:g}, epsilon "
+            f"{spending.after(config.algorithm.rounds):.4g} after the last round "
+            f"(delta {spending.delta:g})"
+        )
+
+
 def _columns() -> int:
     """Return how many columns there are where there is no terminal: what COLUMNS says, if few."""
     said = os.environ.get("COLUMNS", "")
@@ -138,7 +149,7 @@ def show(config: Config, file: IO[str]) -> None:
         f"model {config.model_name} of {plural(expected.d, 'parameter')}, "
         f"data {config.data_name} ({kind})" + _held(config.data.validation),
     )
-    for line in lines:
+    for line in (*lines, *_private(config)):
         console.print(Text(line))
     console.print(tree_of(config))
     console.print(table_of(expected, console.width))

@@ -16,6 +16,7 @@ from hierfl.link.frames import frame_limit
 from hierfl.numerics.layout import Layout
 from hierfl.numerics.wireless import Air
 from hierfl.planning.hops import make_downlink, make_uplink
+from hierfl.planning.privacy import with_noise
 from hierfl.protocol.evaluated import LONGEST as LONGEST_METRICS
 from hierfl.tls.policy import refuse_exposure
 
@@ -136,6 +137,7 @@ def resolve(config: Config) -> Config:
         refuse_exposure(config)
         return config
     chosen = algorithm_class(config.algorithm.name)
+    config = with_noise(config, chosen)
     lr = chosen.lr.get(name_of(config.model), chosen.lr["default"])
     uplink = config.uplink.codec or chosen.uplink
     algorithm = config.algorithm.model_copy(update={"lr": config.algorithm.lr or lr})

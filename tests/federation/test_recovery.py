@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from hierfl.config import load_config
 from hierfl.link import link_pb2 as pb
 from hierfl.link.memory_grid import MemoryGrid
 from hierfl.link.responder import Responder, Vote
+from hierfl.numerics.layout import Layout
 from hierfl.planning.plan import make_plan, resolve
 from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.vectors import model_hash
@@ -92,12 +94,21 @@ class DeviceNode(Node):
             raise Crash
 
 
+def toy_trainer(name: str) -> ToyTrainer:
+    return ToyTrainer(0.1 * len(name), 10 + len(name), LAYOUT)
+
+
 def run(
-    crashes: dict[str, dict[int, str]], machine: bool, sets: list[str], folder: Path
+    crashes: dict[str, dict[int, str]],
+    machine: bool,
+    sets: list[str],
+    folder: Path,
+    trainer_of: Callable[[str], Any] = toy_trainer,
+    layout: Layout = LAYOUT,
 ) -> tuple[str, int]:
     """Run a federation; return the last base's hash and the number of restarts."""
     config = resolve(load_config(None, [*SETS, *sets]))
-    plan = make_plan(config, LAYOUT, 0)
+    plan = make_plan(config, layout, 0)
     nodes: list[Node] = []
     edges = {}
     for edge, members in TREE.items():
@@ -105,8 +116,8 @@ def run(
         for name in members:
 
             def build(name: str = name) -> tuple[ClientApp, Vote]:
-                trainer = ToyTrainer(0.1 * len(name), 10 + len(name), LAYOUT)
-                device = toy_device(name, config, plan, trainer, CheckpointStore(folder, name))
+                store = CheckpointStore(folder, name)
+                device = toy_device(name, config, plan, trainer_of(name), store)
                 device.join(RUN)
                 return device_app(device), device.vote
 
@@ -130,7 +141,7 @@ def run(
         edges[edge] = Node(build_edge, crashes.get(edge, {}))
         nodes += [*devices.values(), edges[edge]]
     grid = MemoryGrid(edges, config.quorum.edges)
-    base = np.linspace(-1, 1, LAYOUT.d, dtype=np.float32)
+    base = np.linspace(-1, 1, layout.d, dtype=np.float32)
     state = CloudState.first(plan.algorithm, base, np.zeros(0, np.float32))
     strategy = HierStrategy(cloud_rounds(config, plan, grid, state))
     strategy.start(grid, strategy.arrays(), num_rounds=config.algorithm.rounds)

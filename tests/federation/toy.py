@@ -72,6 +72,12 @@ class ToyTrainer:
         self.model.statistics += self.examples
         return float(np.mean(self.model.gradient**2))
 
+    def keep(self) -> bytes:
+        return b""
+
+    def restore(self, kept: bytes) -> None:
+        assert not kept
+
     def judge(self, metric: str) -> Evaluated:
         loss = float(np.mean((self.model.weights.astype(np.float64) - self.target) ** 2))
         sums = {"examples": np.array(float(self.examples)), metric: np.array(loss * self.examples)}

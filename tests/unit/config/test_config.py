@@ -99,6 +99,7 @@ def test_the_defaults():
           - {name: west, address: "127.0.0.1:0", devices: [west-0, west-1, west-2], capacity: null}
         notify: null
         report_loss: true
+        privacy: null
         reach: {}
         links:
           device: {up: null, down: null, delay: null, loss: null}
