@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from hierfl.cli.parts import configuration
 from hierfl.config import Config
 from hierfl.errors import ConfigError
 from hierfl.runs.folder import RESULTS, claimed
+from hierfl.runs.results import Metrics, load_run
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,19 @@ class Trial:
         """Whether the run is done: the summary is the last file that it writes."""
         return (self.folder / "summary.json").exists()
 
-    def summary(self) -> dict[str, Any]:
-        """Return the summary of a run that is done."""
-        data: dict[str, Any] = json.loads((self.folder / "summary.json").read_text())
-        return data
+    def summary(self) -> Mapping[str, Any]:
+        """Return the summary of a run that is done.
 
-    def metrics(self) -> list[dict[str, Any]]:
+        Raises:
+            ConfigError: if it is damaged.
+        """
+        found = load_run(self.folder).summary
+        assert found is not None, "the run is not done"
+        return found
+
+    def metrics(self) -> Metrics:
         """Return the metrics of a run that is done, one entry per round."""
-        return [json.loads(line) for line in (self.folder / "metrics.jsonl").open()]
+        return load_run(self.folder).metrics
 
 
 def make_trial(topology: Path | None, sets: Sequence[str], folder: Path) -> Trial:

@@ -13,7 +13,9 @@ from hierfl.cli.parts import PROCESSES, one_thread, part
 
 Folder = Annotated[
     Path | None,
-    typer.Option(help="The folder of results and runs. Repeat the command to continue."),
+    typer.Option(
+        "--out", "-o", help="The folder of results and runs. Repeat the command to continue."
+    ),
 ]
 Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="The number of runs at a time.")]
 
@@ -112,7 +114,8 @@ def assign(
     topology: Required,
     sets: Sets = [],  # noqa: B006
     out: Annotated[
-        Path | None, typer.Option(help="The file of the new topology. Default: print it.")
+        Path | None,
+        typer.Option("--out", "-o", help="The file of the new topology. Default: print it."),
     ] = None,
 ) -> None:
     """Move devices between edges so that each edge's classes are distributed as in all data.

@@ -22,7 +22,7 @@ def evaluate(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="A CSV file for what the model says of each sample."),
+        typer.Option("--out", "-o", help="A CSV file for what the model says of each sample."),
     ] = None,
 ) -> None:
     """Try the model of a run on data, and write what it says of each sample.
@@ -44,17 +44,18 @@ def evaluate(
 
 def export(
     run: Run,
-    to: Annotated[
-        Path, typer.Option(metavar="FILE", help="model.pt (a state_dict) or model.onnx.")
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", help="model.pt (a state_dict) or model.onnx."),
     ],
 ) -> None:
     """Write the model of a run for other programs.
 
-    Example: hierfl export runs/garden --to garden.onnx
+    Example: hierfl export runs/garden --out garden.onnx
     """
     one_thread()
     from hierfl.learning.export import export
     from hierfl.learning.saved import load_model
 
-    export(load_model(run), to)
-    print(f"model: {to}")
+    export(load_model(run), out)
+    print(f"model: {out}")

@@ -16,7 +16,9 @@ Sets = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the topology. May be repeated."),
 ]
-Out = Annotated[Path | None, typer.Option(help="The run folder. Default: runs/NAME-TIME.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="The run folder. Default: runs/NAME-TIME.")
+]
 AcceptLoss = Annotated[
     bool,
     typer.Option("--accept-loss", help="Continue even if some of the run's state is lost."),

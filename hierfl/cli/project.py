@@ -20,7 +20,7 @@ def init(
     folder: Annotated[
         Path, typer.Argument(metavar="NAME", help="The federation's name: a folder of this name.")
     ],
-    data: Annotated[
+    dataset: Annotated[
         str | None,
         typer.Option(click_type=click.Choice(DATA), help="Own data, or a built-in data set."),
     ] = None,
@@ -44,9 +44,9 @@ def init(
     On a terminal it asks for what is not given; elsewhere it takes own data, classification, 2
     edges with 3 devices each, and one machine. It overwrites nothing.
 
-    Example: hierfl init garden --data own --task reconstruction --edges 2 --devices 3
+    Example: hierfl init garden --dataset own --task reconstruction --edges 2 --devices 3
     """
-    held = _ask("Own data, or a built-in data set?", data, "own", click.Choice(DATA))
+    held = _ask("Own data, or a built-in data set?", dataset, "own", click.Choice(DATA))
     chosen = part("deploy.project.choices:Choices")(
         folder,
         held,

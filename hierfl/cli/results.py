@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -67,5 +68,9 @@ def plot(
     from hierfl.report.plot import save
     from hierfl.runs.results import load_run
 
-    save([load_run(run) for run in runs], x, y, out)
+    found = [load_run(run) for run in runs]
+    for run in found:
+        for line in run.damaged:
+            print(f"warning: {run.label}: {line}", file=sys.stderr)
+    save(found, x, y, out)
     print(f"figure: {out}")

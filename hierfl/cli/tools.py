@@ -19,7 +19,7 @@ data = typer.Typer(help="Download data sets.", no_args_is_help=True)
 
 def certs(
     topology: Required,
-    out: Annotated[Path, typer.Option(help="The folder of the certificates.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the certificates.")],
     sets: Sets = [],  # noqa: B006
     days: Annotated[
         int, typer.Option(min=1, max=3650, help="Days for which the nodes' certificates are valid.")
@@ -135,7 +135,7 @@ def accelerate(
 @data.command("get")
 def data_get(
     name: Annotated[str, typer.Argument(help="fashion-mnist, mnist, cifar10 or digits.")],
-    root: Annotated[
+    data_root: Annotated[
         Path | None,
         typer.Option(help="The folder of the data sets. Default: ~/.cache/hierfl/data."),
     ] = None,
@@ -148,6 +148,6 @@ def data_get(
     from hierfl.learning.sources import SOURCES, bytes_of
     from hierfl.units import size
 
-    folder = obtain(name, root, lambda line: print(line, file=sys.stderr))
+    folder = obtain(name, data_root, lambda line: print(line, file=sys.stderr))
     held = f"  {size(bytes_of(SOURCES[name], folder))}" if name in SOURCES else ""
     print(f"{folder}{held}")

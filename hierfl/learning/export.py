@@ -22,9 +22,9 @@ def export(run: SavedModel, to: Path) -> None:
         HierflError: for a failure that the user can correct.
     """
     if to.suffix not in KINDS:
-        raise ConfigError("--to", f"{to} should end in {' or '.join(KINDS)}")
+        raise ConfigError("--out", f"{to} should end in {' or '.join(KINDS)}")
     if to.exists():
-        raise ConfigError("--to", f"{to} is there already", "Give another file.")
+        raise ConfigError("--out", f"{to} is there already", "Give another file.")
     module = run.model()
     try:
         if to.suffix == ".pt":
@@ -33,7 +33,7 @@ def export(run: SavedModel, to: Path) -> None:
         else:
             _onnx(run, module, to)
     except OSError as error:
-        raise ConfigError("--to", f"cannot write {to}: {error.strerror}") from error
+        raise ConfigError("--out", f"cannot write {to}: {error.strerror}") from error
 
 
 def _onnx(run: SavedModel, module: torch.nn.Module, to: Path) -> None:
@@ -42,7 +42,7 @@ def _onnx(run: SavedModel, module: torch.nn.Module, to: Path) -> None:
             raise HierflError(f"{package} is not installed", "pip install 'hierfl[onnx]'")
     form = run.task.form(run.facts)
     if form.shape is None:
-        raise ConfigError("--to", "an input of this model is not one tensor")
+        raise ConfigError("--out", "an input of this model is not one tensor")
     dtype = torch.float32 if run.facts.highest is None else torch.int64
     example = torch.zeros(2, *form.shape, dtype=dtype)
     batch = torch.export.Dim("batch")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, overload
 
 from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError, HierflError
+from hierfl.runs import lines
 
 Row = Mapping[str, Any]
 
@@ -158,6 +158,8 @@ def load_run(folder: Path | str) -> RunResult:
             f"{folder / 'config.yaml'} cannot be read by this version of hierfl: {error.message}",
             error.hint,
         ) from None
+    if config.app is not None:
+        raise ConfigError("", f"{folder} is the run of a Flower app: there are no metrics to read")
     rows, damaged = read_metrics(folder / "metrics.jsonl")
     summary = _summary(folder / "summary.json")
     return RunResult(folder, config, Metrics(rows), summary, tuple(damaged))
@@ -170,40 +172,36 @@ def read_metrics(file: Path) -> tuple[list[Row], list[str]]:
         HierflError: if it cannot be read.
     """
     try:
-        lines = file.read_bytes().splitlines()
+        texts = file.read_bytes().splitlines()
     except FileNotFoundError:
         return [], []
     except OSError as error:
         raise HierflError(f"cannot read {file}: {error.strerror}") from None
-    rows: list[Row] = []
+    found = [lines.line(text) for text in texts]
+    bad = [number for number, row in enumerate(found, start=1) if row is None]
     damaged = []
-    for number, line in enumerate(lines, start=1):
-        row = _json(line)
-        if isinstance(row, dict) and {"round", "steps", "wall_s", "bytes"} <= row.keys():
-            rows.append(row)
-        else:
-            damaged.append(f"line {number} of {file.name} is damaged and is left out")
+    if len(bad) == 1:
+        damaged.append(f"line {bad[0]} of {file.name} is damaged and is left out")
+    elif bad:
+        damaged.append(f"{len(bad)} lines of {file.name}, from line {bad[0]} on, are damaged")
+    rows, ordered = lines.in_order([row for row in found if row is not None])
+    if not ordered:
+        damaged.append(
+            f"the rounds of {file.name} are out of order or twice there: they are sorted"
+        )
     return rows, damaged
 
 
 def _summary(file: Path) -> Mapping[str, Any] | None:
     try:
-        summary = _json(file.read_bytes())
+        summary = lines.summary(file.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
         raise HierflError(f"cannot read {file}: {error.strerror}") from None
-    if not isinstance(summary, dict) or "bytes" not in summary:
+    if summary is None:
         raise ConfigError("", f"{file} is damaged", "Remove it to read the run without it.")
     return summary
-
-
-def _json(data: bytes) -> object:
-    try:
-        parsed: object = json.loads(data)
-        return parsed
-    except (ValueError, RecursionError):
-        return None
 
 
 def _is_number(value: object) -> bool:

@@ -5,13 +5,38 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
 
 from hierfl.errors import ConfigError, escaped
 from hierfl.runs.folder import LOCK
 from hierfl.runs.owner import holder
 
 FILE = "status.json"
+
+
+class _Node(BaseModel):
+    name: str
+    state: str
+    since: Annotated[float, Field(ge=0, lt=1e11)]
+    why: str
+
+
+class _Edge(_Node):
+    devices: list[_Node]
+
+
+class _Status(BaseModel):
+    """What `lines` reads of a status.json."""
+
+    name: str
+    training: bool
+    round: int
+    rounds: int
+    figures: str
+    written: Annotated[float, Field(allow_inf_nan=False)]
+    edges: list[_Edge]
 
 
 def read(run: Path) -> dict[str, Any]:
@@ -26,6 +51,8 @@ def read(run: Path) -> dict[str, Any]:
         status = json.loads((run / FILE).read_bytes())
         if not isinstance(status, dict):
             raise ValueError
+        if "edges" in status:
+            _Status.model_validate(status)
     except FileNotFoundError:
         if (run / "config.yaml").exists():
             return {"state": state, "running": running}

@@ -11,6 +11,7 @@ import subprocess
 import urllib.parse
 import urllib.request
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_every_panel_has_data_in_prometheus(tmp_path: Path) -> None:
         try:
             line_with(run, "round ")
             for query in sorted(panels | names):
-                wait_until(lambda query=query: asked(url, query))
+                wait_until(partial(asked, url, query))
             values = [series["value"][1] for series in asked(url, "hierfl_edge_attached")]
             assert values == ["1", "1"]
         finally:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.system
     "options",
     [
         ["--task", "reconstruction", "--edges", "1", "--devices", "2"],
-        ["--data", "digits", "--task", "classification", "--edges", "2", "--devices", "1"],
+        ["--dataset", "digits", "--task", "classification", "--edges", "2", "--devices", "1"],
     ],
 )
 def test_a_new_federation_runs(options: list[str], tmp_path: Path) -> None:

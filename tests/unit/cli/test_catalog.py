@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+import typer.main
 import yaml
 
 from hierfl.algorithms import BUILT_IN
+from hierfl.cli.main import app
 from hierfl.config import load_config
 from hierfl.config.reference import reference
 from hierfl.config.yaml_dialect import Loader
@@ -70,3 +74,67 @@ def test_the_help_is_in_groups_and_minus_h_shows_it(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[3" not in hierfl("-h").out
+
+
+VOCABULARY = {
+    "--set": "a key of the topology",
+    "--out": "what is written, a file or a folder; -o for short",
+    "--certs": "the folder of the certificates",
+    "--data-root": "the folder of the data sets",
+    "--json": "JSON on standard output",
+    "--name": "a node of the topology",
+    "--jobs": "how many runs at a time",
+    "--home": "FLWR_HOME",
+    "--page": "the live page's address",
+}
+"""The options that several commands have: each has one name, and no other option its meaning."""
+
+TWINS = {
+    "--output", "--out-dir", "--folder", "--file", "--to", "--dest", "--certificates", "--cert",
+    "--root", "--root-certificates", "--data-dir", "--datadir", "--format", "--key", "--option",
+    "--override", "--config", "--workers", "--parallel", "--node", "--port-page",
+}  # fmt: skip
+"""Other names that an option of the vocabulary could have."""
+
+
+def test_one_option_has_one_name_and_one_form_everywhere() -> None:
+    options: dict[str, list[tuple[str, click.Option]]] = {}
+    for path, command in leaves(typer.main.get_command(app), ("hierfl",)):
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                options.setdefault(option.opts[0], []).append((" ".join(path), option))
+    assert options.keys() >= VOCABULARY.keys()
+    assert not options.keys() & TWINS
+    for name, uses in options.items():
+        forms = {
+            (tuple(one.opts[1:]), one.is_flag, one.multiple, type(one.type)) for _, one in uses
+        }
+        assert len(forms) == 1, (name, uses)
+        if name in VOCABULARY:
+            assert re.fullmatch(r"--[a-z]+(-[a-z]+)*", name)
+    assert all(option.opts == ["--out", "-o"] for _, option in options["--out"])
+
+
+def test_every_command_answers_minus_h_with_an_example(hierfl: Run) -> None:
+    for path, _ in leaves(typer.main.get_command(app), ("hierfl",)):
+        done = hierfl(*path[1:], "-h")
+        assert done.code == 0 and "Example: " in done.out, path
+
+
+def test_what_reads_a_topology_takes_sets() -> None:
+    for path, command in leaves(typer.main.get_command(app), ("hierfl",)):
+        names = {name for param in command.params for name in param.opts}
+        if "topology" in names:
+            assert "--set" in names, path
+
+
+def leaves(
+    command: click.Command, path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield the path and the command of every command that is not a group and not hidden."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    for name, child in command.commands.items():
+        if not child.hidden:
+            yield from leaves(child, (*path, name))

@@ -404,7 +404,7 @@ def test_data_get_says_where_it_is_and_how_large(hierfl, tmp_path):
         content = gzip.compress(head + bytes(size))
         total += len(content)
         (folder / f"{stem}.gz").write_bytes(content)
-    code, out, err = hierfl("data", "get", "mnist", "--root", tmp_path)
+    code, out, err = hierfl("data", "get", "mnist", "--data-root", tmp_path)
     assert (code, out) == (0, f"{folder}  {total} B\n")
     assert "mnist is in" in err
     assert hierfl("data", "get", "digits").code == 0

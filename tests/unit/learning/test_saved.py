@@ -117,12 +117,12 @@ def test_the_model_of_a_run_is_exported(hierfl: Run, tmp_path: Path) -> None:
     Path("t.yaml").write_text(DIGITS)
     assert hierfl("run", "t.yaml", "--out", "run").code == 0
     module = load_model("run").model()
-    assert hierfl("export", "run", "--to", "model.pt").code == 0
+    assert hierfl("export", "run", "--out", "model.pt").code == 0
     state = torch.load("model.pt", weights_only=True)
     assert all(torch.equal(tensor, state[name]) for name, tensor in module.state_dict().items())
-    code, _, err = hierfl("export", "run", "--to", "model.pt")
+    code, _, err = hierfl("export", "run", "--out", "model.pt")
     assert code == 2 and "is there already" in err
-    assert hierfl("export", "run", "--to", "model.h5").code == 2
+    assert hierfl("export", "run", "--out", "model.h5").code == 2
     assert hierfl("run", "t.yaml", "--set", "start_from=model.pt", "--out", "next").code == 0
 
 
@@ -133,7 +133,7 @@ def test_onnx_says_what_the_module_says(hierfl: Run) -> None:
 
     Path("t.yaml").write_text(DIGITS)
     assert hierfl("run", "t.yaml", "--out", "run").code == 0
-    result = hierfl("export", "run", "--to", "model.onnx")
+    result = hierfl("export", "run", "--out", "model.onnx")
     assert result.code == 0, result.err
     inputs = torch.randn(5, 1, 8, 8)
     said = ReferenceEvaluator(onnx.load("model.onnx")).run(None, {"input": inputs.numpy()})[0]

@@ -48,7 +48,7 @@ def made(monkeypatch: pytest.MonkeyPatch, *options: str) -> Path:
 
 def flags(data: str, task: str, machines: str) -> list[str]:
     return [
-        "--data",
+        "--dataset",
         data,
         "--task",
         task,
@@ -124,7 +124,7 @@ def test_nothing_is_overwritten(
     ("arguments", "said"),
     [
         (["a b"], "cannot be a federation's name"),
-        (["garden", "--data", "mnist", "--task", "regression"], "ten classes"),
+        (["garden", "--dataset", "mnist", "--task", "regression"], "ten classes"),
         (["garden", "--task", "clasification"], "is not one of"),
         (["garden", "--edges", "0"], "0 is not in the range"),
     ],
