@@ -23,4 +23,4 @@ def device(node: Node, invitation: Invitation, home: Path) -> None:
     one_thread()
     config = node.local(invitation.config or node.join(invitation))
     state = state_folder(home, config)
-    run(config, node.name, state, token=invitation.token, patience=PATIENCE_S)
+    run(config, [node.name], state, token=invitation.token, patience=PATIENCE_S)

@@ -103,7 +103,7 @@ def _run(
             namespace=place.namespaces.get(name, ""),
             environment=place.environment,
         )
-        for name, role in config.roles().items()
+        for name, role in config.processes().items()
     ]
     with nullcontext(processes) if processes else Processes() as started:
         Supervisor(started, restart=config.restart == "always").run(commands)

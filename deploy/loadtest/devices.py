@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -44,6 +45,10 @@ EXAMPLES = 100
 
 PAUSE_S = 0.2
 """Seconds, at most, between two attempts of a device to attach."""
+
+WHOLE_AT_ONCE = 16
+"""How many devices of a process read their first base, a whole model, at a time. Real ones have
+memory of their own; here all first bases would lie in that of one process at once."""
 
 LOOK_S = 0.05
 """Seconds between two looks at whether an edge listens."""
@@ -145,6 +150,7 @@ class PreparedDevice:
         app: answers Flower messages.
         frame: see `prepared`.
         plan: fingerprint of the configuration.
+        turn: held while it reads its first base.
     """
 
     def __init__(
@@ -154,6 +160,7 @@ class PreparedDevice:
         app: ClientApp,
         frame: Callable[[int, int, int], bytes],
         plan: str,
+        turn: asyncio.Semaphore,
     ) -> None:
         self._name = name
         self._position = position
@@ -161,7 +168,9 @@ class PreparedDevice:
         self._runner = AppRunner(app, context, Count())
         self._frame = frame
         self._plan = plan
+        self._turn = turn
         self._run = ""
+        self._has_base = False
 
     async def serve(self, parent: Parent) -> None:
         """Answer until the run is done.
@@ -180,13 +189,19 @@ class PreparedDevice:
             async with dial(parent.address, parent.options, None, grpc.aio) as channel:
                 call = channel.stream_stream(frames.METHOD)()
                 await call.write(frames.hello(self._name, run=self._run, model="", plan=self._plan))
-                while (data := await call.read()) is not grpc.aio.EOF:
+                while (data := await self._read(call)) is not grpc.aio.EOF:
                     frame = frames.parse(data)
                     if frame.WhichOneof("kind") == "goodbye":
                         return self._is_done(frame.goodbye)
                     if (answer := self._answer(frame)) is not None:
                         await call.write(answer)
         return False
+
+    async def _read(self, call: Any) -> Any:
+        if self._has_base or not self._run:
+            return await call.read()
+        async with self._turn:
+            return await call.read()
 
     def _answer(self, frame: pb.Frame) -> bytes | None:
         match frame.WhichOneof("kind"):
@@ -195,6 +210,7 @@ class PreparedDevice:
                 which = (self._position + request.step) % BALLOTS
                 return self._frame(request.round, request.step, which)
             case "message":
+                self._has_base = True
                 return self._runner.answer(frame.message)
             case "welcome":
                 self._run = frame.welcome.run
@@ -238,10 +254,11 @@ def serve(
         looks = [asyncio.create_task(parent.listening()) for parent in parents.values()]
         await asyncio.wait(looks, return_when=asyncio.FIRST_COMPLETED)
         began()
+        turn = asyncio.Semaphore(WHOLE_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for address, devices in edges.items():
                 for position, name in devices:
-                    device = PreparedDevice(name, position, app, frame, text)
+                    device = PreparedDevice(name, position, app, frame, text, turn)
                     group.create_task(device.serve(parents[address]))
 
     try:

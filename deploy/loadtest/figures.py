@@ -15,6 +15,9 @@ from typing import Any
 from deploy.loadtest.load import Load
 from hierfl.errors import RunFailed
 
+AFTER_S = 0.5
+"""A sample so many seconds after the last step is still one of the last round."""
+
 Note = dict[str, Any]
 
 
@@ -58,13 +61,15 @@ class Notes:
         """Return the processor time spent between two times, s."""
         return sum(_at(life, end) - _at(life, start) for life in self.lives())
 
-    def growth(self) -> int:
-        """Return by how many bytes its memory has grown at most since the process was set up."""
-        return max(
-            max(int(sample["rss"]) for sample in life) - int(life[0]["rss"])
+    def growth(self, start: float, end: float) -> int:
+        """Return by how many bytes its memory had grown at most between two times."""
+        grown = [
+            int(sample["rss"]) - int(life[0]["rss"])
             for life in self.lives()
-            if life
-        )
+            for sample in life
+            if start <= sample["at"] <= end
+        ]
+        return max(grown, default=0)
 
     def most(self, key: str) -> int:
         """Return the largest value in the samples."""
@@ -93,7 +98,8 @@ class Figures:
         step_s, step_p95_s: a step's duration at an edge, median and 95th percentile.
         edge_cpu_s: processor time of an edge for a device and step.
         child_cpu_s: that of the process that holds the device.
-        edge_memory, child_memory: by which a process grows for each device.
+        edge_memory, child_memory: by which a process grows for each device, in the last round.
+        edge_peak, child_peak: the same at the most, while first bases are sent.
         memory: of all processes together.
         votes_per_s: ballots that all edges count together.
         lost: ballots that were missing, over all rounds' worst steps.
@@ -117,6 +123,8 @@ class Figures:
     child_cpu_s: float
     edge_memory: float
     child_memory: float
+    edge_peak: float
+    child_peak: float
     memory: int
     votes_per_s: float
     lost: int
@@ -193,6 +201,7 @@ class Measured:
             for edge in self.edges
             for line in edge.having("marks")
         )
+        last_round = max(edge.having("marks")[-1]["marks"][0][0] for edge in self.edges)
         used = sum(each.most("pss") for each in self.everybody)
         return Figures(
             devices=load.devices,
@@ -206,8 +215,10 @@ class Measured:
             step_p95_s=durations[int(0.95 * len(durations))],
             edge_cpu_s=counted / votes,
             child_cpu_s=sum(host.cpu(start, end) for host in self.hosts) / votes,
-            edge_memory=sum(edge.growth() for edge in self.edges) / load.devices,
-            child_memory=sum(host.growth() for host in self.hosts) / load.devices,
+            edge_memory=self._growth(self.edges, last_round, end + AFTER_S),
+            child_memory=self._growth(self.hosts, last_round, end + AFTER_S),
+            edge_peak=self._growth(self.edges, 0.0, end),
+            child_peak=self._growth(self.hosts, 0.0, end),
             memory=used,
             votes_per_s=votes / (end - start),
             lost=sum(self._lost()),
@@ -217,6 +228,9 @@ class Measured:
             shares=self._shares(cores, memory, used),
             killed=load.kill is not None,
         )
+
+    def _growth(self, processes: list[Notes], start: float, end: float) -> float:
+        return sum(each.growth(start, end) for each in processes) / self.load.devices
 
     def _lost(self) -> Iterator[int]:
         devices = {edge: len(names) for edge, names in self.load.tree().items()}

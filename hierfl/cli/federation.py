@@ -88,6 +88,12 @@ def run(
             _check_identities(config)
             if config.app is not None and page is not None:
                 raise ConfigError("--page", "there is no page of a Flower app's run yet")
+            if config.hosts and testbed is not None:
+                raise ConfigError(
+                    "hosts",
+                    "on a testbed each device has a link, and so a process, of its own",
+                    "Leave out hosts: --set 'hosts={}'.",
+                )
         elif testbed is not None:
             raise ConfigError(
                 "--testbed",

@@ -35,6 +35,14 @@ Page = Annotated[
     ),
 ]
 Name = Annotated[str, typer.Option(help="The node's name in the topology.")]
+Names = Annotated[
+    list[str],
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="A device's name in the topology, or that of one of its hosts. May be repeated.",
+    ),
+]
 
 PAGE = "127.0.0.1:0"
 """Where `--page` without an address serves the page."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hierfl.cli.options import AcceptLoss, Name, Out, Page, Required, Sets, State
+from hierfl.cli.options import AcceptLoss, Name, Names, Out, Page, Required, Sets, State
 from hierfl.cli.parts import (
     be_node,
     claimed,
@@ -95,7 +95,7 @@ def edge(
 
 def device(
     topology: Required,
-    name: Name,
+    names: Names,
     sets: Sets = [],  # noqa: B006
     state: State = None,
     bench: Annotated[
@@ -105,25 +105,40 @@ def device(
         ),
     ] = False,
 ) -> None:
-    """Run one device. It retries until its edge is up, and stops when the run is over.
+    """Run a device. It retries until its edge is up, and stops when the run is over.
+
+    Several devices share the process, and compute one after the other.
 
     Example: hierfl device topology.yaml --name east-0
+
+    Example: hierfl device topology.yaml --name east-0 --name west-0
 
     Example: hierfl device topology.yaml --name east-0 --bench
     """
     config = node_configuration(topology, sets)
-    if config.app is not None:
-        if bench:
-            raise ConfigError("--bench", "measures hierfl's own tasks, and this is a Flower app")
-        with owned(state_folder(config, state), name), told(config, name):
-            part("deploy.stock_app.client:run_device")(config, name)
-        return
-    one_thread()
+    devices = config.devices_of(names)
+    if len(devices) > 1 and (bench or config.app is not None):
+        raise ConfigError(
+            "--name",
+            f"{len(devices)} devices, and "
+            + ("--bench measures one" if bench else "a Flower app needs a process for each"),
+        )
+    if config.app is not None and bench:
+        raise ConfigError("--bench", "measures hierfl's own tasks, and this is a Flower app")
     if bench:
-        part("clients.bench:run")(config, name)
+        one_thread()
+        part("clients.bench:run")(config, *devices)
         return
-    with owned(state_folder(config, state), name) as folder, told(config, name):
-        part("clients.main:run")(config, name, folder)
+    folder = state_folder(config, state)
+    with ExitStack() as stack:
+        for name in devices:
+            stack.enter_context(owned(folder, name))
+            stack.enter_context(told(config, name))
+        if config.app is not None:
+            part("deploy.stock_app.client:run_device")(config, *devices)
+        else:
+            one_thread()
+            part("clients.main:run")(config, devices, folder)
 
 
 Told = Annotated[str, typer.Argument(help="What `hierfl accelerate` passes to its processes.")]

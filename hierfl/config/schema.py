@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -42,6 +42,7 @@ from hierfl.config.types import (
 )
 from hierfl.config.validators import no_such, refuse_strangers, refuse_twins, wrong
 from hierfl.config.yaml_dialect import Dumper
+from hierfl.errors import ConfigError
 
 CLOUD = "cloud"
 
@@ -73,6 +74,10 @@ class Config(Part):
     `device` is where torch computes gradients and evaluations: `auto`, `cpu`, `cuda` or `cuda:N`,
     of all nodes or by name (others are on the CPU). Which way a bit falls that is close to
     zero depends on the processor: a run on GPUs has other bits than one on CPUs.
+
+    `hosts` are processes with several devices each, by name: {laptop: [pi-0, pi-1]}. `hierfl run`
+    starts them, and `hierfl device --name laptop` one of them. Their devices, which may be of
+    several edges, compute one after the other.
 
     `notify` is a shell command that reads lines about nodes that go away or come back, or an
     http(s) address to which they are posted.
@@ -108,6 +113,7 @@ class Config(Part):
     edges: Annotated[tuple[Edge, ...], AfterValidator(not_empty)]
     notify: Text | None = None
     report_loss: Bool = True
+    hosts: dict[Name, Names] = Field(default_factory=dict)
     reach: dict[Name, Names] = Field(default_factory=dict)
     links: Links = Links()
     metrics: Metrics = Metrics()
@@ -170,6 +176,20 @@ class Config(Part):
         return self
 
     @model_validator(mode="after")
+    def _hosts_hold_devices(self) -> Config:
+        known = [device for edge in self.edges for device in edge.devices]
+        placed = [
+            (f"hosts.{host}.{i}", name)
+            for host, names in self.hosts.items()
+            for i, name in enumerate(names)
+        ]
+        refuse_strangers("device", placed, known)
+        refuse_twins("device", placed)
+        if self.hosts and self.app is not None:
+            raise wrong("hosts: should not be set: a Flower app needs a process for each device")
+        return self
+
+    @model_validator(mode="after")
     def _homes_are_of_all_devices(self) -> Config:
         if self.data.homes is not None:
             placed = [
@@ -213,6 +233,8 @@ class Config(Part):
             yield f"edges.{i}.name", edge.name
             for k, device in enumerate(edge.devices):
                 yield f"edges.{i}.devices.{k}", device
+        for host in self.hosts:
+            yield f"hosts.{host}", host
 
     def to_yaml(self) -> str:
         """Return the configuration as YAML with every key; `read_config` reads it back equal."""
@@ -245,6 +267,30 @@ class Config(Part):
         edges: dict[str, Role] = {edge.name: "edge" for edge in self.edges}
         devices: dict[str, Role] = {name: "device" for edge in self.edges for name in edge.devices}
         return {CLOUD: "cloud", **edges, **devices}
+
+    def processes(self) -> dict[str, Role]:
+        """Return node -> its role, with each of the `hosts` in place of its devices."""
+        inside = {device for devices in self.hosts.values() for device in devices}
+        nodes = {name: role for name, role in self.roles().items() if name not in inside}
+        return nodes | dict.fromkeys(self.hosts, "device")
+
+    def devices_of(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the devices of some names, each a device's or that of one of the `hosts`.
+
+        Raises:
+            ConfigError: a name is neither, or a device is named twice.
+        """
+        devices: list[str] = []
+        known = [device for edge in self.edges for device in edge.devices]
+        there = {*known}
+        for name in names:
+            if name not in there and name not in self.hosts:
+                raise no_such("device", name, [*self.hosts, *known])
+            devices += self.hosts.get(name, (name,))
+        if len({*devices}) < len(devices):
+            twice = next(name for name in devices if devices.count(name) > 1)
+            raise ConfigError("--name", f"{twice} is named twice")
+        return tuple(devices)
 
     def data_root(self, name: str) -> Path | None:
         """Return a node's `data.root`: {name}, {edge} and {role} in it are the node's own.

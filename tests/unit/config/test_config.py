@@ -100,6 +100,7 @@ def test_the_defaults():
         notify: null
         report_loss: true
         privacy: null
+        hosts: {}
         reach: {}
         links:
           device: {up: null, down: null, delay: null, loss: null}

@@ -124,4 +124,6 @@ def test_the_notes_of_a_killed_process_are_those_of_two(tmp_path: Path) -> None:
     notes = Notes.read(file)
     assert [len(life) for life in notes.lives()] == [2, 2]
     assert notes.cpu(5, 25) == pytest.approx(2 + 1)
-    assert notes.growth() == 20
+    assert notes.growth(0, 40) == 20
+    assert notes.growth(15, 40) == 10
+    assert notes.growth(50, 60) == 0
