@@ -106,7 +106,7 @@ def test_the_defaults():
           device: {up: null, down: null, delay: null, loss: null}
           edge: {up: null, down: null, delay: null, loss: null}
           nodes: {}
-        metrics: {prometheus: null, tensorboard: false}
+        metrics: {prometheus: null, tensorboard: false, mlflow: null, wandb: null, otlp: null}
     """)
 
 
