@@ -24,7 +24,7 @@ from deploy.launcher.processes import Processes
 from hierfl.errors import HierflError, render
 
 LENGTH = ["model=mlp", "algorithm.edge_steps=15", "algorithm.rounds=40"]
-WAYS = ("mean", "clip", "median", "nearest")
+WAYS = ("mean", "clip", "median", "nearest", "trust")
 ROWS = ("hier-signsgd", *(f"ef-lion:{way}" for way in WAYS))
 LIES = (("none", 0), ("sign_flip", 1), ("sign_flip", 2), ("shout", 1))
 WORDS = {"none": "all honest", "sign_flip": "{} of 5 flip", "shout": "{} of 5 flips, tenfold"}

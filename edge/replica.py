@@ -62,6 +62,7 @@ class Replica:
         change = self.downlink.decode(base.change)
         if base.edges:
             self.algorithm.receive(self.state, base.edges)
+        self.algorithm.observe(self.state, change)
         self.base += change
 
     def whole(self, head: Base) -> Base:

@@ -6,26 +6,30 @@
               cannot move it beyond what the others say
     nearest   that median, once each S_k b_k was averaged with those of more than half of the
               devices, the nearest to it
+    trust     clip, without the devices that, over the steps so far, were opposed to most others
+              along the changes of the global model (see `numerics.agreement`)
 
-`clip` costs nothing where all are honest. `median` (Yin et al. 2018, arXiv 1803.01498) loses what
-only few of the honest devices know, and costs where these differ; `nearest` (Allouah et al. 2023,
+`clip` costs nothing where all are honest, and neither does `trust`, which looks at a device's past
+and not at its ballot alone: what one honest device alone knows is kept. `median` (Yin et al. 2018,
+arXiv 1803.01498) loses that, and costs where honest devices differ; `nearest` (Allouah et al. 2023,
 arXiv 2302.01772) spreads it over its neighbours first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hierfl.algorithms import options
+from hierfl.algorithms.base import State
 from hierfl.algorithms.mean import LARGEST
 from hierfl.errors import PayloadError
-from hierfl.numerics import robust
+from hierfl.numerics import agreement, robust, signs
 from hierfl.numerics.buffers import Vector
 
-WAYS = ("clip", "median", "nearest", "mean")
+WAYS = ("trust", "clip", "median", "nearest", "mean")
 """The values of `algorithm.options.aggregation`; the first is the default."""
 
 ROBUST = {"median": robust.median, "nearest": robust.nearest}
@@ -36,7 +40,7 @@ LOUDEST = 4.0
 
 @dataclass(frozen=True)
 class Aggregation:
-    """One of the four.
+    """One of the ways.
 
     Attributes:
         way: one of `WAYS`.
@@ -52,7 +56,53 @@ class Aggregation:
 
     def limit(self, scales: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the devices' scales, float32[n] each, as they will count."""
-        return robust.clip(scales, LOUDEST) if self.way == "clip" else list(scales)
+        cut = self.way in ("clip", "trust")
+        return robust.clip(scales, LOUDEST) if cut else list(scales)
+
+    def edge_state(self) -> State:
+        """Return what an edge must remember: with `trust`, who was opposed to whom so far.
+
+        `direction` are the packed signs of the base's last change, none before there is one;
+        `products` and `squares`, float64[K, K], are sums of `agreement.pairs`, `opposed`, bool[K],
+        is who is left out; K = 0 at first.
+        """
+        if self.way != "trust":
+            return {}
+        return {"direction": np.zeros(0, np.uint8), **_strangers(0)}
+
+    def observe(self, state: State, change: np.ndarray) -> None:
+        """Remember by what the base has changed, float32[d]."""
+        if self.way == "trust":
+            state["direction"] = signs.pack(change)
+
+    def trusted(
+        self,
+        state: State,
+        cluster: int,
+        d: int,
+        vectors: Mapping[int, Callable[[slice], np.ndarray]],
+    ) -> list[int]:
+        """Return who counts in a step, in the order of their positions; all but with `trust`.
+
+        Args:
+            state: the edge's; the step is added to what is remembered.
+            cluster: devices of the cluster, K.
+            d: coordinates.
+            vectors: as in `one`, by position.
+        """
+        devices = sorted(vectors)
+        if self.way != "trust" or not state["direction"].size:
+            return devices
+        if len(state["products"]) != cluster:
+            state.update(_strangers(cluster))
+        found = agreement.pairs(
+            agreement.along(d, [vectors[k] for k in devices], state["direction"])
+        )
+        here = np.ix_(devices, devices)
+        state["products"][here] += found
+        state["squares"][here] += found**2
+        state["opposed"] = agreement.opposed(state["products"], state["squares"], state["opposed"])
+        return [k for k in devices if not state["opposed"][k]] or devices
 
     def one(
         self, d: int, weights: Sequence[float], vectors: Sequence[Callable[[slice], np.ndarray]]
@@ -71,6 +121,15 @@ class Aggregation:
         for weight, vector in zip(weights, vectors, strict=True):
             mean += np.float32(weight) * vector(slice(0, d))
         return mean
+
+
+def _strangers(cluster: int) -> State:
+    """Return what `trust` remembers of a cluster's devices before it has seen any."""
+    return {
+        "products": np.zeros((cluster, cluster)),
+        "squares": np.zeros((cluster, cluster)),
+        "opposed": np.zeros(cluster, np.bool_),
+    }
 
 
 def audible(scales: np.ndarray) -> np.ndarray:

@@ -228,6 +228,14 @@ class Algorithm(ABC):
     def edge_round(self, state: State, examples: Sequence[int]) -> EdgeRound:
         """Open a round at an edge whose devices hold `examples` samples each."""
 
+    def observe(self, state: State, change: np.ndarray) -> None:  # noqa: B027
+        """Learn at an edge, which moves to the next base, by what the base changes.
+
+        Args:
+            state: the edge's state.
+            change: float32[d], as all nodes have it.
+        """
+
     def receive(self, state: State, payload: bytes) -> None:
         """Take what the cloud's `Change.edges` says to edges alone, before the next round.
 

@@ -98,7 +98,7 @@ class EFFedAvg(EFSignSGD, LocalSteps):
 
     def edge_state(self) -> State:
         """Return the outer momentum v_q and what was not reported, r_q, float32[d] each."""
-        return {name: np.zeros(self.layout.d, np.float32) for name in ("momentum", "unreported")}
+        return self._edge_state("momentum", "unreported")
 
     def edge_round(self, state: State, examples: Sequence[int]) -> EdgeRound:
         """Open a round; a device's weight is its number of samples."""
@@ -118,7 +118,7 @@ class _Round(EdgeRound):
     def __init__(self, algorithm: EFFedAvg, state: State, examples: Sequence[int]) -> None:
         self._algorithm = algorithm
         self._state = state
-        self._signs = ScaledSigns(algorithm, examples)
+        self._signs = ScaledSigns(algorithm, state, examples)
         self._unsaid = np.zeros(algorithm.layout.d, np.float32)
 
     def add(self, device: int, ballot: bytes) -> None:

@@ -50,7 +50,7 @@ class EFLion(Algorithm):
     """A ballot is ceil(d/8) bytes, after the scales in a round's first; a decision ceil(d/8).
 
     A report is the exact tally and, behind it, the change of the edge's control variate. Of
-    `algorithm.options`, `aggregation` (clip unless set) is how an edge makes u of the S_k b_k (see
+    `algorithm.options`, `aggregation` (trust unless set) is how an edge makes u of the S_k b_k (see
     `aggregation`), and `correction_bits` (4 unless set; 1 to 8) are those of Q4: with 1 it is signs
     with a scale per tensor. `algorithm.momentum` and `algorithm.tie` mean nothing here.
 
@@ -97,11 +97,16 @@ class EFLion(Algorithm):
     def edge_state(self) -> State:
         """Return the momentum m, the edge's control variate C_q and the global C."""
         d = self.layout.d
-        return {name: np.zeros(d, np.float32) for name in ("momentum", "own", "common")}
+        state = {name: np.zeros(d, np.float32) for name in ("momentum", "own", "common")}
+        return {**state, **self.aggregation.edge_state()}
 
     def edge_round(self, state: State, examples: Sequence[int]) -> EdgeRound:
         """Open a round."""
-        return _Round(self, state)
+        return _Round(self, state, len(examples))
+
+    def observe(self, state: State, change: np.ndarray) -> None:
+        """See `Aggregation.observe`."""
+        self.aggregation.observe(state, change)
 
     def receive(self, state: State, payload: bytes) -> None:
         """Move C as the cloud says."""
@@ -137,9 +142,10 @@ class EFLion(Algorithm):
 class _Round(EdgeRound):
     """One round at one edge: scaled signs are summed in the devices' order."""
 
-    def __init__(self, algorithm: EFLion, state: State) -> None:
+    def __init__(self, algorithm: EFLion, state: State, cluster: int) -> None:
         self._algorithm = algorithm
         self._state = state
+        self._cluster = cluster
         self._scales: dict[int, np.ndarray] = {}
         self._limited: dict[int, np.ndarray] = {}
         self._typical = np.zeros(0, np.float32)
@@ -162,8 +168,10 @@ class _Round(EdgeRound):
     def decide(self, at: Step) -> bytes:
         """Return the sign of the Lion blend of the corrected mean."""
         state, d = self._state, self._algorithm.layout.d
-        vectors = [self._vector(device) for device in sorted(self._ballots)]
-        mean = self._algorithm.aggregation.one(d, [1 / len(vectors)] * len(vectors), vectors)
+        aggregation = self._algorithm.aggregation
+        every = {device: self._vector(device) for device in self._ballots}
+        vectors = [every[k] for k in aggregation.trusted(state, self._cluster, d, every)]
+        mean = aggregation.one(d, [1 / len(vectors)] * len(vectors), vectors)
         self._ballots.clear()
         self._sum += mean
         gain = 1 / (1 + HASTE * np.float32(self._algorithm.settings.steps) * at.lr)

@@ -53,7 +53,7 @@ from hierfl.numerics.layout import Layout
 class EFSignSGD(Algorithm):
     """A ballot and a decision are ceil(d/8) bytes and 4 bytes a tensor.
 
-    Of `algorithm.options`, `aggregation` (clip unless set) is how an edge makes one vector of its
+    Of `algorithm.options`, `aggregation` (trust unless set) is how an edge makes one vector of its
     devices' (see `aggregation`), and `fraction` (1 unless set) the share of coordinates that a
     device's ballot says anything about. `algorithm.momentum` and `algorithm.tie` mean nothing here.
 
@@ -106,11 +106,19 @@ class EFSignSGD(Algorithm):
 
     def edge_state(self) -> State:
         """Return the residuals of the decisions, e_q, and of the reports, r_q, float32[d] each."""
-        return {name: np.zeros(self.layout.d, np.float32) for name in ("residual", "unreported")}
+        return self._edge_state("residual", "unreported")
+
+    def _edge_state(self, *names: str) -> State:
+        vectors = {name: np.zeros(self.layout.d, np.float32) for name in names}
+        return {**vectors, **self.aggregation.edge_state()}
 
     def edge_round(self, state: State, examples: Sequence[int]) -> EdgeRound:
         """Open a round; a device's weight is its number of samples."""
         return _Round(self, state, examples)
+
+    def observe(self, state: State, change: np.ndarray) -> None:
+        """See `Aggregation.observe`."""
+        self.aggregation.observe(state, change)
 
     # -- cloud -----------------------------------------------------------------------------------
 
@@ -133,11 +141,13 @@ class ScaledSigns:
 
     Args:
         algorithm: whose ballots they are.
+        state: the edge's.
         examples: samples that each of the cluster's devices holds; may change until `take`.
     """
 
-    def __init__(self, algorithm: EFSignSGD, examples: Sequence[int]) -> None:
+    def __init__(self, algorithm: EFSignSGD, state: State, examples: Sequence[int]) -> None:
         self._algorithm = algorithm
+        self._state = state
         self._examples = examples
         self._ballots: dict[int, tuple[np.ndarray, Any]] = {}
 
@@ -155,15 +165,16 @@ class ScaledSigns:
         codec, aggregation = self._algorithm.ballots, self._algorithm.aggregation
         devices = sorted(self._ballots)
         scales = aggregation.limit([self._ballots[k][0] for k in devices])
-        vectors = [
-            codec.join(scale, self._ballots[k][1]) for k, scale in zip(devices, scales, strict=True)
-        ]
+        every = {
+            k: codec.join(scale, self._ballots[k][1]).__getitem__
+            for k, scale in zip(devices, scales, strict=True)
+        }
         self._ballots.clear()
-        total = sum(self._examples[k] for k in devices)
-        weights = [self._examples[k] / total for k in devices]
-        return aggregation.one(
-            self._algorithm.layout.d, weights, [vector.__getitem__ for vector in vectors]
-        )
+        d = self._algorithm.layout.d
+        trusted = aggregation.trusted(self._state, len(self._examples), d, every)
+        total = sum(self._examples[k] for k in trusted)
+        weights = [self._examples[k] / total for k in trusted]
+        return aggregation.one(d, weights, [every[k] for k in trusted])
 
 
 class _Round(EdgeRound):
@@ -172,7 +183,7 @@ class _Round(EdgeRound):
     def __init__(self, algorithm: EFSignSGD, state: State, examples: Sequence[int]) -> None:
         self._algorithm = algorithm
         self._state = state
-        self._signs = ScaledSigns(algorithm, examples)
+        self._signs = ScaledSigns(algorithm, state, examples)
 
     def add(self, device: int, ballot: bytes) -> None:
         """Keep a ballot until the step is closed."""

@@ -15,15 +15,18 @@ from hypothesis.extra import numpy as hnp
 from hierfl.algorithms import BUILT_IN
 from hierfl.algorithms.aggregation import LOUDEST, ROBUST, WAYS, Aggregation
 from hierfl.algorithms.base import EdgeRound, Settings, Step
+from hierfl.algorithms.ef_fedavg import EFFedAvg
 from hierfl.algorithms.ef_lion import EFLion
 from hierfl.algorithms.ef_signsgd import EFSignSGD
 from hierfl.config import load_config
 from hierfl.errors import ConfigError, PayloadError
 from hierfl.numerics import robust
+from hierfl.numerics.layout import Layout
 from hierfl.planning.plan import resolve
 from tests.federation.toy import LAYOUT, toy
 
 D = LAYOUT.d
+WIDE = Layout(("w",), ((40, 50),))
 AT = Step(1, "edge", 1, 1, np.float32(0))
 SCALED = {"ef-lion": EFLion, "ef-signsgd": EFSignSGD}
 matrices = hnp.arrays(
@@ -162,6 +165,47 @@ def test_all_learn_where_nobody_lies(name: str, way: str) -> None:
     start = np.abs(federation.strategy.base - 0.5).mean()
     federation.run()
     assert np.abs(federation.strategy.base - 0.5).mean() < 0.4 * start
+
+
+@pytest.mark.parametrize("name", [*SCALED, "ef-fedavg"])
+def test_with_trust_who_says_the_opposite_is_left_out(name: str) -> None:
+    """Two of five whose data are like the others': told apart by what they say over steps."""
+    draw = np.random.default_rng(0)
+    kind = {**SCALED, "ef-fedavg": EFFedAvg}[name]
+    algorithm = kind(WIDE, Settings(steps=4, options={"aggregation": "trust"}))
+    devices = [algorithm.device_state() for _ in range(5)]
+    edge, common = algorithm.edge_state(), draw.standard_normal(WIDE.d).astype(np.float32)
+    for t in range(1, 7):
+        round_ = algorithm.edge_round(edge, [10] * 5)
+        for s in range(1, 5):
+            at = Step(1, "edge", t, s, np.float32(0.1))
+            for k, state in enumerate(devices):
+                gradient = common + 2 * draw.standard_normal(WIDE.d, np.float32)
+                round_.add(k, algorithm.ballot(state, -gradient if k < 2 else gradient, at))
+            round_.decide(at)
+        round_.report(at)
+        algorithm.observe(edge, common + draw.standard_normal(WIDE.d, np.float32))
+    assert list(np.flatnonzero(edge["opposed"])) == [0, 1]
+    if name == "ef-signsgd":
+        last = algorithm.edge_round(edge, [10] * 5)
+        sent = [draw.standard_normal(WIDE.d, np.float32) for _ in devices]
+        for k, vector in enumerate(sent):
+            last.add(k, algorithm.codec.encode(vector))
+        mean = np.mean([algorithm.codec.decode(algorithm.codec.encode(v)) for v in sent[2:]], 0)
+        np.testing.assert_allclose(last._signs.take(), mean, rtol=1e-5)
+
+
+def test_trust_begins_anew_with_another_cluster_and_knows_nothing_before_a_change() -> None:
+    aggregation = Aggregation("trust")
+    state = aggregation.edge_state()
+    vectors = {k: row.__getitem__ for k, row in enumerate(np.eye(3, D, dtype=np.float32) - 0.5)}
+    assert aggregation.trusted(state, 3, D, vectors) == [0, 1, 2]
+    assert state["products"].shape == (0, 0)
+    aggregation.observe(state, np.ones(D, np.float32))
+    for cluster in (3, 4):
+        aggregation.trusted(state, cluster, D, vectors)
+        assert state["products"].shape == state["squares"].shape == (cluster, cluster)
+        assert state["opposed"].shape == (cluster,)
 
 
 @pytest.mark.parametrize("name", SCALED)

@@ -161,6 +161,7 @@ MOMENTS = st.dictionaries(st.integers(1, 16), st.sampled_from(["before", "after"
         ["algorithm.name=ef-lion", "algorithm.participation=0.5", "algorithm.rounds=5"],
         ["algorithm.name=dc-hier-signsgd", "algorithm.participation=0.5", "algorithm.rounds=5"],
         ["algorithm.name=ef-fedavg", "algorithm.participation=0.5", "algorithm.rounds=5"],
+        ["algorithm.name=ef-lion", "algorithm.options.aggregation=trust", "algorithm.rounds=5"],
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("machine", [False, True], ids=["process", "machine"])
