@@ -22,6 +22,8 @@ from hierfl.learning.loaded import load_data
 from hierfl.units import plural
 
 SPLITS = ("iid", "dir", "inter")
+AS_IT_IS = "topology"
+"""The split that leaves the topology's own `data.partition`."""
 
 
 def compare(comparison: Comparison, out: Path, jobs: int, processes: Processes) -> None:
@@ -65,7 +67,7 @@ def plan(
         topology: the topology; None: the default one.
         sets: keys to set in it.
         algorithms: values of `algorithm.name`, or variants of one: see `variants.variant`.
-        splits: some of `SPLITS`.
+        splits: some of `SPLITS`, or `AS_IT_IS`.
         seeds: values of `seed`.
         out: the folder of the runs.
 
@@ -122,11 +124,16 @@ def partitions(config: Config, splits: Sequence[str]) -> dict[str, dict[str, Any
     `inter` gives each edge its own classes if there are at least 2 for each edge, and otherwise 3
     classes, some of which edges share.
     """
+    known_splits = (*SPLITS, AS_IT_IS)
     for split in splits:
-        if split not in SPLITS:
+        if split not in known_splits:
             raise ConfigError(
-                "--splits", f"there is no split {split!r}", f"Known splits: {', '.join(SPLITS)}."
+                "--splits",
+                f"there is no split {split!r}",
+                f"Known splits: {', '.join(known_splits)}.",
             )
+    if set(splits) == {AS_IT_IS}:
+        return {AS_IT_IS: config.data.partition.model_dump(mode="json", exclude_unset=True)}
     known = known_facts(load_data(config)).classes
     edges = len(config.data.homes or config.edges)
     enough = 2 * edges <= known
@@ -134,6 +141,7 @@ def partitions(config: Config, splits: Sequence[str]) -> dict[str, dict[str, Any
         "iid": {"kind": "iid"},
         "dir": {"kind": "dirichlet", "alpha": 0.3, "within": "edge"},
         "inter": {"kind": "disjoint"} if enough else {"kind": "shards", "classes": min(known, 3)},
+        AS_IT_IS: config.data.partition.model_dump(mode="json", exclude_unset=True),
     }
     return {split: every[split] for split in splits}
 

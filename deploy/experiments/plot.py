@@ -60,10 +60,12 @@ def curves(trials: Sequence[Trial]) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     """Return the curves of some runs that differ in their seed.
 
     Returns:
-        rounds, int64 [r]; payload bytes per device up to each round's end, mean over the runs,
-        float64 [r]; accuracy, float64 [runs, r].
+        rounds that were evaluated, int64 [r]; payload bytes per device up to each one's end, mean
+        over the runs, float64 [r]; accuracy, float64 [runs, r].
     """
-    runs: list[list[dict[str, Any]]] = [trial.metrics() for trial in trials]
+    runs: list[list[dict[str, Any]]] = [
+        [line for line in trial.metrics() if line.get("accuracy") is not None] for trial in trials
+    ]
     devices = trials[0].summary()["devices"]
     sent = [
         [(line["bytes"]["device_up"] + line["bytes"]["device_down"]) / devices for line in run]

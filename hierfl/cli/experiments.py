@@ -31,7 +31,10 @@ def compare(
     topology: Topology = None,
     seeds: Annotated[str, typer.Option(metavar="1,2,...", help="The seeds.")] = "1,2,3",
     splits: Annotated[
-        str, typer.Option(help="How the data is partitioned: some of iid, dir and inter.")
+        str,
+        typer.Option(
+            help="How the data is partitioned: some of iid, dir, inter, and topology: as it says."
+        ),
     ] = "iid,dir,inter",
     sets: Sets = [],  # noqa: B006
     out: Folder = None,

@@ -52,6 +52,21 @@ def test_the_table_is_what_the_runs_say(hierfl: Run, tree: Path) -> None:
     assert len({line.count("|") for line in text.splitlines() if "|" in line}) == 1
 
 
+def test_data_may_stay_as_the_topology_has_them(hierfl: Run, tree: Path) -> None:
+    """The picture has those rounds that were evaluated."""
+    sets = ["data.partition={kind: shards, classes: 2}", "evaluate.every=2", "algorithm.rounds=3"]
+    options = [part for text in sets for part in ("--set", text)]
+    code, _, err = hierfl(
+        "compare", tree, "--algorithms", "hier-sgd", "--seeds", "1", "--splits", "topology",
+        "--out", "out", *options,
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    numbers = json.loads(Path("out/table.json").read_text())
+    assert numbers["splits"] == {"topology": {"kind": "shards", "classes": 2}}
+    comparison = plan(tree, sets, ["hier-sgd"], ["topology"], ["1"], Path("out"))
+    assert curves(comparison.of("hier-sgd", "topology"))[0].tolist() == [2, 3]
+
+
 def test_variants_of_one_algorithm_have_settings_of_their_own(hierfl: Run, tree: Path) -> None:
     variants = "hier-fedavg{local_steps=2,rounds=3,downlink.codec=sign},hier-fedavg{lr=0.05}"
     command = ("compare", tree, "--algorithms", variants, "--seeds", "1", "--splits", "iid",
