@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
@@ -15,7 +15,9 @@ from cloud.notify import Notifier
 from cloud.presence import Presence
 from cloud.server_app import server_app
 from cloud.status import StatusKeeper
+from cloud.views.background import Background
 from cloud.views.base import EdgePresence, EdgeProgress, Listening, View, Waiting
+from cloud.views.events import EventLog
 from cloud.views.several import Several
 from hierfl.config import CLOUD, Config
 from hierfl.errors import PayloadError
@@ -29,6 +31,7 @@ from hierfl.link.parent_options import parent_options
 from hierfl.process.gc_freeze import settle
 from hierfl.protocol.presence import Roll
 from hierfl.protocol.progress import from_json
+from hierfl.runs.results import EVENTS
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +86,8 @@ def run(
             presence,
             notifier.tell if notifier else None,
         )
-        view = Several([view, keeper])
+        events = stack.enter_context(closing(Background(EventLog(config, out), EVENTS)))
+        view = Several([view, keeper, events])
         absence = AbsenceReporter(lambda: presence.missing(grid.missing()), say)
         with grid, absence, keeper:
             address = grid.open(

@@ -96,7 +96,7 @@ class MLflow(View):
         """Return the run's identifier at the server; a run folder's first process makes the run."""
         file = self._folder / "mlflow.id"
         if file.exists():
-            run = file.read_text(encoding="utf-8").strip()
+            run: str = file.read_text(encoding="utf-8").strip()
             self._client.update_run(run, status="RUNNING")
             return run
         name = self._config.name

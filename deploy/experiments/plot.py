@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def curves(trials: Sequence[Trial]) -> tuple[np.ndarray, np.ndarray, np.ndarray]
         rounds that were evaluated, int64 [r]; payload bytes per device up to each one's end, mean
         over the runs, float64 [r]; accuracy, float64 [runs, r].
     """
-    runs: list[list[dict[str, Any]]] = [
+    runs = [
         [line for line in trial.metrics() if line.get("accuracy") is not None] for trial in trials
     ]
     devices = trials[0].summary()["devices"]

@@ -27,6 +27,21 @@ class Series:
     ys: Sequence[float]
 
 
+@dataclass(frozen=True)
+class Mark:
+    """Something that has happened at a value of x: a vertical line.
+
+    Attributes:
+        x: where.
+        label: what.
+        bad: whether it is a fault.
+    """
+
+    x: float
+    label: str
+    bad: bool
+
+
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Return round numbers, 1, 2 or 5 times a power of ten apart, that lie within [low, high].
 
@@ -51,10 +66,12 @@ def line_chart(
     x_format: Callable[[float], str] = "{:g}".format,
     y_format: Callable[[float], str] = "{:g}".format,
     log_x: bool = False,
+    marks: Sequence[Mark] = (),
 ) -> str:
     """Return an SVG element; one without points says that there is nothing to draw yet.
 
-    With `log_x` the x axis is logarithmic: every x must be above 0.
+    With `log_x` the x axis is logarithmic: every x must be above 0. Marks outside the curves' span
+    are at its end.
     """
     drawn = [one for one in series if one.xs]
     if not drawn:
@@ -78,6 +95,13 @@ def line_chart(
         parts.append(
             f'<text x="{to_x(tick)}" y="{HEIGHT - BOTTOM + 16}" class="mid">'
             f"{escape(x_format(tick))}</text>"
+        )
+    for mark in marks:
+        x = to_x(min(max(mark.x, min(xs)), max(xs)))
+        kind = "fault" if mark.bad else "back"
+        parts.append(
+            f'<line class="{kind}" x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}">'
+            f"<title>{escape(mark.label)}</title></line>"
         )
     parts.append(
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2:g}" y="{HEIGHT - 6}" class="mid label">'

@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 from hierfl.config.dotted import dotted
-from hierfl.report.chart import Series, legend, line_chart
-from hierfl.runs.results import MAIN_METRICS, RunResult
+from hierfl.report.chart import Mark, Series, legend, line_chart
+from hierfl.runs.results import EVENTS, MAIN_METRICS, RunResult
 from hierfl.units import duration, plural, size
 
 AXES: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -29,6 +29,8 @@ LINKS = {
 }
 FAR_APART = 5.0
 """Runs whose bytes differ by more than this factor are drawn on a logarithmic axis."""
+MOST_EVENTS = 200
+"""Lines of a run's events that are shown; all are in the file."""
 NO_METRIC = {"round", "steps", "wall_s", "lr"}
 
 
@@ -48,7 +50,7 @@ def report(runs: Sequence[RunResult]) -> str:
             _section("Learning", _metric_charts(runs)),
             _section("Bytes on the links", _bytes(runs)),
             _section("Time and participation", _pace_charts(runs)),
-            _section("Faults", _faults(runs)),
+            _section("Faults", _faults(runs) + _events(runs)),
             _section("What differs in the configurations", _differences(runs)),
             _section("Configuration", _configurations(runs)),
         ]
@@ -141,6 +143,33 @@ def _bytes(runs: Sequence[RunResult]) -> str:
     return _by_run(runs, rows)
 
 
+def _events(runs: Sequence[RunResult]) -> str:
+    """Return a table of what has happened to nodes, a run after the other."""
+    rows = [
+        [escape(f"{prefix}{event['wall_s']:.1f} s"), escape(event["node"]), escape(event["what"])]
+        for run in runs
+        for prefix in ([f"{run.label}, "] if len(runs) > 1 else [""])
+        for event in run.events[:MOST_EVENTS]
+    ]
+    left_out = sum(max(0, len(run.events) - MOST_EVENTS) for run in runs)
+    more = f"<p>{left_out:,} more are in {EVENTS}.</p>" if left_out else ""
+    return _table(["time", "node", "event"], rows) + more if rows else ""
+
+
+def _marks(runs: Sequence[RunResult], x: str) -> list[Mark]:
+    """Return the time line's marks: those of one run, on an axis of time."""
+    if len(runs) > 1 or x != "wall_s":
+        return []
+    return [
+        Mark(
+            event["wall_s"],
+            f"{event['wall_s']:.1f} s: {event['node']} {event['what']}",
+            event["bad"],
+        )
+        for event in runs[0].events
+    ]
+
+
 def _faults(runs: Sequence[RunResult]) -> str:
     kinds = dict.fromkeys(kind for run in runs for kind in (run.summary or {}).get("faults", {}))
     return (
@@ -208,7 +237,10 @@ def _metric_charts(runs: Sequence[RunResult]) -> str:
         return '<p class="empty">No round is done yet.</p>'
     main, *others = names
     charts = [(main, axis) for axis in AXES] + [(name, "round") for name in others]
-    return _charts(Chart(f"{y} against {AXES[x][0]}", _curves(runs, x, y), x, y) for y, x in charts)
+    return _charts(
+        Chart(f"{y} against {AXES[x][0]}", _curves(runs, x, y), x, y, _marks(runs, x))
+        for y, x in charts
+    )
 
 
 def _curves(runs: Sequence[RunResult], x: str, y: str) -> list[Series]:
@@ -226,10 +258,11 @@ def _pace_charts(runs: Sequence[RunResult]) -> str:
         for run in runs
         if (rows := run.metrics) and all("quorum" in row for row in rows)
     ]
+    marks = _marks(runs, "wall_s")
     return _charts(
         [
             Chart("Milliseconds a step", paces, "round", "ms"),
-            Chart("Devices in each step, at least", took_part, "wall_s", "devices"),
+            Chart("Devices in each step, at least", took_part, "wall_s", "devices", marks),
         ]
     )
 
@@ -248,19 +281,28 @@ def _step_times(run: RunResult) -> tuple[list[float], list[float]]:
 
 @dataclass(frozen=True)
 class Chart:
-    """One chart: its caption, its curves, one of `AXES`, and the y axis' label."""
+    """One chart: its caption, its curves, one of `AXES`, the y axis' label, and marks."""
 
     caption: str
     series: Sequence[Series]
     x: str
     y: str
+    marks: Sequence[Mark] = ()
 
     def svg(self) -> str:
         """Return the chart as an SVG element."""
         label, in_words = AXES[self.x]
         ends = [one.xs[-1] for one in self.series if one.xs]
         apart = self.x == "bytes" and len(ends) > 1 and max(ends) > FAR_APART * min(ends)
-        return line_chart(self.series, label, self.y, in_words, "{:.4g}".format, log_x=apart)
+        return line_chart(
+            self.series,
+            label,
+            self.y,
+            in_words,
+            "{:.4g}".format,
+            log_x=apart,
+            marks=self.marks,
+        )
 
 
 def _charts(charts: Iterable[Chart]) -> str:

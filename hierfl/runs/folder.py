@@ -16,7 +16,10 @@ from hierfl.protocol.checkpoint_files import make_private
 from hierfl.runs.owner import owner
 from hierfl.runs.resume import check
 
-RESULTS = ("metrics.jsonl", "summary.json", "model.safetensors", "checkpoints", "report.html")
+RESULTS = (
+    "metrics.jsonl", "events.jsonl", "summary.json", "model.safetensors", "checkpoints",
+    "report.html",
+)  # fmt: skip
 UNFINISHED = ("metrics.jsonl", "checkpoints")
 """One of them is there once a run has begun."""
 

@@ -1,4 +1,4 @@
-"""metrics.jsonl and summary.json as they must be to be used; whatever else lies there is damage."""
+"""The files of a run folder as they must be to be used; whatever else lies there is damage."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ class _Line(_Strict):
     quorum: dict[str, Count] | None = None
 
 
+class _Event(_Strict):
+    wall_s: Annotated[Number, Field(ge=0)]
+    node: str
+    what: str
+    bad: bool
+
+
 class _Summary(_Strict):
     bytes: ByLink
     float32: ByLink = {}
@@ -36,14 +43,19 @@ class _Summary(_Strict):
 
 def line(data: bytes) -> dict[str, Any] | None:
     """Return a line of metrics.jsonl; None if it is damaged."""
-    row = _checked(data, _Line)
+    row = _on_all_links(_checked(data, _Line))
     numbers = [value for value in (row or {}).values() if isinstance(value, int | float)]
     return row if all(abs(value) < math.inf and value < 1 << 63 for value in numbers) else None
 
 
+def event(data: bytes) -> dict[str, Any] | None:
+    """Return a line of events.jsonl; None if it is damaged."""
+    return _checked(data, _Event)
+
+
 def summary(data: bytes) -> dict[str, Any] | None:
     """Return the content of summary.json; None if it is damaged."""
-    return _checked(data, _Summary)
+    return _on_all_links(_checked(data, _Summary))
 
 
 def _checked(data: bytes, kind: type[_Strict]) -> dict[str, Any] | None:
@@ -53,7 +65,11 @@ def _checked(data: bytes, kind: type[_Strict]) -> dict[str, Any] | None:
     except (ValueError, RecursionError, ValidationError):
         return None
     assert isinstance(parsed, dict)
-    return parsed if parsed["bytes"].keys() >= LINKS else None
+    return parsed
+
+
+def _on_all_links(data: dict[str, Any] | None) -> dict[str, Any] | None:
+    return data if data is not None and data["bytes"].keys() >= LINKS else None
 
 
 def _refuse(word: str) -> NoReturn:

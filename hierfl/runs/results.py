@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -17,6 +17,9 @@ AXES = ("round", "steps", "wall_s", "bytes", "bytes_all")
 """What a curve may be drawn against: `bytes` is the payload of one device, up and down, `bytes_all`
 that of all links."""
 
+
+EVENTS = "events.jsonl"
+"""The file of what has happened to nodes in training."""
 
 MAIN_METRICS = ("accuracy", "mean_iou", "r2", "mse", "perplexity")
 """A run is judged by the first of these that it has."""
@@ -81,6 +84,8 @@ class RunResult:
         metrics: a row a round.
         summary: that of a run that is done; None otherwise.
         damaged: what could not be read, in words.
+        events: what has happened to nodes in training, in time: `wall_s`, `node`, `what`, and
+            `bad`, whether it is a fault.
     """
 
     folder: Path
@@ -88,6 +93,7 @@ class RunResult:
     metrics: Metrics
     summary: Mapping[str, Any] | None
     damaged: tuple[str, ...] = field(default=())
+    events: tuple[Row, ...] = field(default=())
 
     @property
     def label(self) -> str:
@@ -162,11 +168,27 @@ def load_run(folder: Path | str) -> RunResult:
         raise ConfigError("", f"{folder} is the run of a Flower app: there are no metrics to read")
     rows, damaged = read_metrics(folder / "metrics.jsonl")
     summary = _summary(folder / "summary.json")
-    return RunResult(folder, config, Metrics(rows), summary, tuple(damaged))
+    events, bad = _lines(folder / EVENTS, lines.event)
+    return RunResult(folder, config, Metrics(rows), summary, (*damaged, *bad), tuple(events))
 
 
 def read_metrics(file: Path) -> tuple[list[Row], list[str]]:
     """Return the whole lines of a metrics.jsonl, and what is damaged, in words.
+
+    Raises:
+        HierflError: if it cannot be read.
+    """
+    found, damaged = _lines(file, lines.line)
+    rows, ordered = lines.in_order(found)
+    if not ordered:
+        damaged.append(f"the rounds of {file.name} were not in order, and are sorted")
+    return rows, damaged
+
+
+def _lines(
+    file: Path, parse: Callable[[bytes], dict[str, Any] | None]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the whole lines of a file, and what is damaged, in words.
 
     Raises:
         HierflError: if it cannot be read.
@@ -177,19 +199,14 @@ def read_metrics(file: Path) -> tuple[list[Row], list[str]]:
         return [], []
     except OSError as error:
         raise HierflError(f"cannot read {file}: {error.strerror}") from None
-    found = [lines.line(text) for text in texts]
+    found = [parse(text) for text in texts]
     bad = [number for number, row in enumerate(found, start=1) if row is None]
     damaged = []
     if len(bad) == 1:
         damaged.append(f"line {bad[0]} of {file.name} is damaged and is left out")
     elif bad:
         damaged.append(f"{len(bad)} lines of {file.name}, from line {bad[0]} on, are damaged")
-    rows, ordered = lines.in_order([row for row in found if row is not None])
-    if not ordered:
-        damaged.append(
-            f"the rounds of {file.name} are out of order or twice there: they are sorted"
-        )
-    return rows, damaged
+    return [row for row in found if row is not None], damaged
 
 
 def _summary(file: Path) -> Mapping[str, Any] | None:
