@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from deploy.ssh.desired_state import Needs
 from deploy.ssh.ssh import Remote
 from deploy.ssh.units import UNITS
+from hierfl.units import plural, size
 
 
-def shown(remote: Remote, needs: Needs, package: str) -> Iterator[str]:
+def shown(remote: Remote, needs: Needs, package: str, files: bool) -> Iterator[str]:
     """Yield lines that describe the desired state of a host.
 
     Args:
         remote: the connection to it.
         needs: its desired state.
         package: a description of the wheel.
+        files: whether each file is named.
     """
     host = needs.host
     yield f"{host.name}: {remote}"
@@ -24,9 +26,11 @@ def shown(remote: Remote, needs: Needs, package: str) -> Iterator[str]:
     elif host.python is not None:
         yield f"  {host.python}, which has hierfl"
     yield f"  user {host.user}"
-    for entry in needs.entries:
-        size = "folder" if entry.content is None else f"{len(entry.content)} bytes"
-        yield f"  {entry.path}  {entry.mode:o} {entry.owner}, {size}"
+    contents = [entry.content for entry in needs.entries if entry.content is not None]
+    yield f"  {plural(len(contents), 'file')}, {size(sum(map(len, contents)))}"
+    for entry in needs.entries if files else ():
+        what = "folder" if entry.content is None else f"{len(entry.content)} bytes"
+        yield f"  {entry.path}  {entry.mode:o} {entry.owner}, {what}"
     for path in needs.elsewhere:
         yield f"  {path}  must exist on the host: it is not on this machine"
     for unit in needs.units:

@@ -50,16 +50,23 @@ class Fleet:
         self._homeless = [node for node in nodes_of(config) if node not in placed]
         self._installs = any(one.installs for one in self._needs)
 
-    def show(self, wheel: Path | None) -> None:
-        """Print the desired state of each host, without contacting any."""
+    def show(self, wheel: Path | None, units: bool) -> None:
+        """Print the desired state of each host, without contacting any.
+
+        Args:
+            wheel: the wheel that was given.
+            units: whether to show each file, and the units in full.
+        """
         if self._installs and wheel is None:
             refuse_no_sources()
         what = str(wheel) if wheel else "a wheel of the local sources"
         for remote, one in zip(self._remotes, self._needs, strict=True):
-            print("\n".join(shown(remote, one, what)), end="\n\n")
-        print("\n".join(shown_units(self._needs)), end="\n\n")
+            print("\n".join(shown(remote, one, what, units)), end="\n\n")
+        if units:
+            print("\n".join(shown_units(self._needs)), end="\n\n")
         self._tell_homeless()
-        print("Nothing was changed. Add --apply to carry it out.")
+        more = "" if units else " --units shows all files and units."
+        print(f"Nothing was changed. Add --apply to carry it out.{more}")
 
     def apply(self, wheel: Path | None, constraints: Path | None) -> None:
         """Bring each host to its desired state.
@@ -123,6 +130,7 @@ def deploy(
     file: Path,
     *,
     carry_out: bool,
+    units: bool,
     verb: str | None,
     wheel: Path | None,
     constraints: Path | None,
@@ -132,6 +140,8 @@ def deploy(
     Raises:
         HierflError: for any expected error.
     """
+    if units and (carry_out or verb is not None):
+        raise ConfigError("--units", "belongs to what is shown without --apply and --do")
     if carry_out and verb is not None:
         raise ConfigError("--do", "cannot be combined with --apply", "Run two commands.")
     fleet = Fleet(config, file)
@@ -140,7 +150,7 @@ def deploy(
     elif carry_out:
         fleet.apply(wheel, constraints)
     else:
-        fleet.show(wheel)
+        fleet.show(wheel, units)
 
 
 def _refuse_free_ports(config: Config) -> None:

@@ -20,6 +20,9 @@ def deploy(
     apply: Annotated[
         bool, typer.Option("--apply", help="Carry it out over ssh. Without this, only show it.")
     ] = False,
+    units: Annotated[
+        bool, typer.Option("--units", help="Show each file, and the units in full.")
+    ] = False,
     do: Annotated[
         str | None, typer.Option(metavar="VERB", help="start, stop, status or logs, for all nodes.")
     ] = None,
@@ -37,6 +40,8 @@ def deploy(
     Each machine gets the package, the configuration, and the certificates
     and units of its own nodes. Only what differs is changed.
 
+    Example: hierfl deploy topology.yaml --hosts hosts.yaml --units
+
     Example: hierfl deploy topology.yaml --hosts hosts.yaml --apply
 
     Example: hierfl deploy topology.yaml --hosts hosts.yaml --do status
@@ -45,6 +50,7 @@ def deploy(
         configuration(topology, sets),
         hosts,
         carry_out=apply,
+        units=units,
         verb=do,
         wheel=wheel,
         constraints=constraints,

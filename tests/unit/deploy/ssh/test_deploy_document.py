@@ -23,20 +23,22 @@ def test_its_files_and_commands(
     blocks = [text for kind, text in fenced if kind == ""]
     Path("topology.yaml").write_text(topology)
     Path("hosts.yaml").write_text(hosts)
-    make, show, apply, *later = [
+    make, show, units, apply, *later = [
         shlex.split(line, comments=True)[1:]
         for block in blocks
         for line in block.splitlines()
         if line.startswith("hierfl ")
     ]
-    assert apply == [*show, "--apply"]
+    assert apply == [*show, "--apply"] and units == [*show, "--units"]
     assert {(*show, "--do", verb) for verb in VERBS} == {tuple(line) for line in later}
 
-    for arguments in (make, show):
+    for arguments in (make, show, units):
         with pytest.raises(SystemExit) as end:
             main(arguments)
         assert end.value.code == 0
     shown = capsys.readouterr().out
     (excerpt,) = [block for block in blocks if block.startswith("hub: ")]
     for line in excerpt.splitlines():
-        assert re.sub(r", \d+ bytes", "", line) in re.sub(r", \d+ bytes", "", shown)
+        assert re.sub(r"\d+ files, .*", "", line) in shown
+    assert re.search(r"^  5 files, [\d.]+ kB$", shown, re.MULTILINE)
+    assert "/etc/hierfl/certs/cloud.key  600 hierfl, " in shown and "ExecStart=" in shown
