@@ -189,13 +189,25 @@ class PreparedDevice:
             async with dial(parent.address, parent.options, None, grpc.aio) as channel:
                 call = channel.stream_stream(frames.METHOD)()
                 await call.write(frames.hello(self._name, run=self._run, model="", plan=self._plan))
-                while (data := await self._read(call)) is not grpc.aio.EOF:
-                    frame = frames.parse(data)
-                    if frame.WhichOneof("kind") == "goodbye":
-                        return self._is_done(frame.goodbye)
-                    if (answer := self._answer(frame)) is not None:
-                        await call.write(answer)
+                while (done := await self._take(call)) is None:
+                    pass
+                return done
         return False
+
+    async def _take(self, call: Any) -> bool | None:
+        """Answer the next frame; where the stream is over, return whether the run is.
+
+        Nothing of the frame is held while the next one is waited for.
+        """
+        data = await self._read(call)
+        if data is grpc.aio.EOF:
+            return False
+        frame = frames.parse(data)
+        if frame.WhichOneof("kind") == "goodbye":
+            return self._is_done(frame.goodbye)
+        if (answer := self._answer(frame)) is not None:
+            await call.write(answer)
+        return None
 
     async def _read(self, call: Any) -> Any:
         if self._has_base or not self._run:

@@ -97,6 +97,8 @@ class Figures:
         run_s: from the first step's beginning to the last one's end.
         step_s, step_p95_s: a step's duration at an edge, median and 95th percentile.
         edge_cpu_s: processor time of an edge for a device and step.
+        edge_round_cpu_s: what an edge spends for a device and round beside its steps.
+        cloud_cpu_s: processor time of the cloud for an edge and round.
         child_cpu_s: that of the process that holds the device.
         edge_memory, child_memory: by which a process grows for each device, in the last round.
         edge_peak, child_peak: the same at the most, while first bases are sent.
@@ -120,6 +122,8 @@ class Figures:
     step_s: float
     step_p95_s: float
     edge_cpu_s: float
+    edge_round_cpu_s: float
+    cloud_cpu_s: float
     child_cpu_s: float
     edge_memory: float
     child_memory: float
@@ -201,6 +205,7 @@ class Measured:
             for edge in self.edges
             for line in edge.having("marks")
         )
+        edges_cpu = sum(edge.cpu(start, end) for edge in self.edges)
         last_round = max(edge.having("marks")[-1]["marks"][0][0] for edge in self.edges)
         used = sum(each.most("pss") for each in self.everybody)
         return Figures(
@@ -214,6 +219,8 @@ class Measured:
             step_s=statistics.median(durations),
             step_p95_s=durations[int(0.95 * len(durations))],
             edge_cpu_s=counted / votes,
+            edge_round_cpu_s=(edges_cpu - counted) / (load.devices * load.rounds),
+            cloud_cpu_s=self.cloud.cpu(start, end) / (load.edges * load.rounds),
             child_cpu_s=sum(host.cpu(start, end) for host in self.hosts) / votes,
             edge_memory=self._growth(self.edges, last_round, end + AFTER_S),
             child_memory=self._growth(self.hosts, last_round, end + AFTER_S),

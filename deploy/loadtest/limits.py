@@ -7,7 +7,7 @@ import resource
 from pathlib import Path
 
 from deploy.doctor.resources import available
-from deploy.loadtest.load import Load
+from deploy.loadtest.load import Kill, Load
 from hierfl.errors import ConfigError
 from hierfl.numerics.signs import packed_size
 from hierfl.process.descriptors import RESERVE
@@ -31,28 +31,25 @@ def check(load: Load, hosts: int) -> None:
         load: what is asked for.
         hosts: how many processes hold the devices.
     """
-    tree = load.tree()
     if load.edges > load.devices:
         raise ConfigError(
             "--edges",
             f"{plural(load.edges, 'edge')} for {plural(load.devices, 'device')}",
             "Each edge needs a device.",
         )
-    if load.kill is not None:
-        if load.kill.edge not in tree:
-            raise ConfigError("--kill", f"there is no {load.kill.edge}", f"There is {_all(tree)}.")
-        last = load.rounds * load.edge_steps
-        if not 1 <= load.kill.step <= last:
-            raise ConfigError(
-                "--kill", f"there is no step {load.kill.step}", f"The last is {last}."
-            )
     _check_descriptors(load, hosts)
     _check_memory(load, hosts)
+    if load.kill is not None:
+        _check_kill(load, load.kill)
 
 
-def _all(names: dict[str, list[str]]) -> str:
-    first, *_, last = [*names, ""] if len(names) == 1 else names
-    return f"{first} to {last}" if last else first
+def _check_kill(load: Load, kill: Kill) -> None:
+    names, last = load.edge_names(), load.rounds * load.edge_steps
+    if kill.edge not in names:
+        there = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+        raise ConfigError("--kill", f"there is no {kill.edge}", f"There is {there}.")
+    if not 1 <= kill.step <= last:
+        raise ConfigError("--kill", f"there is no step {kill.step}", f"The last is {last}.")
 
 
 def _check_descriptors(load: Load, hosts: int) -> None:

@@ -74,11 +74,15 @@ class Load:
         """How many rounds there are."""
         return math.ceil(self.steps / self.edge_steps)
 
+    def edge_names(self) -> list[str]:
+        """Return the edges' names."""
+        return [f"edge-{q}" for q in range(self.edges)]
+
     def tree(self) -> dict[str, list[str]]:
         """Return edge -> its devices."""
         return {
-            f"edge-{q}": [f"device-{i}" for i in range(q, self.devices, self.edges)]
-            for q in range(self.edges)
+            edge: [f"device-{i}" for i in range(q, self.devices, self.edges)]
+            for q, edge in enumerate(self.edge_names())
         }
 
     def config(self) -> Config:

@@ -42,11 +42,9 @@ def measure(load: Load, folder: Path) -> tuple[Measured, Figures]:
         folder: an empty one, for all files of its processes.
 
     Raises:
-        ConfigError: if this machine cannot hold it; nothing was started then.
         HierflError: if a process fails.
     """
     hosts = host_count(load)
-    check(load, hosts)
     ram, _ = available()
     (folder / "meters").mkdir(parents=True)
     (folder / "checkpoints").mkdir()
@@ -116,8 +114,10 @@ def loadtest(load: Load, out: Path | None, as_json: bool) -> None:
         as_json: print JSON in place of the table.
 
     Raises:
-        HierflError: as `measure`.
+        ConfigError: if this machine cannot hold it; nothing was started or written then.
+        HierflError: if a process fails.
     """
+    check(load, host_count(load))
     with _folder(out) as folder:
         measured, figures = measure(load, folder.absolute())
         text = json.dumps(asdict(figures), indent=2)

@@ -30,6 +30,8 @@ def rows(figures: Figures) -> list[tuple[str, str, str]]:
         ("step, median", _ms(figures.step_s), f"{figures.votes_per_s:,.0f} votes/s in all"),
         ("step, 95th percentile", _ms(figures.step_p95_s), ""),
         ("processor at the edge", _ms(figures.edge_cpu_s), "a device and step"),
+        ("", _ms(figures.edge_round_cpu_s), "a device and round, beside the steps"),
+        ("processor at the cloud", _ms(figures.cloud_cpu_s), "an edge and round"),
         ("processor at the device", _ms(figures.child_cpu_s), "a step, without any gradient"),
         ("memory at the edge", size(figures.edge_memory), f"a device; a ballot is {size(ballot)}"),
         ("", size(figures.edge_peak), "at the most, while first bases are sent"),
