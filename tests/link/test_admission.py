@@ -130,11 +130,8 @@ def test_a_stream_that_ends_before_its_hello(grid: LinkGrid, address: str) -> No
     assert grid.faults().rejected == 1
 
 
-def test_a_silent_peer_is_sent_away(
-    grid: LinkGrid, address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(grid, "_heartbeat", 0.05)
-    with RawChild(address) as child:
+def test_a_silent_peer_is_sent_away() -> None:
+    with LinkGrid("127.0.0.1:0", ["a"], heartbeat=0.5) as grid, RawChild(grid.open()) as child:
         assert child.dismissed().reason == "it did not say hello in time"
 
 
