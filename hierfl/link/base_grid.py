@@ -34,6 +34,7 @@ from hierfl.link.events import (
 )
 from hierfl.link.flower_compat import Run, assume_identity, error_reply, stamp
 from hierfl.link.membership import MAX_MISSED, Membership
+from hierfl.link.message_frame import MessageFrame
 from hierfl.link.pending import PendingReplies
 from hierfl.link.serializer import Serializer
 from hierfl.link.step_run import StepRun
@@ -102,7 +103,7 @@ class BaseGrid(Grid):
         """Call a method of the step exchange in the thread that owns it, maybe later."""
 
     @abstractmethod
-    def _send(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
+    def _send(self, batch: Sequence[tuple[str, str, MessageFrame]]) -> None:
         """Deliver frames, given as (child, message id, frame), and put replies into the inbox."""
 
     @abstractmethod
@@ -223,7 +224,7 @@ class BaseGrid(Grid):
             if message.metadata.dst_node_id not in self.names:
                 raise ValueError(f"no child has the node id {message.metadata.dst_node_id}")
         due = math.inf if timeout is None else time.monotonic() + timeout
-        batch: list[tuple[str, str, bytes]] = []
+        batch: list[tuple[str, str, MessageFrame]] = []
         serializer = Serializer()
         for message in messages:
             child = self.names[message.metadata.dst_node_id]

@@ -12,6 +12,7 @@ from flwr.app import Message
 
 from hierfl.link.flower_compat import error_reply, message_from_bytes
 from hierfl.link.membership import Membership
+from hierfl.link.message_frame import MessageFrame
 from hierfl.link.serializer import payload_bytes
 from hierfl.link.traffic import Ledger
 
@@ -29,14 +30,14 @@ class Open:
     Attributes:
         child: to whom it went.
         request: the request.
-        frame: its bytes.
+        frame: what was sent.
         replies: where its reply goes.
         due: until when a reply is in time, by `time.monotonic`.
     """
 
     child: str
     request: Message
-    frame: bytes
+    frame: MessageFrame
     replies: deque[Message]
     due: float
 

@@ -19,6 +19,8 @@ from flwr.supercore.exit import add_exit_handler
 from flwr.supercore.run import Run, RunStatus
 from flwr.supercore.task_identity import TaskIdentity
 
+from hierfl.link.message_frame import key
+
 __all__ = [
     "Run",
     "assume_identity",
@@ -27,6 +29,7 @@ __all__ = [
     "flatten_dict",
     "message_from_bytes",
     "message_to_bytes",
+    "metadata_to_bytes",
     "on_engine_exit",
     "parse_config_args",
     "run_status",
@@ -35,7 +38,6 @@ __all__ = [
 ]
 
 _CONTENT_FIELD = MessageProto.DESCRIPTOR.fields_by_name["content"].number
-_LENGTH_DELIMITED = 2
 
 
 def assume_identity(run_id: int) -> None:
@@ -97,7 +99,7 @@ def content_to_bytes(content: RecordDict) -> bytes:
     is serialized once and appended to the metadata of each.
     """
     body = recorddict_to_proto(content).SerializeToString()
-    return _tag(_CONTENT_FIELD, len(body)) + body
+    return key(_CONTENT_FIELD, len(body)) + body
 
 
 def message_to_bytes(message: Message, content: bytes | None = None) -> bytes:
@@ -109,8 +111,12 @@ def message_to_bytes(message: Message, content: bytes | None = None) -> bytes:
     """
     if content is None:
         return message_to_proto(message).SerializeToString()
-    head = MessageProto(metadata=metadata_to_proto(message.metadata))
-    return head.SerializeToString() + content
+    return metadata_to_bytes(message) + content
+
+
+def metadata_to_bytes(message: Message) -> bytes:
+    """Return all fields of a serialized Flower message that precede the content."""
+    return MessageProto(metadata=metadata_to_proto(message.metadata)).SerializeToString()
 
 
 def message_from_bytes(data: bytes) -> Message:
@@ -132,17 +138,3 @@ def error_reply(message: Message, reason: str) -> Message:
     """Return the reply that says: the ClientApp raised an exception."""
     printable = reason.encode(errors="replace").decode()  # what a file name holds may not be
     return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, printable), reply_to=message)
-
-
-def _tag(field: int, length: int) -> bytes:
-    """Return the protobuf key and length that precede a length-delimited field."""
-    return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(length)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

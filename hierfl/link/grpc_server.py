@@ -19,6 +19,8 @@ from hierfl.link.bind import bind, serve
 from hierfl.link.channel_options import server_options
 from hierfl.link.enrolment import Enrolment
 from hierfl.link.log_throttle import LogThrottle
+from hierfl.link.message_frame import MessageFrame
+from hierfl.link.send_window import SMALL, SendWindow
 from hierfl.link.session import Outbox, Session
 from hierfl.tls.identity import Identity
 
@@ -103,6 +105,7 @@ class GrpcServer:
         self._credentials = credentials
         self._enrolment = enrolment
         self._throttle = LogThrottle()
+        self._window = SendWindow()
         self._streams: set[asyncio.Task[None]] = set()
         self._server: grpc.aio.Server
 
@@ -131,7 +134,7 @@ class GrpcServer:
         if self._streams:
             await asyncio.wait(self._streams, timeout=GRACE_S)  # gRPC still ends what it cut
 
-    def send(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
+    def send(self, batch: Sequence[tuple[str, str, MessageFrame]]) -> None:
         """Send messages, given as (child, message id, frame), each as soon as it is its turn."""
         for name, message_id, frame in batch:
             self._sessions[name].enqueue(message_id, frame)
@@ -172,7 +175,11 @@ class GrpcServer:
         reader = asyncio.create_task(self._listen(session, outbox, context))
         try:
             while (frame := await outbox.get()) is not None:
-                await context.write(frame)
+                if len(frame) <= SMALL:
+                    await context.write(bytes(frame))
+                else:
+                    async with self._window.sending(len(frame)):
+                        await context.write(bytes(frame))
         except BROKEN:
             pass  # the child will dial again
         finally:

@@ -26,6 +26,7 @@ from hierfl.link.grpc_server import GrpcServer
 from hierfl.link.log_throttle import LogThrottle
 from hierfl.link.loop import LinkLoop
 from hierfl.link.membership import MAX_MISSED
+from hierfl.link.message_frame import MessageFrame
 from hierfl.link.session import Session
 from hierfl.link.steps import ANSWERS
 from hierfl.tls.identity import Identity
@@ -207,7 +208,7 @@ class LinkGrid(BaseGrid):
         if self._loop is not None:
             self._loop.call(self._then_wait, function, *args)
 
-    def _send(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
+    def _send(self, batch: Sequence[tuple[str, str, MessageFrame]]) -> None:
         if batch and self._loop is not None:
             self._loop.call(self._server.send, batch)
 

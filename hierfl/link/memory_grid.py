@@ -13,6 +13,7 @@ from hierfl.errors import LinkError
 from hierfl.link import frames
 from hierfl.link.base_grid import BaseGrid
 from hierfl.link.events import Arrival, Broken, Call
+from hierfl.link.message_frame import MessageFrame
 from hierfl.link.responder import Responder
 
 
@@ -74,10 +75,10 @@ class MemoryGrid(CallerGrid):
         """See `BaseGrid`."""
         self._ask(self.names[node_id], frame)
 
-    def _send(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
+    def _send(self, batch: Sequence[tuple[str, str, MessageFrame]]) -> None:
         for name, _, frame in batch:
             if name in self._children:
-                self._ask(name, frame)
+                self._ask(name, bytes(frame))
 
     def _ask(self, name: str, frame: bytes) -> None:
         self.arrived(name, self._children[name].answer(frames.parse(frame)))

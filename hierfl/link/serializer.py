@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
-from hierfl.link import frames
-from hierfl.link.flower_compat import content_to_bytes, message_to_bytes
+from hierfl.link.flower_compat import content_to_bytes, metadata_to_bytes
+from hierfl.link.message_frame import MessageFrame
 
 
 class Serializer:
@@ -15,14 +15,14 @@ class Serializer:
         # The contents themselves are kept, so that no id names another object meanwhile.
         self._done: dict[int, tuple[RecordDict, bytes, int]] = {}
 
-    def frame(self, message: Message) -> tuple[bytes, int]:
+    def frame(self, message: Message) -> tuple[MessageFrame, int]:
         """Return a message's frame, and how many of its bytes are payload."""
         content = message.content
         if id(content) not in self._done:
             done = content, content_to_bytes(content), payload_bytes(content)
             self._done[id(content)] = done
         _, body, payload = self._done[id(content)]
-        return frames.message(message_to_bytes(message, body)), payload
+        return MessageFrame.of(metadata_to_bytes(message), body), payload
 
 
 def payload_bytes(content: RecordDict) -> int:

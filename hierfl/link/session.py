@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from hierfl.errors import LinkError
 from hierfl.link import frames
 from hierfl.link import link_pb2 as pb
+from hierfl.link.message_frame import MessageFrame
 
-Outbox = asyncio.Queue[bytes | None]
+Outbox = asyncio.Queue[bytes | MessageFrame | None]
 """Frames to be written; None ends the stream."""
 
 
@@ -33,14 +34,14 @@ class Session:
     node_id: int
     outbox: Outbox | None = None
     instance: str | None = None
-    _requests: deque[tuple[str, bytes]] = field(default_factory=deque)
+    _requests: deque[tuple[str, MessageFrame]] = field(default_factory=deque)
 
     def fill(self, outbox: Outbox) -> None:
         """Put the message that waits, if there is one, into a new stream's outbox."""
         if self._requests:
             outbox.put_nowait(self._requests[0][1])
 
-    def enqueue(self, message_id: str, frame: bytes) -> None:
+    def enqueue(self, message_id: str, frame: MessageFrame) -> None:
         """Send a message as soon as it is its turn."""
         self._requests.append((message_id, frame))
         if len(self._requests) == 1 and self.outbox is not None:

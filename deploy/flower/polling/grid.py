@@ -15,6 +15,7 @@ from hierfl.errors import LinkError, RunFailed, shortened
 from hierfl.link import link_pb2 as pb
 from hierfl.link.events import Broken
 from hierfl.link.memory_grid import CallerGrid
+from hierfl.link.message_frame import MessageFrame
 
 log = logging.getLogger(__name__)
 
@@ -101,9 +102,9 @@ class Tunnel(CallerGrid):
         name = self.names[node_id]
         self._outbox.put((name, self._with(name, frame=frame)))
 
-    def _send(self, batch: Sequence[tuple[str, str, bytes]]) -> None:
+    def _send(self, batch: Sequence[tuple[str, str, MessageFrame]]) -> None:
         for name, _, frame in batch:
-            self._outbox.put((name, self._with(name, frame=frame)))
+            self._outbox.put((name, self._with(name, frame=bytes(frame))))
 
     def _with(self, name: str, frame: bytes = b"", over: bool = False) -> pb.Tunnelled:
         what = pb.Tunnelled(name=name, frame=frame, over=over)
