@@ -24,7 +24,7 @@ from hierfl.link.client import LinkClient
 from hierfl.link.enrol_client import EnrolClient
 from hierfl.link.loop import LinkLoop
 from hierfl.planning.plan import make_plan
-from hierfl.process.gc_freeze import settle
+from hierfl.process.gc_freeze import freeze_heap
 from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.enrolment import enrol
 from hierfl.protocol.facts import Facts
@@ -92,7 +92,7 @@ def run(
             ).serve()
             device.finish()
 
-        settle()
+        freeze_heap()
         together([partial(serve, name) for name in names])
 
 

@@ -33,7 +33,7 @@ def hold(
         config: the configuration.
         out: the run folder.
         loop: the process's event loop for links.
-        say: is told what is waited for.
+        say: is called with a line about whom it waits for.
         credentials: the cloud's identity; None: plain text.
         token: the secret of its link, where there is one.
 

@@ -28,7 +28,7 @@ from hierfl.link.bind import await_address
 from hierfl.link.link_grid import LinkGrid
 from hierfl.link.loop import LinkLoop
 from hierfl.link.parent_options import parent_options
-from hierfl.process.gc_freeze import settle
+from hierfl.process.gc_freeze import freeze_heap
 from hierfl.protocol.presence import Roll
 from hierfl.protocol.progress import from_json
 from hierfl.runs.results import EVENTS
@@ -51,7 +51,7 @@ def run(
     Args:
         config: the configuration.
         out: the run folder.
-        view: is told what happens.
+        view: receives the events of the run.
         token: the secret of its link, where there is one.
         on_grid: called with its link before it opens.
 
@@ -98,7 +98,7 @@ def run(
             view.handle(Listening(address))
             if missing := grid.wait_for_children(config.quorum.round_timeout):
                 raise never_came(missing, config.quorum.round_timeout)
-            settle()
+            freeze_heap()
             train(config, out, view, held, grid)
 
 

@@ -59,7 +59,7 @@ class Record:
         plan: what it means for the model.
         model: is given the last base's values, and written.
         out: the folder, which exists.
-        view: is told of every round and of the end.
+        view: receives every round, and the end.
 
     Attributes:
         evaluations: of earlier processes: rounds, and the figures after them.

@@ -52,7 +52,7 @@ def server_app(
         model: holds the first base; evaluations are made with it.
         test: what models are judged by; None: there is nothing.
         out: the run folder, which exists.
-        view: is told what happens.
+        view: receives the events of the run.
         checkpoints: where the state at each round's start is kept, and goes on from; None: nowhere.
         run: the run's identifier.
         faults: of before the run's beginning.

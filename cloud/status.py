@@ -27,7 +27,7 @@ FRESH_S = 5.0
 """Seconds after which it is written again even if nothing has changed."""
 
 SETTLED_S = 5.0
-"""Seconds that a state must last before anybody is told of it."""
+"""Seconds that a state must last before somebody is notified of it."""
 
 
 class StatusKeeper(View):
@@ -38,7 +38,7 @@ class StatusKeeper(View):
         folder: the run folder.
         edges: the edges.
         presence: the devices.
-        notify: is told what has changed, in lines.
+        notify: is called with the changes, a line each.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class StatusKeeper(View):
     def _changes(
         self, states: Mapping[str, tuple[ChildState, tuple[ChildState, ...]]], now: float
     ) -> list[str]:
-        """Return a line for each state that is another than the last that somebody was told.
+        """Return a line for each state that differs from the last one that was notified.
 
         Who has not come yet is no change; of devices whose edge is missing nothing is known.
         """

@@ -24,7 +24,7 @@ from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
 from hierfl.link.loop import LinkLoop
 from hierfl.link.parent_options import parent_options
-from hierfl.process.gc_freeze import settle
+from hierfl.process.gc_freeze import freeze_heap
 from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.presence import ChildState, Roll, Watch, troubled
 from hierfl.protocol.progress import DevicesAttached, DeviceStates, to_json
@@ -127,6 +127,6 @@ def run(
         )
         roll = Roll(grid.members, grid.missing, lambda: cluster.abstaining)
         watch = stack.enter_context(Watch(lambda: troubled(roll.look()), tell_states))
-        settle()
+        freeze_heap()
         client.serve()
         cluster.finish()

@@ -29,12 +29,12 @@ class Voter:
 
     Attributes:
         applied: how many of the round's decisions it has applied.
-        told: whether it has heard what a round's first request says.
+        informed: whether it has received the fields that only a round's first request has.
         asked: the last step that it was asked for.
     """
 
     applied: int = 0
-    told: bool = False
+    informed: bool = False
     asked: int = 0
 
 
@@ -50,7 +50,7 @@ class Voting:
         state: the edge's state in the algorithm.
         start: the edge, the round and its learning rate.
         sync: has brought devices to the base.
-        opening: what devices are told before their first ballot.
+        opening: what devices are sent before their first ballot.
         progress: is called with (step, voters, steps per second) now and then.
 
     Attributes:
@@ -90,7 +90,7 @@ class Voting:
         self._fewest = len(names)
         self._took_part = 0
         self._losses: list[float] = []
-        self._began = self._told = time.monotonic()
+        self._began = self._reported = time.monotonic()
 
     # -- StepRound -------------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class Voting:
     def request(self, node_id: int) -> Request:
         """See `StepRound`."""
         voter = self._voters[node_id]
-        request = self.journal.request(voter.applied, not voter.told)
+        request = self.journal.request(voter.applied, not voter.informed)
         if voter.asked == request.step:
             self._budget.spend(node_id, len(request.frame))
         voter.asked = request.step
@@ -138,8 +138,8 @@ class Voting:
         self.journal.close(self._count.decide(replace(self._start, step=step)))
         self._fewest, self._ballots = min(self._fewest, ballots), 0
         now = time.monotonic()
-        if now - self._told >= PROGRESS_S or step == self._steps:
-            self._told = now
+        if now - self._reported >= PROGRESS_S or step == self._steps:
+            self._reported = now
             self._progress(step, ballots, step / max(now - self._began, 1e-9))
         return step < self._steps
 
@@ -175,7 +175,7 @@ class Voting:
         if said.applied >= self.journal.step:
             raise PayloadError(f"that it is at decision {said.applied} in step {self.journal.step}")
         voter = self._voters[node_id]
-        voter.applied, voter.told = said.applied, False
+        voter.applied, voter.informed = said.applied, False
         return Outcome.ASK_AGAIN
 
     def _take(self, node_id: int, said: pb.Ballot) -> None:
@@ -201,4 +201,4 @@ class Voting:
                     "%s has buffers that are not finite: they are left out", self._names[node_id]
                 )
         voter = self._voters[node_id]
-        voter.applied, voter.told = step - 1, True
+        voter.applied, voter.informed = step - 1, True

@@ -34,7 +34,7 @@ class EdgeStatus:
         attached: whether it is there; None where nobody says so, as within one process.
         here: how many of its devices are there, where it has said so.
         missing: the names of the others.
-        last: the last step that it has told of; None before the first.
+        last: the last step that it has reported; None before the first.
     """
 
     name: str

@@ -47,7 +47,7 @@ def sweep(
     text = markdown(axes, rows, next(iter(trials.values())))
     (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     (out / "table.md").write_text(text, encoding="utf-8")
-    print(f"\n{text}\nall of it is in {out}")
+    print(f"\n{text}\nresults: {out}")
 
 
 def plan(topology: Path | None, axes: Axes, out: Path) -> dict[Point, Trial]:

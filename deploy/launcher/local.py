@@ -54,7 +54,7 @@ def run_local(
         processes: starts the nodes; None: those of this call alone.
         build: (role, name, arguments that fix the addresses) -> what follows `python -P` on the
             command line of a node; the default is `node_command`.
-        view: is told what happens, from another thread; None: nobody is.
+        view: receives the events, in another thread; None: nobody does.
         quiet: whether the cloud's standard output goes to its log, too.
 
     Raises:

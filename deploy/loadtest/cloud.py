@@ -20,7 +20,7 @@ from hierfl.errors import RunFailed
 from hierfl.link.link_grid import LinkGrid
 from hierfl.link.parent_options import parent_options
 from hierfl.planning.plan import Plan
-from hierfl.process.gc_freeze import settle
+from hierfl.process.gc_freeze import freeze_heap
 from hierfl.protocol.checkpoint_store import CheckpointStore
 from hierfl.protocol.vectors import model_hash
 from hierfl.protocol.weighing import Weighing
@@ -39,7 +39,7 @@ def run(config: Config, plan: Plan, state: Path, meter: Meter) -> None:
         grid.open(run=run, max_frame=plan.frame_limit)
         if missing := grid.wait_for_children(timeout):
             raise RunFailed(f"{missing[0]} did not come")
-        settle()
+        freeze_heap()
         layout = plan.algorithm.layout
         base, buffers = np.zeros(layout.d, np.float32), np.zeros(0, np.float32)
         assert settings.lr is not None, "the configuration is resolved"

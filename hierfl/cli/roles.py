@@ -86,7 +86,7 @@ def edge(
     Example: hierfl edge topology.yaml --name east
     """
     config = node_configuration(topology, sets)
-    with owned(state_folder(config, state), name) as folder, told(config, name):
+    with owned(state_folder(config, state), name) as folder, logged(config, name):
         if config.app is not None:
             part("deploy.stock_app.edge:run_edge")(config, name)
         else:
@@ -133,7 +133,7 @@ def device(
     with ExitStack() as stack:
         for name in devices:
             stack.enter_context(owned(folder, name))
-            stack.enter_context(told(config, name))
+            stack.enter_context(logged(config, name))
         if config.app is not None:
             part("deploy.stock_app.client:run_device")(config, *devices)
         else:
@@ -141,22 +141,22 @@ def device(
             part("clients.main:run")(config, devices, folder)
 
 
-Told = Annotated[str, typer.Argument(help="What `hierfl accelerate` passes to its processes.")]
+Spec = Annotated[str, typer.Argument(help="What `hierfl accelerate` passes to its processes.")]
 
 
-def app_node(node: Told) -> None:
+def app_node(node: Spec) -> None:
     """Run one node of `hierfl accelerate`, which starts it."""
     be_node()
     part("deploy.stock_app.client:run")(node)
 
 
-def app_server(node: Told) -> None:
+def app_server(node: Spec) -> None:
     """Run the ServerApp of `hierfl accelerate`, which starts it."""
     part("deploy.stock_app.server:run")(node)
 
 
 @contextmanager
-def told(config: Config, name: str) -> Iterator[None]:
+def logged(config: Config, name: str) -> Iterator[None]:
     """Log what a node is and for whom it waits, and how it ended; errors are reported elsewhere.
 
     Raises:

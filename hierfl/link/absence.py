@@ -18,7 +18,7 @@ class AbsenceReporter(Periodic):
 
     Args:
         missing: returns the names of those that are not there now.
-        say: is told, a line.
+        say: is called with a line of text.
         first: seconds until the first line, and the first line anew when others are missing.
     """
 

@@ -36,7 +36,7 @@ LONGEST_NAME = 64
 
 
 ATTACHED = "{name} is attached already"
-"""What a child is told whose name is taken."""
+"""The reply to a child whose name is taken."""
 
 LONGEST_HELLO = 1 << 20
 """Bytes of a hello; it holds the fingerprints of some keys and of each edge's devices."""

@@ -69,7 +69,7 @@ class AppRunner:
 
 
 def failure(error: Exception, what: str) -> str:
-    """Log why a request could not be answered; return what the parent is told."""
+    """Log why a request could not be answered; return the reason that goes to the parent."""
     if isinstance(error, HierflError):
         log.error("%s", error)
         return f"{error} ({error.hint})" if error.hint else str(error)

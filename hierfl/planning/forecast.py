@@ -83,7 +83,7 @@ class Forecast:
 def forecast(config: Config, plan: Plan) -> Forecast:
     """Return the forecast of a resolved configuration.
 
-    In a round of T steps a device is asked T times and told T - 1 decisions: the next base stands
+    In a round of T steps a device is asked T times and sent T - 1 decisions: the next base stands
     for the last one. There is one base more than there are rounds; the first one is sent whole.
 
     Args:

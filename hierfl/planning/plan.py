@@ -118,7 +118,7 @@ def _longest(algorithm: Algorithm, sizes: LinkPayloads, steps: int) -> int:
     """Return the longest payload of a message, in bytes.
 
     It is the whole model and its buffers in float32, or a change or a report (some codecs' are
-    longer), or what a device is told that has missed all of a round: its decisions, of two bits a
+    longer), or what a device is sent that has missed all of a round: its decisions, of two bits a
     coordinate at least, and the opening's answer.
     """
     decision = max(sizes.decision, algorithm.layout.d // 4 + 1)
