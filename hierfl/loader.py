@@ -95,7 +95,9 @@ def _import(name: str, reference: str, what: str, places: list[Path]) -> ModuleT
                 "packages.",
             ) from None
         raise _broken(name, reference, what, error) from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _broken(name, reference, what, error) from error
 
 
@@ -140,7 +142,7 @@ def _places(name: str) -> list[Path]:
     return [Path(place) for place in places]
 
 
-def _broken(name: str, reference: str, what: str, error: Exception) -> ConfigError:
+def _broken(name: str, reference: str, what: str, error: BaseException) -> ConfigError:
     """Return the error for a module whose own code fails, with the place."""
     said = "".join(traceback.format_exception_only(error)).strip()
     frames = [

@@ -19,6 +19,7 @@ from hierfl.learning.sources import FORMS
 from hierfl.learning.threads import one_thread
 from hierfl.planning.describe import model_of
 from hierfl.planning.plan import make_plan
+from hierfl.protocol.facts import merge
 from hierfl.units import plural
 
 MB = 1 << 20
@@ -100,10 +101,12 @@ def own_data(config: Config, nodes: Collection[str]) -> tuple[Finding, Loaded | 
     """See what data nodes have of their own.
 
     Raises:
-        HierflError: a device's are not there, or not as they should be.
+        HierflError: a device's are not there, not as they should be, or not like another's.
     """
     devices = [node for node in nodes if config.roles()[node] == "device"]
     held = {node: load_data(config, node) for node in devices}
+    if held:
+        merge({node: known(one) for node, one in held.items()})
     sizes = [len(one.held()) for one in held.values()]
     text = "the cloud needs none"
     if sizes:

@@ -8,7 +8,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    StringConstraints,
     ValidationInfo,
     field_validator,
     model_serializer,
@@ -84,6 +83,12 @@ Columns = Annotated[
 ]
 
 
+def _divides(sign: str) -> str:
+    if len(sign) != 1 or sign in '"\r\n' or sign.isalnum():
+        raise wrong("should be one character, such as , or ; and no letter, digit or quote")
+    return sign
+
+
 class Csv(Part):
     """Rows of CSV files, each with a head that names its columns.
 
@@ -95,7 +100,13 @@ class Csv(Part):
     target: Columns | None = None
     features: Columns | None = None
     test: Text | None = None
-    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ","
+    delimiter: Annotated[str, AfterValidator(_divides)] = ","
+
+    @model_validator(mode="after")
+    def _targets_are_no_features(self) -> Csv:
+        if both := {*(self.target or ())} & {*(self.features or ())}:
+            raise wrong(f"{min(both)} is a target and a feature: a model would be given its answer")
+        return self
 
 
 class Npz(Part):

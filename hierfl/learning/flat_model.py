@@ -67,6 +67,7 @@ class FlatModel:
             parameter.data = torch.from_numpy(weights[name])
             parameter.grad = torch.from_numpy(gradients[name])
             self._gradients.append((parameter, parameter.grad))
+        _refuse_not_finite(self.layout, self.weights)
         self._buffers = dict(_persistent_buffers(module))
         self.buffer_layout = _layout(self._buffers)
 
@@ -162,6 +163,12 @@ def _refuse_without_values(name: str, tensor: torch.Tensor) -> None:
         )  # fmt: skip
     if tensor.device.type != "cpu":
         raise ConfigError("model", f"{name} is {tensor.dtype} on {tensor.device}; cpu is needed")
+
+
+def _refuse_not_finite(layout: Layout, weights: Float32) -> None:
+    if not np.isfinite(weights).all():
+        wrong = next(n for n, part in layout.views(weights).items() if not np.isfinite(part).all())
+        raise ConfigError("model", f"the first values of {wrong} are not all finite")
 
 
 def _layout(tensors: Mapping[str, torch.Tensor]) -> Layout:

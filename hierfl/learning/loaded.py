@@ -89,7 +89,8 @@ def load_data(config: Config, name: str = CLOUD) -> Loaded:
             data = task.load(node)
         if not isinstance(data, Data):
             raise DataError(f"load must return hierfl.Data, not {type(data).__name__}")
-        return _loaded(config, task, node, data)
+        with guard(_what(config)):
+            return _loaded(config, task, node, data)
     except UserCodeError as error:
         if config.data.root is None or node.root.is_dir():
             raise

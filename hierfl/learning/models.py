@@ -83,7 +83,9 @@ def _try_once(module: nn.Module, name: str, form: Form, facts: Facts) -> None:
     try:
         with torch.no_grad():
             outputs = module.eval()(torch.zeros(2, *form.shape, dtype=dtype))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         place = place_of(error) if is_own(name) else None
         raise ConfigError(
             KEY,
@@ -115,7 +117,7 @@ def _stay_integers(facts: Facts) -> bool:
     return facts.highest is not None
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     said = str(error).partition("\n")[0]
     return (
         said if isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: {said}"

@@ -13,7 +13,8 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils.data import Dataset, IterableDataset, TensorDataset, default_collate
 
-from hierfl.errors import DataError
+from hierfl.errors import DataError, HierflError
+from hierfl.learning.user_code import failure, guard
 
 Batch = Any
 """A tree (tuples, lists, dicts) of tensors, in each of which the first dimension counts samples."""
@@ -43,6 +44,10 @@ class Samples(ABC):
     @abstractmethod
     def take(self, indices: torch.Tensor) -> Samples:
         """Return some of the samples, int64 [k], without keeping the others in memory."""
+
+    def name_of(self, index: int) -> str:
+        """Return what to call a sample in an error."""
+        return f"sample {index}"
 
     def chunks(self) -> Iterator[Batch]:
         """Yield all samples in their order, a few at a time."""
@@ -94,7 +99,10 @@ class Read(Samples):
     def __init__(self, dataset: Dataset[Any], indices: torch.Tensor | None = None) -> None:
         assert isinstance(dataset, Sized)
         self.dataset = dataset
-        self.indices = torch.arange(len(dataset)) if indices is None else indices
+        if indices is None:
+            with guard(f"{_what(dataset)}.__len__"):
+                indices = torch.arange(_length(dataset))
+        self.indices = indices
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -104,14 +112,37 @@ class Read(Samples):
         """See `Samples.batch`."""
         numbers = self.indices[where].tolist()
         if hasattr(self.dataset, "__getitems__"):
-            items = self.dataset.__getitems__(numbers)
+            with guard(f"{_what(self.dataset)}.__getitems__"):
+                items = self.dataset.__getitems__(numbers)
         else:
-            items = [self.dataset[number] for number in numbers]
+            items = []
+            try:
+                for number in numbers:
+                    items.append(self.dataset[number])
+            except (HierflError, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                raise failure(error, f"sample {number} of {_what(self.dataset)}") or error from None
         return pytree.tree_map_only(torch.Tensor, narrow, _collated(items))
 
     def take(self, indices: torch.Tensor) -> Read:
         """Return some of them, of the same Dataset."""
         return Read(self.dataset, self.indices[indices])
+
+    def name_of(self, index: int) -> str:
+        """See `Samples.name_of`."""
+        return f"sample {int(self.indices[index])}"
+
+
+def _what(dataset: object) -> str:
+    return type(dataset).__name__
+
+
+def _length(dataset: Sized) -> int:
+    try:
+        return len(dataset)
+    except ValueError as error:  # below zero: Python's own words
+        raise DataError(f"{_what(dataset)}: {error}") from error
 
 
 def _collated(items: list[Any]) -> Batch:
@@ -121,7 +152,14 @@ def _collated(items: list[Any]) -> Batch:
         DataError: they do not fit together.
     """
     try:
-        return default_collate(items)
+        batch = default_collate(items)
+        strange = [x for x in pytree.tree_leaves(batch) if not isinstance(x, torch.Tensor)]
+        if strange:
+            raise DataError(
+                f"a sample holds a {type(strange[0]).__name__}, {strange[0]!r:.80}: no number",
+                "Classes are whole numbers; Data(labels=[...]) gives them names.",
+            )
+        return batch
     except RuntimeError as error:
         first = [pytree.tree_leaves(item)[0] for item in items]
         shapes = {tuple(leaf.shape) for leaf in first if isinstance(leaf, torch.Tensor)}
@@ -186,14 +224,19 @@ def as_tensor(data: Any) -> torch.Tensor:
         DataError: it is none.
     """
     try:
-        return narrow(torch.as_tensor(data))
+        tensor = torch.as_tensor(data)
+        if tensor.layout != torch.strided or tensor.is_meta:
+            kind = "has no values (meta)" if tensor.is_meta else f"is {tensor.layout}"
+            raise DataError(f"a tensor of shape {tuple(tensor.shape)} {kind}", "Give a dense one.")
+        return narrow(tensor.cpu())
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"a {type(data).__name__} is no tensor: {reason}") from None
 
 
 def narrow(tensor: torch.Tensor) -> torch.Tensor:
-    """Return floats as float32, and integers but bytes as int64."""
+    """Return floats as float32, and integers but bytes as int64; no gradient goes into them."""
+    tensor = tensor.detach()
     if tensor.is_floating_point():
         return tensor.to(torch.float32)
     if tensor.is_complex():

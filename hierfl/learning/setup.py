@@ -76,14 +76,19 @@ def model_for(config: Config, task: Task, facts: Facts) -> FlatModel:
 def _refuse_targets(task: Task, facts: Facts) -> None:
     shape = facts.target_shape
     if isinstance(task, Segmentation) and shape is not None and len(shape) < 2:
-        raise DataError(
+        raise ConfigError(
+            "task",
             f"segmentation learns the class of each pixel; targets have the shape {shape}",
             "For one class for each sample there is task: classification.",
         )
     if isinstance(task, Classification) and shape not in (None, ()):
-        raise DataError(
+        hint = "For a class for each pixel there is task: segmentation."
+        if len(shape or ()) == 1:
+            hint = "A target is one whole number: int64 [n] for n samples, not [n, 1] or one-hot."
+        raise ConfigError(
+            "task",
             f"classification learns one class for each sample; targets have the shape {shape}",
-            "For a class for each pixel there is task: segmentation.",
+            hint,
         )
     if task.targets != "classes" or not facts.labels or isinstance(facts.labels[0], str):
         return

@@ -14,7 +14,7 @@ from hierfl.errors import DataError
 from hierfl.learning.data import Data, Targets
 from hierfl.learning.prepare import features
 from hierfl.learning.samples import Batch, Read, Samples, drawing
-from hierfl.protocol.facts import MOST_LABELS, Facts, Moments
+from hierfl.protocol.facts import LONGEST_NAME, MOST_LABELS, Facts, Moments
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def survey(data: Data, samples: Samples, targets: Targets, moments: bool) -> Fac
     with drawing(0, user_code=samples.reads):
         start = 0
         for batch in looked.chunks():
-            look.at(batch, start)
+            look.at(batch, looked, start)
             start += len(look.inputs_of(batch))
     if known is not None:
         look.labels = set(np.unique(_classes(known).numpy()).tolist())
@@ -109,12 +109,12 @@ class _Look:
         inputs = _parts(batch)[0]
         return inputs if inputs is not None else next(iter(batch.values()))
 
-    def at(self, batch: Batch, start: int) -> None:
+    def at(self, batch: Batch, samples: Samples, start: int) -> None:
         inputs, targets = _parts(batch)
         if inputs is not None:
-            self._at_inputs(inputs, start)
+            self._at_inputs(inputs, samples, start)
         if targets is not None and self.kind != "none":
-            self._at_targets(targets, start)
+            self._at_targets(targets, samples, start)
         elif self.kind in ("classes", "values"):
             raise DataError(
                 "samples have no targets to learn",
@@ -122,14 +122,16 @@ class _Look:
             )
         self.seen = True
 
-    def _at_inputs(self, inputs: torch.Tensor, start: int) -> None:
+    def _at_inputs(self, inputs: torch.Tensor, samples: Samples, start: int) -> None:
         shape, dtype = tuple(inputs.shape[1:]), str(inputs.dtype).removeprefix("torch.")
         if self.seen and (shape, dtype) != (self.shape, self.dtype):
             before = f"{self.dtype} {self.shape}"
             raise DataError(f"inputs {dtype} {shape} from sample {start} on, {before} before")
         self.shape, self.dtype = shape, dtype
+        if 0 in shape:
+            raise DataError(f"there is nothing in an input: its shape is {shape}")
         if inputs.is_floating_point():
-            self._refuse_not_finite(inputs, start)
+            self._refuse_not_finite(inputs, samples, start)
         elif self._are_tokens(shape, dtype):
             highest = int(inputs.max()) if inputs.numel() else 0
             self.highest = max(highest, self.highest or 0)
@@ -137,7 +139,7 @@ class _Look:
             found = Moments.of(features(inputs))
             self.inputs = found if self.inputs is None else self.inputs + found
 
-    def _at_targets(self, targets: torch.Tensor, start: int) -> None:
+    def _at_targets(self, targets: torch.Tensor, samples: Samples, start: int) -> None:
         self.target_shape = tuple(targets.shape[1:])
         kind = self.kind
         if kind == "auto":
@@ -146,11 +148,11 @@ class _Look:
             values = targets.to(torch.float64).flatten(1) if targets.ndim > 1 else targets[:, None]
             if not torch.isfinite(values).all():
                 sample = start + int((~torch.isfinite(values)).any(1).nonzero()[0])
-                raise DataError(f"the target of sample {sample} is not finite")
+                raise DataError(f"the target of {samples.name_of(sample)} is not finite")
             found = Moments.of(values.double().numpy())
             self.targets = found if self.targets is None else self.targets + found
             return
-        classes = np.unique(_classes(targets).numpy()).tolist()
+        classes = np.unique(_classes(targets, samples, start).numpy()).tolist()
         self.labels = (self.labels or set()) | set(classes)
         if len(self.labels) > MOST_LABELS:
             raise DataError(f"targets have more than {MOST_LABELS} different values")
@@ -159,7 +161,7 @@ class _Look:
         """Return whether integers stay integers: they do where nothing is to standardise them."""
         return not self.moments and (dtype == "int64" or (dtype == "uint8" and len(shape) < 2))
 
-    def _refuse_not_finite(self, inputs: torch.Tensor, start: int) -> None:
+    def _refuse_not_finite(self, inputs: torch.Tensor, samples: Samples, start: int) -> None:
         if torch.isfinite(inputs).all():
             return
         place = (~torch.isfinite(inputs)).nonzero()[0].tolist()
@@ -169,10 +171,12 @@ class _Look:
             column = f", column {self.data.columns[place[1]]}"
         elif len(place) > 1:
             column = f", at {tuple(place[1:])}"
-        raise DataError(f"the input of sample {start + place[0]}{column} is {value}")
+        name = samples.name_of(start + place[0])
+        raise DataError(f"the input of {name}{column} is {value}")
 
     def facts(self, examples: int, scale: float) -> Facts:
         names = self.data.labels
+        _refuse_names(self.data, self.shape)
         classes = sorted(self.labels or ())
         if names is not None and classes and classes[-1] >= len(names):
             raise DataError(f"there are {len(names)} names of classes, and a target {classes[-1]}")
@@ -182,6 +186,21 @@ class _Look:
             tuple(self.data.columns), tuple(labels), self.highest, self.target_shape,
             _scaled(self.inputs, scale), _scaled(self.targets, scale),
         )  # fmt: skip
+
+
+def _refuse_names(data: Data, shape: tuple[int, ...] | None) -> None:
+    """Refuse names of classes or columns that are none."""
+    for what, names in (("labels", data.labels or ()), ("columns", data.columns)):
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{what} must be a list of texts, not {list(names)!r:.200}")
+        if twins := [name for name in names if names.count(name) > 1]:
+            raise DataError(f"{what} holds {twins[0]!r} twice")
+        if long := [name for name in names if len(name) > LONGEST_NAME]:
+            raise DataError(
+                f"{what} holds a name of {len(long[0])} letters: {LONGEST_NAME} at most"
+            )
+    if data.columns and shape is not None and len(shape) == 1 and shape[0] != len(data.columns):
+        raise DataError(f"there are {len(data.columns)} names of columns for {shape[0]} features")
 
 
 def _parts(batch: Batch) -> tuple[torch.Tensor | None, torch.Tensor | None]:
@@ -213,8 +232,13 @@ def _known_targets(samples: Samples) -> torch.Tensor | None:
     return known[samples.indices]
 
 
-def _classes(targets: torch.Tensor) -> torch.Tensor:
+def _classes(targets: torch.Tensor, samples: Samples | None = None, start: int = 0) -> torch.Tensor:
     """Return classes, int64.
+
+    Args:
+        targets: [k, ...].
+        samples: what they are of, for errors.
+        start: the number of the first of them there.
 
     Raises:
         DataError: they are not whole, not finite, or below zero.
@@ -222,15 +246,25 @@ def _classes(targets: torch.Tensor) -> torch.Tensor:
     if targets.is_floating_point():
         wrong = targets != targets.round()  # so is NaN
         if not torch.isfinite(targets).all() or wrong.any():
-            worst = targets[wrong | ~torch.isfinite(targets)].flatten()[0].item()
             raise DataError(
-                f"targets must be classes, whole numbers from 0 up; there is {worst:g}",
+                "targets must be classes, whole numbers from 0 up; there is "
+                + _first(targets, wrong | ~torch.isfinite(targets), samples, start),
                 "For real targets there is task: regression.",
             )
     classes = targets.long()
     if classes.numel() and classes.min() < 0:
-        raise DataError(f"labels must be classes from 0 up; there is {int(classes.min())}")
+        raise DataError(
+            "labels must be classes from 0 up; there is "
+            + _first(classes, classes < 0, samples, start)
+        )
     return classes
+
+
+def _first(targets: torch.Tensor, wrong: torch.Tensor, samples: Samples | None, start: int) -> str:
+    """Return the first target that is wrong, and of which sample it is."""
+    place = wrong.nonzero()[0].tolist()
+    said = f"{targets[tuple(place)].item():g}"
+    return said if samples is None else f"{said} at {samples.name_of(start + place[0])}"
 
 
 def _scaled(moments: Moments | None, scale: float) -> Moments | None:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from hierfl.config import Config
-from hierfl.errors import ConfigError, DataError
+from hierfl.errors import ConfigError
 from hierfl.learning.data import Form, Targets
 from hierfl.learning.samples import Batch
 from hierfl.learning.task import Sums, Task
@@ -24,6 +24,9 @@ from hierfl.loader import load
 from hierfl.protocol.facts import Facts
 
 KEY = "task"
+
+MOST_TOKENS = 1 << 24
+"""The highest token: a model has an output for each."""
 
 
 class Classification(Task):
@@ -229,10 +232,13 @@ class NextToken(Task):
         """One value for each token, at each place of the input."""
         if facts.highest is None or facts.shape is None or len(facts.shape) != 1:
             what = facts.dtype or "no tensors"
-            raise DataError(
+            raise ConfigError(
+                "task",
                 f"next-token learns from sequences of integers; inputs are {what} {facts.shape}",
                 "A sample is int64 or bytes [n + 1]; the text reader gives bytes.",
             )
+        if facts.highest > MOST_TOKENS:
+            raise ConfigError("task", f"next-token learns tokens; there is one {facts.highest:,}")
         tokens = 256 if facts.dtype == "uint8" else facts.highest + 1
         seen = facts.shape[0] - 1
         return Form((seen,), tokens, (seen, tokens))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,7 +135,7 @@ class Trainer:
             )
 
     def try_once(self, name: str) -> None:
-        """See that the loss can be had, in training mode, of a batch as large as all will be.
+        """See that the loss and its gradient can be had of a batch as large as all will be.
 
         The model's buffers stay as they are.
 
@@ -152,13 +153,16 @@ class Trainer:
             with drawing(0, user_code=self.samples.reads):
                 batch = moved(self.samples.batch(torch.arange(self.batch_size)), self.model.device)
                 loss = self.task.loss(self.model.module, batch)
-        except HierflError:
+                if isinstance(loss, torch.Tensor) and loss.shape == () and loss.requires_grad:
+                    loss.backward()  # type: ignore[no-untyped-call]
+        except (HierflError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise _explained(error, what) from error
         finally:
             for buffer, value in zip(self.model.module.buffers(), kept, strict=True):
                 buffer.data.copy_(value)
+            self.model.zero_gradient()
         if not isinstance(loss, torch.Tensor) or loss.shape != () or not loss.requires_grad:
             said = (
                 f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor)
@@ -169,7 +173,7 @@ class Trainer:
             raise ConfigError("task", f"the loss should be one number for the batch, not {said}")
 
 
-def _explained(error: Exception, what: str) -> HierflError:
+def _explained(error: BaseException, what: str) -> HierflError:
     """Return what a person can do about a model or a loss that fails on a batch."""
     said = str(error).partition("\n")[0]
     if "more than 1 value per channel" in said:
@@ -184,6 +188,8 @@ def _explained(error: Exception, what: str) -> HierflError:
     hint = None
     if "dtype" in said or "scalar type" in said:
         hint = INTEGERS
+    if isinstance(error, IndexError):
+        hint = "Is there a token or a class below zero, or beyond what the model has a place for?"
     return ConfigError("model", f"{what} fails: {said}" + (f"\n{place}" if place else ""), hint)
 
 
@@ -215,18 +221,51 @@ def sums(task: Task, model: FlatModel, samples: Samples, size: int = 64) -> dict
             for start in range(0, len(samples), size):
                 batch = samples.batch(slice(start, min(start + size, len(samples))))
                 batch = moved(batch, model.device)
-                found = dict(task.metrics(model.module, batch))
-                if "examples" not in found:
-                    raise ConfigError("task", "metrics must say of how many 'examples' they are")
+                found = _metrics(task, model, batch)
                 if "loss" not in found:
                     loss = task.loss(model.module, batch)
                     found["loss"] = loss.cpu().double() * float(found["examples"])
                 for name, value in found.items():
-                    part = torch.as_tensor(value).cpu().double()
+                    part = _summand(name, value)
+                    if name in total and total[name].shape != part.shape:
+                        raise ConfigError("task", f"the sum {name!r} is of another shape each time")
                     total[name] = total[name] + part if name in total else part
     finally:
         model.module.train()
     return total
+
+
+def _metrics(task: Task, model: FlatModel, batch: Any) -> dict[str, Any]:
+    """Return the metrics of a batch.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    try:
+        found = task.metrics(model.module, batch)
+    except NotImplementedError:
+        if type(task).metrics is not Task.metrics:
+            raise
+        name = type(task).__name__
+        raise ConfigError(
+            "task", f"{name} does not say how good a model is",
+            'Give it a method metrics(model, batch) that returns sums and "examples".',
+        ) from None  # fmt: skip
+    if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+        raise ConfigError("task", f"metrics must return {{name: sum}}, not {found!r:.200}")
+    if "examples" not in found:
+        raise ConfigError("task", "metrics must say of how many 'examples' they are")
+    if not float(_summand("examples", found["examples"])) > 0:
+        raise ConfigError("task", f"metrics are of {found['examples']} examples")
+    return dict(found)
+
+
+def _summand(name: str, value: Any) -> torch.Tensor:
+    """Return a metric's sum over a batch, float64."""
+    try:
+        return torch.as_tensor(value).detach().cpu().double()
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigError("task", f"the metric {name!r} is no number: {value!r:.200}") from None
 
 
 def evaluate(task: Task, model: FlatModel, samples: Samples, size: int = 64) -> dict[str, float]:
@@ -241,7 +280,13 @@ def figures_of(task: Task, found: Mapping[str, torch.Tensor]) -> dict[str, float
         UserCodeError: the user's own code fails.
     """
     with guard("compute"):
-        return task.compute(found)
+        figures = task.compute(found)
+        try:
+            return {str(name): float(value) for name, value in figures.items()}
+        except (AttributeError, TypeError, ValueError, RuntimeError):
+            raise ConfigError(
+                "task", f"compute must return {{name: number}}, not {figures!r:.200}"
+            ) from None
 
 
 def figures_at_devices(task: Task, found: Evaluated) -> dict[str, float]:

@@ -64,7 +64,15 @@ def call_own(reference: str, key: str, /, **offered: Any) -> Any:
                 )
         given = {p.name: offered[p.name] for p in parameters if p.name in offered}
     with guard(reference):
-        return function(**given)
+        try:
+            return function(**given)
+        except Exception as error:
+            if isinstance(error, HierflError) or place_of(error) is not None:
+                raise
+            raise ConfigError(
+                key, f"{reference} cannot be called: {type(error).__name__}: {error}",
+                f"It is called with {', '.join(given) or 'nothing'}.",
+            ) from error  # fmt: skip
 
 
 @contextmanager
@@ -81,14 +89,22 @@ def guard(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except HierflError:
+    except (HierflError, KeyboardInterrupt, GeneratorExit):
         raise
-    except Exception as error:
-        place = place_of(error)
-        if place is None:
+    except BaseException as error:  # SystemExit too: one step of his must not end a node in silence
+        failed = failure(error, what)
+        if failed is None:
             raise
-        said = "".join(traceback.format_exception_only(error)).strip()
-        raise UserCodeError(f"{what} failed:\n{place}\n  {said}") from error
+        raise failed from error
+
+
+def failure(error: BaseException, what: str) -> UserCodeError | None:
+    """Return the error that shows where the user's own code has failed; None: it has not."""
+    place = place_of(error)
+    if place is None:
+        return None
+    said = "".join(traceback.format_exception_only(error)).strip()
+    return UserCodeError(f"{what} failed:\n{place}\n  {said}")
 
 
 def place_of(error: BaseException) -> str | None:

@@ -21,7 +21,9 @@ Float64 = npt.NDArray[np.float64]
 MOST_LABELS = 1 << 16
 """Different labels, at most."""
 
-_LONGEST = 200  # characters of a name of a label or a column
+LONGEST_NAME = 200
+"""Characters of a name of a label or a column."""
+
 _FLOATS = ("float32",)
 _DTYPES = (*_FLOATS, "uint8", "int64", "bool", "complex64", "")
 
@@ -139,6 +141,8 @@ class Facts:
         Returns:
             The words; "" if they can.
         """
+        if self.columns and other.columns and {*self.columns} != {*other.columns}:
+            return _columns({here: self.columns, there: other.columns})
         pairs = {
             "inputs have shape": (self.shape, other.shape),
             "inputs are of type": (self.dtype, other.dtype),
@@ -151,7 +155,7 @@ class Facts:
                 return f"{text} {_said(one)} at {here} and {_said(another)} at {there}"
         if self.columns != other.columns:
             return _columns({here: self.columns, there: other.columns})
-        if self.labels and other.labels and type(self.labels[0]) is not type(other.labels[0]):
+        if not _named_alike(self.labels, other.labels):
             names = f"{self.labels[0]!r} at {here} and {other.labels[0]!r} at {there}"
             return f"classes are called like {names}"
         return ""
@@ -206,6 +210,18 @@ def _either(one: Any, other: Any, both: Any) -> Any:
     if one is None or other is None:
         return other if one is None else one
     return both(one, other)
+
+
+def _named_alike(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Return whether classes may be the same ones: all numbers here and all words there are not."""
+    if not one or not other:
+        return True
+    if type(one[0]) is not type(other[0]):
+        return False
+    if isinstance(one[0], int) or min(len(one), len(other)) < 2:
+        return True
+    here, there = ({label.lstrip("-").isdecimal() for label in labels} for labels in (one, other))
+    return not (len(here) == len(there) == 1 and here != there)
 
 
 def _said(value: object) -> str:
@@ -263,7 +279,7 @@ def _is_count(value: object) -> bool:
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= _LONGEST
+    return isinstance(value, str) and len(value) <= LONGEST_NAME
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:

@@ -58,13 +58,22 @@ class Rows(Samples):
 
     Args:
         parts: of each file, one array or several, in each of which a row is a sample's.
+        files: the file of each part.
         indices: int64 [n], the rows that count; None: all.
+
+    Raises:
+        DataError: rows of two files are not alike.
     """
 
     def __init__(
-        self, parts: Sequence[tuple[Array, ...]], indices: torch.Tensor | None = None
+        self,
+        parts: Sequence[tuple[Array, ...]],
+        files: Sequence[Path],
+        indices: torch.Tensor | None = None,
     ) -> None:
         self._parts = parts
+        self._files = files
+        _refuse_unlike(parts, files)
         self._ends = np.cumsum([len(part[0]) for part in parts])
         total = int(self._ends[-1]) if len(parts) else 0
         self._indices = torch.arange(total) if indices is None else indices
@@ -92,4 +101,19 @@ class Rows(Samples):
 
     def take(self, indices: torch.Tensor) -> Rows:
         """Return some of the rows, which stay where they are."""
-        return Rows(self._parts, self._indices[indices])
+        return Rows(self._parts, self._files, self._indices[indices])
+
+    def name_of(self, index: int) -> str:
+        """See `Samples.name_of`."""
+        row = int(self._indices[index])
+        number = int(np.searchsorted(self._ends, row, side="right"))
+        first = int(self._ends[number]) - len(self._parts[number][0])
+        return f"row {row - first} of {self._files[number]}"
+
+
+def _refuse_unlike(parts: Sequence[tuple[Array, ...]], files: Sequence[Path]) -> None:
+    for part, file in zip(parts[1:], files[1:], strict=True):
+        for one, other in zip(parts[0], part, strict=True):
+            if one.shape[1:] != other.shape[1:] or one.dtype.kind != other.dtype.kind:
+                said = f"{one.dtype} {one.shape[1:]} and {other.dtype} {other.shape[1:]}"
+                raise DataError(f"{files[0]} and {file}: their rows are not alike: {said}")

@@ -75,5 +75,6 @@ class Folder(Dataset[Any]):
         path, _ = self._files.samples[index]
         try:
             return self._to_tensor(self._files.loader(path)), self.targets[index]
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{path}: {error}") from error
+        except Exception as error:  # whatever the readers of many formats raise
+            said = str(error).partition("\n")[0]
+            raise DataError(f"{path}: {said}", "It is damaged, or no image.") from error

@@ -25,7 +25,7 @@ def read_npz(keys: Npz, root: Path) -> Data:
     """
     names = (keys.inputs, keys.target) if keys.target else (keys.inputs,)
     parts = [
-        Rows([_arrays(file, names) for file in files])
+        Rows([_arrays(file, names) for file in files], files)
         for files in halves(root, keys.files, keys.test)
         if files
     ]

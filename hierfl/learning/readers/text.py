@@ -31,6 +31,7 @@ def read_text(keys: TextFiles, root: Path) -> Data:
 def _rows(files: Sequence[Path], length: int) -> Rows:
     small: list[Array] = []
     parts: list[tuple[Array, ...]] = []
+    named: list[Path] = []
     for file in files:
         try:
             pieces = file.stat().st_size // length
@@ -41,8 +42,10 @@ def _rows(files: Sequence[Path], length: int) -> Rows:
                 small.append(read.reshape(-1, length))
             else:
                 parts.append((np.memmap(file, np.uint8, "r", 0, (pieces, length)),))
+                named.append(file)
         except (OSError, ValueError) as error:
             raise DataError(f"{file}: {error}") from error
     if small:
         parts.insert(0, (np.concatenate(small),))
-    return Rows(parts)
+        named.insert(0, files[0])
+    return Rows(parts, named)
