@@ -161,6 +161,7 @@ class AtDevices:
         self._on_evaluation = on_evaluation
         self._awaited = 0  # the round whose evaluation the next base brings
         self._warned = False
+        self._finite = True
 
     def after(self, round_: int, state: CloudState) -> None:
         """A round has led to a base: devices judge it when they are there."""
@@ -179,6 +180,12 @@ class AtDevices:
         if rounds.evaluated is not None:
             found, edge = rounds.evaluated
             figures = figures_at_devices(self._task, found)
+            if not found.is_finite and self._finite:
+                log.warning(
+                    "round %d: a device of %s has found what is no finite number, and so no figure "
+                    "of all devices is one; the log of %s names it", round_, edge, edge,
+                )  # fmt: skip
+            self._finite = found.is_finite
             if self._metric in figures:
                 worst = Worst(self._metric, found.worst, edge)
         elif not self._warned:

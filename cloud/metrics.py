@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from hierfl.errors import ConfigError
+from hierfl.runs.strict_json import strict
 
 ByLink = Mapping[str, int]
 """A count of bytes or messages -> on each of the four links: device_up, device_down, edge_up,
@@ -169,19 +169,10 @@ def _as_json(values: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if name == "figures":
-            flat |= _strict(value)
+            flat |= strict(value)
         elif value is not None:
-            flat[name] = _strict(value)
+            flat[name] = strict(value)
     return flat
-
-
-def _strict(value: Any) -> Any:
-    """Return plain data as JSON can hold it: what is no finite number is null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _strict(inner) for key, inner in value.items()}
-    return value
 
 
 _OTHERS = {field.name for field in fields(RoundMetrics)} - {"figures"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -19,6 +18,7 @@ from hierfl.config import Config
 from hierfl.process.periodic import Periodic
 from hierfl.protocol.presence import ChildState, Roll
 from hierfl.runs.status import FILE
+from hierfl.runs.strict_json import dumps
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class StatusKeeper(View):
     def _write(self, status: Mapping[str, Any]) -> None:
         beside = self._folder / f"{FILE}.part"
         with suppress(OSError):  # a full disk is the run's own to report
-            beside.write_text(json.dumps(status) + "\n", encoding="utf-8")
+            beside.write_text(dumps(status) + "\n", encoding="utf-8")
             beside.replace(self._folder / FILE)
 
     def _changes(

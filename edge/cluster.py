@@ -188,9 +188,10 @@ class Cluster:
         evaluated = start.sync.evaluated(self._settings.sign)
         if evaluated is not None:
             metric, (found, worst) = self._settings.metric, evaluated
-            log.info(
-                "round %d: the worst %s is %g, of %s", start.round - 1, metric, found.worst, worst
-            )
+            log.log(
+                logging.INFO if found.is_finite else logging.WARNING,
+                "round %d: the worst %s is %g, of %s", start.round - 1, metric, found.worst, worst,
+            )  # fmt: skip
         return BaseAck(
             hash=start.sync.hash,
             examples=sum(start.sync.counted().values()),

@@ -19,6 +19,7 @@ from hierfl.config import Config, load_config
 from hierfl.errors import ConfigError
 from hierfl.learning.loaded import known as known_facts
 from hierfl.learning.loaded import load_data
+from hierfl.runs.strict_json import dumps
 from hierfl.units import plural
 
 SPLITS = ("iid", "dir", "inter")
@@ -46,7 +47,7 @@ def compare(comparison: Comparison, out: Path, jobs: int, processes: Processes) 
         print(f"{number}/{len(named)}  {algorithm}, {split}, seed {seed}: {accuracy}", flush=True)
     numbers = table(comparison)
     text = markdown(numbers)
-    (out / "table.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    (out / "table.json").write_text(dumps(numbers, indent=2) + "\n", encoding="utf-8")
     (out / "table.md").write_text(text, encoding="utf-8")
     print(f"\n{text}")
     print(draw(comparison, out / "accuracy.png"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -14,6 +13,7 @@ from deploy.experiments.compare import bytes_of_a_device
 from deploy.experiments.tables import grid, percent, spread
 from deploy.experiments.trials import Trial, folder_name, make_trial, perform
 from deploy.launcher.processes import Processes
+from hierfl.runs.strict_json import dumps
 from hierfl.units import plural
 
 SEED = "seed"
@@ -45,7 +45,7 @@ def sweep(
         print(f"{number}/{len(named)}  {where}: {trial.summary()['accuracy']:.2%}", flush=True)
     rows = table(axes, trials)
     text = markdown(axes, rows, next(iter(trials.values())))
-    (out / "table.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    (out / "table.json").write_text(dumps(rows, indent=2) + "\n", encoding="utf-8")
     (out / "table.md").write_text(text, encoding="utf-8")
     print(f"\n{text}\nresults: {out}")
 

@@ -7,7 +7,6 @@ from the beginning, because the learning rate's schedule depends on the number o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -18,6 +17,7 @@ from deploy.experiments.trials import Trial, folder_name, make_trial, perform
 from deploy.launcher.processes import Processes
 from hierfl.config import load_config
 from hierfl.errors import ConfigError
+from hierfl.runs.strict_json import dumps
 from hierfl.units import plural
 
 VALIDATION = 0.1
@@ -85,7 +85,7 @@ def tune(
         "algorithm": algorithm, "validation": share, "seed": config.seed, "best": list(best),
         "rungs": rungs,
     }  # fmt: skip
-    (out / "tune.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    (out / "tune.json").write_text(dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"best: {' '.join(f'--set {text}' for text in best)}")
     print(f"results: {out}")
 

@@ -163,8 +163,7 @@ def first_commands(choices: Choices) -> list[str]:
 
 def _tried_on(choices: Choices) -> str:
     """Return the options of `hierfl evaluate`: on which samples, and what is written of them."""
-    data = " --data data/device-1" if choices.owns else ""
-    return data + ("" if choices.task == "segmentation" else " --out scores.csv")
+    return (" --data data/device-1" if choices.owns else "") + " --out scores.csv"
 
 
 def _edge_address(number: int) -> str:

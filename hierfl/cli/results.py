@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -46,9 +45,10 @@ def status(
     Example: hierfl status runs/first
     """
     from hierfl.runs.status import lines, read
+    from hierfl.runs.strict_json import dumps
 
     found = read(run)
-    print(json.dumps(found) if as_json else "\n".join(lines(found)))
+    print(dumps(found) if as_json else "\n".join(lines(found)))
 
 
 def plot(

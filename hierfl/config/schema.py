@@ -71,8 +71,8 @@ class Config(Part):
     algorithm. `reach` maps a device to the edges to which `hierfl assign`
     may move it; a device without an entry may be moved to any edge.
 
-    `device` is where torch computes gradients and evaluations: `auto`, `cpu`, `cuda` or `cuda:N`,
-    of all nodes or by name (others are on the CPU). Which way a bit falls that is close to
+    `device` is where torch computes gradients and evaluations: `auto`, `cpu`, `cuda`, `cuda:N` or
+    `mps`, of all nodes or by name (others are on the CPU). Which way a bit falls that is close to
     zero depends on the processor: a run on GPUs has other bits than one on CPUs.
 
     `hosts` are processes with several devices each, by name: {laptop: [pi-0, pi-1]}. `hierfl run`
@@ -83,7 +83,8 @@ class Config(Part):
     http(s) address to which they are posted.
 
     With `report_loss: false` devices do not say the loss of their minibatches, and no round has a
-    train_loss; with `privacy` they never do.
+    train_loss; with `privacy` they never do. What they find on data that they hold out is not meant:
+    without `data.validation` they find nothing.
 
     With `weights: examples` devices and edges count in means by their samples, with `equal` alike.
     """

@@ -94,14 +94,14 @@ Spec = Annotated[str | dict[str, dict[str, Any]], PlainValidator(_spec)]
 """A name, perhaps with options; `name_of` and `options_of` say which."""
 
 
-_PROCESSOR = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
+_PROCESSOR = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
 
 
 def _processor(value: Any) -> Any:
     """Return the name of a processor, or a mapping of nodes to some, as it was given."""
     for name in value.values() if isinstance(value, dict) else [value]:
         if not isinstance(name, str) or not _PROCESSOR.fullmatch(name):
-            raise wrong("should be auto, cpu, cuda or cuda:N, or a node's name -> one of them")
+            raise wrong("should be auto, cpu, cuda, cuda:N or mps, or a node's name -> one of them")
     return value
 
 

@@ -29,6 +29,11 @@ def processor(config: Config, name: str) -> torch.device:
             "device", f"{name} is to compute on {wanted}, and this machine has {said}",
             "device: auto takes a GPU where there is one.",
         )  # fmt: skip
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError(
+            "device", f"{name} is to compute on mps, and torch {torch.__version__} sees none here",
+            "It is the GPU of Apple's machines; device: auto takes a GPU where there is one.",
+        )  # fmt: skip
     return device
 
 
@@ -46,6 +51,14 @@ def keyed(seed: int, device: torch.device) -> Iterator[None]:
     """Let what is drawn on a GPU depend on a seed alone; its state is left as it was."""
     if device.type == "cpu":
         yield
+        return
+    if device.type == "mps":
+        state = torch.mps.get_rng_state()
+        torch.mps.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.mps.set_rng_state(state)
         return
     with torch.random.fork_rng([device]):
         torch.cuda.manual_seed_all(seed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 
-from hierfl.config import Config
+from hierfl.config import CLOUD, Config
 from hierfl.errors import DataError
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.loaded import known, load_data, share_out
@@ -14,12 +15,26 @@ from hierfl.learning.user_code import is_own
 from hierfl.protocol.facts import merge
 
 
-def rehearse(config: Config) -> FlatModel:
+@dataclass(frozen=True)
+class Rehearsed:
+    """What came of trying a configuration.
+
+    Attributes:
+        model: the configuration's.
+        metrics: bytes in which a device says how good a model is; 0: devices do not judge models,
+            or it is not known yet.
+    """
+
+    model: FlatModel
+    metrics: int = 0
+
+
+def rehearse(config: Config) -> Rehearsed:
     """Return a configuration's model, after what can be tried on this machine.
 
     A built-in set need not be here; if it is, it is shared out. Of data of one's own, one device
-    takes a batch through the model and the loss. Where each device has data of its own, all that
-    are here are read and merged, and it is the one with the fewest samples.
+    takes a batch through the model and the loss: the one with the fewest samples. Where each
+    device has data of its own, all that are here are read and merged.
 
     Raises:
         HierflError: the data, the model, the task or the partition is not as it should be.
@@ -29,16 +44,22 @@ def rehearse(config: Config) -> FlatModel:
         model = model_for(config, *facts_for(config))
         with suppress(DataError):  # it is not on this machine
             share_out(config, load_data(config))
-        return model
+        return Rehearsed(model)
     devices = [device for edge in config.edges for device in edge.devices]
     if not config.data.is_own:
         loaded = load_data(config)
-        return make_trainer(config, devices[0], loaded, known(loaded)).model
+        shares = share_out(config, loaded)
+        least = min(shares, key=lambda name: len(shares[name]))
+        return Rehearsed(make_trainer(config, least, loaded, known(loaded)).model)
     here = [name for name in devices if _is_here(config, name)] or devices[:1]
     held = {name: load_data(config, name) for name in here}
     facts = merge({name: known(loaded) for name, loaded in held.items()})
     least = min(here, key=lambda name: len(held[name].held()))
-    return make_trainer(config, least, held[least], facts).model
+    trainer = make_trainer(config, least, held[least], facts)
+    at_cloud = config.evaluate.at == "cloud" or (
+        config.evaluate.at is None and _is_here(config, CLOUD)
+    )
+    return Rehearsed(trainer.model, 0 if at_cloud else trainer.metrics_bytes)
 
 
 def _is_here(config: Config, name: str) -> bool:

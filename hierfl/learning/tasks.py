@@ -189,6 +189,16 @@ class Segmentation(Task):
         iou = (sums["right"] / union)[union > 0]
         return {**super().compute(sums), "mean_iou": float(iou.mean())}
 
+    def scores(self, model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return what share of each sample's places is said to be of each class."""
+        outputs = model(_inputs(batch))
+        classes = outputs.shape[1]
+        said = functional.one_hot(outputs.argmax(1).flatten(1), classes)
+        names = self.facts.labels or range(classes)
+        return {
+            f"share_{name}": of for name, of in zip(names, said.double().mean(1).T, strict=True)
+        }
+
     def form(self, facts: Facts) -> Form:
         """One value for each class at each place."""
         return Form(facts.shape, facts.classes, (facts.classes, *(facts.target_shape or ())))

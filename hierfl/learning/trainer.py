@@ -34,6 +34,7 @@ class Trainer:
         samples: the device's, as the model gets them.
         test: samples to be judged by, held out from the device's; None: there are none.
         batch_size: of a minibatch, at most the number of samples.
+        metrics_bytes: in which it says how good a model is, once `try_judging` has found out.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Trainer:
         self.samples = samples
         self.test = test
         self.batch_size = min(batch_size, len(samples))
+        self.metrics_bytes = 0
 
     @property
     def examples(self) -> int:
@@ -127,7 +129,10 @@ class Trainer:
         if self.test is None:
             return
         few = self.test.take(torch.arange(min(TRIED, len(self.test))))
-        figures = figures_of(self.task, sums(self.task, self.model, few))
+        found = sums(self.task, self.model, few)
+        figures = figures_of(self.task, found)
+        arrays = {name: total.numpy() for name, total in found.items()}
+        self.metrics_bytes = len(Evaluated(arrays, 0.0).to_bytes())
         if metric and metric not in figures:
             known = ", ".join(figures)
             raise ConfigError(

@@ -137,8 +137,9 @@ def show(config: Config, file: IO[str]) -> None:
     Raises:
         HierflError: as `rehearse`.
     """
-    model = rehearse(config)
-    expected = forecast(config, make_plan(config, model.layout, model.buffer_layout.d))
+    found = rehearse(config)
+    layout, buffers = found.model.layout, found.model.buffer_layout.d
+    expected = forecast(config, make_plan(config, layout, buffers), found.metrics)
     settings, partition = config.algorithm, config.data.partition
     kind = " ".join(str(value) for value in partition.model_dump().values())
     console = Console(file=file, width=None if file.isatty() else _columns())

@@ -80,7 +80,7 @@ class Forecast:
         return {link: round(full[link] * took_part[link.partition("_")[0]]) for link in LINKS}
 
 
-def forecast(config: Config, plan: Plan) -> Forecast:
+def forecast(config: Config, plan: Plan, metrics: int = 0) -> Forecast:
     """Return the forecast of a resolved configuration.
 
     In a round of T steps a device is asked T times and sent T - 1 decisions: the next base stands
@@ -89,6 +89,7 @@ def forecast(config: Config, plan: Plan) -> Forecast:
     Args:
         config: the configuration.
         plan: what it means for the model.
+        metrics: bytes in which a node says how good a model is; 0: none does.
     """
     sizes, d = plan.sizes, plan.algorithm.layout.d
     clusters = [len(names) for names in config.tree().values()]
@@ -96,6 +97,12 @@ def forecast(config: Config, plan: Plan) -> Forecast:
     awake = sum(how_many(config.algorithm.participation, size) for size in clusters)
     rounds, steps = config.algorithm.rounds, config.algorithm.edge_steps
     model, extra = 4 * d, sizes.buffers
+
+    judged = sum(r % config.evaluate.every == 0 for r in range(1, rounds + 1))
+    judged += rounds % config.evaluate.every != 0
+
+    def evaluation(link: str, nodes: int) -> Item:
+        return Item(link, "metrics", "evaluation", metrics, metrics, judged * nodes * bool(metrics))
 
     def opening(link: str, what: str, size: int, nodes: int) -> Item:
         return Item(link, what, "round", size, model, rounds * nodes if size else 0)
@@ -105,6 +112,7 @@ def forecast(config: Config, plan: Plan) -> Forecast:
         Item("device_up", "ballot", "step", sizes.ballot, model, rounds * steps * awake),
         Item("device_up", "buffers", "round", extra, extra, rounds * awake if extra else 0),
         opening("device_up", "opening", exchange.device, awake),
+        evaluation("device_up", devices),
         opening("device_down", "opening", exchange.answer, awake),
         Item(
             "device_down", "decision", "step but last",
@@ -113,6 +121,7 @@ def forecast(config: Config, plan: Plan) -> Forecast:
         Item("device_down", "change", "round", sizes.downlink, model + extra, rounds * devices),
         Item("device_down", "model", "run", sizes.whole, model + extra, devices),
         Item("edge_up", "report", "round", sizes.report, model + extra, rounds * edges),
+        evaluation("edge_up", edges),
         opening("edge_up", "opening", exchange.edge, edges),
         opening("edge_down", "opening", exchange.cloud, edges),
         Item("edge_down", "change", "round", sizes.downlink, model + extra, rounds * edges),

@@ -70,6 +70,11 @@ class Evaluated:
             raise PayloadError(f"metrics of {examples} examples")
         return cls(sums, float(worst))
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all sums are finite numbers."""
+        return all(bool(np.isfinite(array).all()) for array in self.sums.values())
+
     def is_like(self, other: Evaluated) -> bool:
         """Return whether these are sums of the same metrics."""
         return {n: a.shape for n, a in self.sums.items()} == {
@@ -94,7 +99,7 @@ def merge(found: Mapping[str, Evaluated], sign: int) -> tuple[Evaluated, str] | 
     for one in alike.values():
         for name, value in one.sums.items():
             sums[name] += value
-    worst = min(alike, key=lambda name: _goodness(alike[name].worst, sign))
+    worst = min(alike, key=lambda n: (alike[n].is_finite, _goodness(alike[n].worst, sign)))
     return Evaluated(sums, alike[worst].worst), worst
 
 

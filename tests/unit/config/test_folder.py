@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from deploy.containers.compose import compose
 from deploy.project.own_code import own_code
 from deploy.ssh.desired_state import needs
 from deploy.ssh.inventory import Host
+from hierfl import loader
 from hierfl.api.topology import Topology
 from hierfl.config import load_config
 from hierfl.config.folder import as_written
@@ -51,6 +53,10 @@ def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "topology.yaml").write_text(TEXT)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(loader, "_FOLDERS", [])
+    for module in ("task_away", "beside_away"):
+        sys.modules.pop(module, None)
     return folder / "topology.yaml"
 
 
@@ -123,3 +129,19 @@ def test_a_compose_file_mounts_what_is_beside_the_topology(away: Path) -> None:
         "../project/task_away.py:/code/task_away.py:ro",
     ]
     assert "folder=/code" in device["command"]
+
+
+def test_the_forecast_knows_what_devices_say_of_models(
+    hierfl: Callable[..., Result], away: Path
+) -> None:
+    plain = ("--set", "start_from=null", "--set", "runtime=memory")
+    shown = hierfl("validate", away, *plain).out
+    planned = sum(
+        int(words[4].replace(",", "")) * int(words[5])
+        for words in map(str.split, shown.splitlines())
+        if words[:2] == ["device", "up"] and words[2] != "in"
+    )
+    assert hierfl("run", away, *plain, "--out", "run").code == 0
+    sent = json.loads(Path("run/summary.json").read_text())["bytes"]
+    assert planned == sent["device_up"]
+    assert "metrics" in shown

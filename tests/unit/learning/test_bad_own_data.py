@@ -71,7 +71,7 @@ def test_a_csv_file_of_one_device(text: str | bytes, words: str, tmp_path: Path)
 def test_a_head_may_take_several_lines(tmp_path: Path) -> None:
     for name in "ab":
         put(tmp_path / name, '\n"x\nof it",y\n1,0\n2,1\n', "rows.csv")
-    assert rehearse(config_of(tmp_path, {"csv": {"target": "y"}})).layout.d == 4
+    assert rehearse(config_of(tmp_path, {"csv": {"target": "y"}})).model.layout.d == 4
 
 
 @pytest.mark.parametrize(
