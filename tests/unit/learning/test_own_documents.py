@@ -22,6 +22,7 @@ from hierfl.learning.setup import first_model, make_trainer
 from hierfl.planning.plan import resolve
 
 DOCS = Path(__file__).parents[3] / "docs"
+README = DOCS.parent / "README.md"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 NAMED = re.compile(r"# ([\w.-]+\.(?:py|yaml))\n")
 RNG = np.random.default_rng(1)
@@ -75,6 +76,23 @@ def test_every_block_runs(page: str, least: int, folder: Path) -> None:
     assert len(blocks) >= least
     for kind, text in blocks:
         run(kind, text, folder)
+
+
+def test_the_second_section_of_the_readme_works_as_written(folder: Path) -> None:
+    section = README.read_text().split("\n## ")[2]
+    assert section.startswith("Your data, your task\n")
+    [(kind, text)] = BLOCK.findall(section)
+    prose = [line for line in BLOCK.sub("", section).splitlines()[1:] if line]
+    assert kind == "yaml" and len(prose) <= 10
+    (folder / "garden").rename(folder / "data")
+    (folder / "garden.yaml").write_text(text)
+    for command in ("init garden", "run garden/topology.yaml", "run garden.yaml"):
+        assert f"hierfl {command}" in section
+        options = ["--set", "runtime=memory"] if command.startswith("run") else []
+        options += ["--set", "algorithm={rounds: 1, edge_steps: 2}"] if options else []
+        with pytest.raises(SystemExit) as end:
+            main([*command.split(), *options])
+        assert not end.value.code
 
 
 def run(kind: str, text: str, folder: Path) -> None:

@@ -123,6 +123,14 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         processor(config("cuda"), "east-0")
 
 
+def test_mps_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="east-0 is to compute on mps, and torch"):
+        processor(config("mps"), "east-0")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert processor(config("mps"), "east-0") == torch.device("mps")
+
+
 @pytest.mark.parametrize("wrong", ["gpu", "cuda:x", "3", "{east-0: gpu}", "{nobody: cpu}", "[cpu]"])
 def test_what_is_no_processor_is_refused(wrong: str) -> None:
     with pytest.raises(ConfigError, match="device"):

@@ -107,6 +107,18 @@ def test_segmentation_is_mean_iou() -> None:
     assert found["accuracy"] == pytest.approx((wanted == said).mean())
 
 
+def test_segmentation_scores_are_shares_of_classes() -> None:
+    task = BUILT_IN["segmentation"]()
+    task.facts = Facts(2, labels=("road", "sky"))
+    said = np.array([[[0, 0], [0, 1]], [[1, 1], [1, 1]]])
+    outputs = torch.from_numpy(np.moveaxis(np.eye(2)[said], -1, 1))
+    scores = task.scores(nn.Identity(), outputs)
+    assert {name: of.tolist() for name, of in scores.items()} == {
+        "share_road": [0.75, 0.0],
+        "share_sky": [0.25, 1.0],
+    }
+
+
 def test_next_token_is_perplexity() -> None:
     class Uniform(Fixed):
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:

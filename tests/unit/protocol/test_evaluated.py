@@ -75,6 +75,13 @@ def test_a_device_whose_figure_is_no_number_is_the_worst() -> None:
     assert merged is not None and merged[1] == "b"
 
 
+def test_a_device_with_a_sum_that_is_no_number_is_the_worst() -> None:
+    both = {"a": found(1, 9.0, other=0.0), "b": found(1, 1.0, other=math.inf)}
+    merged = merge(both, -1)
+    assert merged is not None and merged[1] == "b"
+    assert both["a"].is_finite and not merged[0].is_finite
+
+
 def test_sums_of_other_metrics_are_left_out() -> None:
     merged = merge({"a": found(1, 1.0), "b": found(5, 1.0, other=3.0), "c": found(2, 4.0)}, -1)
     assert merged is not None and merged[0].sums["examples"] == 3
