@@ -83,8 +83,8 @@ class Config(Part):
     http(s) address to which they are posted.
 
     With `report_loss: false` devices do not say the loss of their minibatches, and no round has a
-    train_loss; with `privacy` they never do. What they find on data that they hold out is not meant:
-    without `data.validation` they find nothing.
+    train_loss; with `privacy` they never do. What they find on data that they hold out is not
+    meant: without `data.validation` they find nothing.
 
     With `weights: examples` devices and edges count in means by their samples, with `equal` alike.
     """
