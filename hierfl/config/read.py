@@ -199,6 +199,4 @@ def _plain(error: Exception) -> str:
     match error:
         case yaml.reader.ReaderError():
             return f"it has the character {chr(error.character)!r} at {error.position}"
-        case ValueError() if "integer string conversion" in str(error):
-            return "a number has too many digits"
     return str(error)

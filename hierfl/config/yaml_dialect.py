@@ -45,6 +45,18 @@ class Loader(yaml.SafeLoader):
                 _refuse(f"more than {MOST_VALUES:,} values, aliases written out", start)
         return node
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Construct a value; raise an error for one that is not what its tag says."""
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            if "integer string conversion" in str(error):
+                _refuse("a number has too many digits", node.start_mark)
+            _refuse(f"a value that cannot be: {error}", node.start_mark)
+        except (AttributeError, KeyError, TypeError, IndexError):
+            tag = node.tag.removeprefix("tag:yaml.org,2002:")
+            _refuse(f"a value that is no {tag}", node.start_mark)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Raise an error for a duplicate key."""
         seen = set()

@@ -266,7 +266,7 @@ def test_the_last_set_wins_and_beats_the_file(write):
         ("data.partition.kind=even", "data.partition.kind",
          "should be 'iid', 'dirichlet', 'shards', 'disjoint', 'own', got 'even'"),
         ("data=3", "data", "should be a mapping of keys to values, got 3"),
-        ("data.root=3", "data.root", "not a valid path"),
+        ("data.root=3", "data.root", "the path of a file"),
         ("seed=-1", "seed", "greater than or equal to 0, got -1"),
         ("seed=true", "seed", "integer, got True"),
         ("seed=1.0", "seed", "integer, got 1.0"),
@@ -290,7 +290,7 @@ def test_the_last_set_wins_and_beats_the_file(write):
         ("downlink.bits=9", "downlink.bits", "less than or equal to 8, got 9"),
         ("downlink={codec: sign, bits: 4}", "downlink.bits", "belongs to codec: qsgd"),
         ("downlink={codec: qsgd, fraction: 0.1}", "downlink.fraction", "belongs to codec: topk"),
-        ("security.insecure=1", "security.insecure", "boolean, got 1"),
+        ("security.insecure=1", "security.insecure", "should be true or false, got 1"),
         ("cloud.address=here", "cloud.address", "should be host:port"),
         ("cloud.address=h:65536", "cloud.address", "at most 65535"),
         ("cloud.address=h:-1", "cloud.address", "should be host:port"),
@@ -397,7 +397,7 @@ def test_all_that_is_wrong_is_shown_at_once(write):
     error = failure(file, "algorithm.momentum=2")
     assert render(error).splitlines() == [
         f"error: {file}: 3 keys are wrong",
-        "  seed: should be a valid integer, got 'x'",
+        "  seed: should be an integer, got 'x'",
         "  algorithm.momentum: should be less than 1, got 2"
         " (given with --set algorithm.momentum=2)",
         "  edges.0.adress: there is no such key; did you mean edges.0.address?",
