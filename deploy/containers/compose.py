@@ -20,6 +20,8 @@ from hierfl.config import CLOUD, Config, Security, load_config
 from hierfl.config.folder import as_written
 from hierfl.config.yaml_dialect import Dumper
 from hierfl.planning.plan import resolve
+from hierfl.tls.policy import revocation_file
+from hierfl.tls.revocation import FILE
 
 PORT = 9400
 RESTARTS = 10
@@ -112,6 +114,11 @@ def _service(
         mounts += [
             f"{_source(_from_here(config, certs / file))}:/certs/{file}:ro" for file in files
         ]
+        revoked = revocation_file(config)
+        if node.role != "device" and revoked is not None and revoked.exists():
+            mounts.append(f"{_source(_from_here(config, revoked))}:/certs/{FILE}:ro")
+        if config.security.revoked is not None:
+            own["security.revoked"] = f"/certs/{FILE}"
     if node.data:
         own["data.root"] = "/data"
         root = config.data_root(node.name)

@@ -14,7 +14,8 @@ from deploy.ssh.units import ROLES, Unit, code_folder, unit_file, unit_text, uni
 from hierfl.config import Config
 from hierfl.config.folder import as_written
 from hierfl.tls.identity import CA
-from hierfl.tls.policy import identity
+from hierfl.tls.policy import identity, revocation_file
+from hierfl.tls.revocation import FILE
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,10 @@ def needs(config: Config, host: Host, code: Mapping[str, bytes] | None = None) -
                 certificates.append(Entry(there, 0o600, host.user, file.read_bytes()))
             else:
                 certificates.append(Entry(there, 0o644, "root", file.read_bytes()))
+        revoked = revocation_file(config)
+        if revoked is not None and revoked.exists() and any(u.role != "device" for u in units):
+            there = f"{certs_folder(host)}/{FILE}"  # read at each hello: no unit is restarted
+            certificates.append(Entry(there, 0o644, "root", revoked.read_bytes()))
     paths = host.paths
     entries = [
         Entry(paths.config, 0o755, "root", None),
@@ -140,7 +145,9 @@ def _topology(config: Config, host: Host) -> bytes:
         app = config.app.model_copy(update={"path": path})
         config = config.model_copy(update={"app": app})
     if config.security.certs is not None:
-        security = config.security.model_copy(update={"certs": Path(certs_folder(host))})
+        there = Path(certs_folder(host))
+        revoked = there / FILE if config.security.revoked else None
+        security = config.security.model_copy(update={"certs": there, "revoked": revoked})
         config = config.model_copy(update={"security": security})
     return config.to_yaml().encode()
 

@@ -105,6 +105,7 @@ class GrpcServer:
         self._credentials = credentials
         self._enrolment = enrolment
         self._throttle = LogThrottle()
+        self._moves = LogThrottle()  # of children, whose lines strangers cannot use up
         self._window = SendWindow()
         self._streams: set[asyncio.Task[None]] = set()
         self._server: grpc.aio.Server
@@ -224,11 +225,12 @@ class GrpcServer:
         known = None if session.instance is None else session.instance == hello.instance
         session.instance = hello.instance
         self._owner.welcome(session.name, known)
-        log.info("%s is at round %d, decision %d", session.name, hello.round, hello.applied)
-        self._set_presence(session, outbox)
+        self._set_presence(session, outbox, f" at round {hello.round}, decision {hello.applied}")
         return outbox
 
-    def _set_presence(self, session: Session, outbox: Outbox | None) -> None:
+    def _set_presence(self, session: Session, outbox: Outbox | None, where: str = "") -> None:
         session.outbox = outbox
-        log.info("%s is %s", session.name, "detached" if outbox is None else "attached")
+        what = f"{session.name} is {'detached' if outbox is None else f'attached{where}'}"
+        if line := self._moves.line(session.name, what):
+            log.info("%s", line)
         self._owner.presence(session, outbox is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from hierfl.config import Config, addresses
 from hierfl.errors import ConfigError
@@ -47,10 +48,14 @@ def identity(config: Config, name: str) -> Identity | None:
 
 def revocations(config: Config) -> RevocationList | None:
     """Return the list of whom a parent does not let in; None if there can be none."""
+    file = revocation_file(config)
+    return RevocationList(file, config.security.revoked is not None) if file else None
+
+
+def revocation_file(config: Config) -> Path | None:
+    """Return the file of that list, which need not be there; None if there can be none."""
     security = config.security
-    if security.revoked is not None:
-        return RevocationList(security.revoked, required=True)
-    return RevocationList(security.certs / FILE, required=False) if security.certs else None
+    return security.revoked or (security.certs / FILE if security.certs else None)
 
 
 def warn_of_expiry(mine: Identity | None) -> None:

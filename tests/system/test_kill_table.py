@@ -1,4 +1,4 @@
-"""On an uneven tree, under every algorithm: a device, an edge and the cloud are killed in one run."""
+"""An uneven tree, under every algorithm: a device, an edge and the cloud are killed in one run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ KILLS = {6: "duo-1", 14: "solo", 22: "cloud"}
 SETS = [
     "data.dataset=tests.system.tiny:load", "model=mlp", "algorithm.batch_size=8",
     "data.partition={kind: dirichlet, alpha: 0.5}", "algorithm.edge_steps=4",
-    f"algorithm.rounds={ROUNDS}", "edges.0={name: solo, devices: 1}", "edges.1={name: duo, devices: 2}",
+    f"algorithm.rounds={ROUNDS}", "edges.0={name: solo, devices: 1}",
+    "edges.1={name: duo, devices: 2}",
 ]  # fmt: skip
 
 

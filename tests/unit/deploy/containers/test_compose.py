@@ -93,6 +93,18 @@ def test_places_on_this_machine_are_mounted(topology: Path) -> None:
     assert not [mount for mount in made["no"]["volumes"] if ":/data" in mount]
 
 
+def test_parents_get_the_list_of_revoked_certificates(topology: Path, tmp_path: Path) -> None:
+    certs = tmp_path / "keys"
+    certs.mkdir()
+    (certs / "revoked").write_text("far-0\n")
+    made = services(compose(topology, [f"security.certs={certs}"]))
+    holders = [
+        name for name, service in made.items()
+        if f"{certs}/revoked:/certs/revoked:ro" in service["volumes"]
+    ]  # fmt: skip
+    assert holders == ["cloud", "no", "far"]
+
+
 def test_without_certificates_none_are_mounted(topology: Path) -> None:
     made = services(compose(topology, ["security.insecure=true"]))
     assert not [m for service in made.values() for m in service["volumes"] if "certs" in m]

@@ -107,6 +107,31 @@ def test_a_host_has_its_own_nodes_keys_alone(config: Config) -> None:
     assert b"certs: /etc/hierfl/certs" in (shelf["/etc/hierfl/topology.yaml"].content or b"")
 
 
+def test_the_list_of_revoked_certificates_goes_to_parents_and_restarts_nothing(
+    config: Config,
+) -> None:
+    before = needs(config, SHELF)
+    assert config.security.certs is not None
+    (config.security.certs / "revoked").write_text("pi-9\n")
+    for host in (HUB, SHELF):
+        entries = {entry.path: entry for entry in needs(config, host).entries}
+        assert entries["/etc/hierfl/certs/revoked"].content == b"pi-9\n"
+    after = needs(config, SHELF)
+    assert all(
+        before.fingerprint(unit, None) == after.fingerprint(unit, None) for unit in after.units
+    )
+    alone = SHELF.model_copy(update={"nodes": ("pi-1",)})
+    assert "/etc/hierfl/certs/revoked" not in paths(needs(config, alone))
+    other = config.security.certs / "others"
+    other.write_text("pi-1\n")
+    elsewhere = config.security.model_copy(update={"revoked": other})
+    shelf = needs(config.model_copy(update={"security": elsewhere}), SHELF)
+    entries = {entry.path: entry for entry in shelf.entries}
+    assert entries["/etc/hierfl/certs/revoked"].content == b"pi-1\n"
+    topology = entries["/etc/hierfl/topology.yaml"].content or b""
+    assert b"revoked: /etc/hierfl/certs/revoked" in topology
+
+
 def test_a_key_may_be_on_its_host_only(config: Config) -> None:
     assert config.security.certs is not None
     (config.security.certs / "cloud.key").unlink()
