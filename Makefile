@@ -18,7 +18,7 @@ FLOWER_TESTS := tests/link tests/unit/flower tests/unit/deploy/stock_app \
 	tests/system/test_accelerate.py tests/system/test_edge_tier.py
 
 .PHONY: demo test test-slow test-flower test-containers release-check check lint docs coverage \
-	bench proto clean
+	bench bench-peers proto clean
 
 demo: $(STAMP)
 	$(BIN)/hierfl data get fashion-mnist
@@ -77,6 +77,15 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	@set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name; done
+
+# Beside other frameworks, each in an environment of its own.
+bench-peers: $(STAMP) build/peers/nvflare/installed
+	$(BIN)/python -m benchmarks.peers --nvflare build/peers/nvflare/bin/python
+
+build/peers/nvflare/installed:
+	@test -x build/peers/nvflare/bin/python || $(PYTHON) -m venv build/peers/nvflare
+	@build/peers/nvflare/bin/python -m pip install -qq --disable-pip-version-check nvflare==2.9.0
+	@touch $@
 
 proto: $(STAMP)
 	cd hierfl/link && ../../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. link.proto

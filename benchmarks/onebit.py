@@ -13,7 +13,7 @@ import argparse
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from statistics import mean
 from typing import Any
@@ -33,6 +33,8 @@ from hierfl.link.memory_grid import MemoryGrid
 from hierfl.link.responder import Responder
 
 NODES = 5
+EVERY = 5
+"""Rounds from one look at the accuracy to the next."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,8 @@ def run(setting: Setting, strategy: str, codecs: Sequence[Any] | None, seed: int
     curve = []
 
     def judge(number: int, arrays: ArrayRecord) -> None:
+        if number % EVERY and number != setting.rounds:
+            return
         net.load_state_dict(arrays.to_torch_state_dict())
         with torch.no_grad():
             hits = (net(split.test[0]).argmax(1) == split.test[1]).float().mean().item()
@@ -164,7 +168,7 @@ def run(setting: Setting, strategy: str, codecs: Sequence[Any] | None, seed: int
     d = sum(parameter.numel() for parameter in net.parameters())
     rounds = setting.rounds if codecs is None else setting.rounds - 0.5  # the first comes whole
     share = sizes.total / (2 * 4 * d * NODES * rounds)
-    return {"accuracy": curve[-1], "curve": [round(each, 2) for each in curve], "share": share}
+    return {"accuracy": curve[-1], "curve": [round(each, 1) for each in curve], "share": share}
 
 
 def main() -> None:
@@ -174,6 +178,7 @@ def main() -> None:
     parser.add_argument("--strategy", nargs="+", default=[*STRATEGIES], choices=[*STRATEGIES])
     parser.add_argument("--codec", nargs="+", default=["none", "sign"])
     parser.add_argument("--downlink", help="the codec of changes, where it is another")
+    parser.add_argument("--rounds", type=int, help="instead of the data set's own number")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     chosen = parser.parse_args()
     logging.getLogger("flwr").disabled = True
@@ -182,10 +187,13 @@ def main() -> None:
     for data, strategy, codec in product(chosen.data, chosen.strategy, chosen.codec):
         up = json.loads(codec) if codec.startswith("{") else codec
         codecs = None if up == "none" else (up, chosen.downlink or up)
-        results = [run(SETTINGS[data], strategy, codecs, seed) for seed in chosen.seeds]
+        setting = SETTINGS[data]
+        if chosen.rounds:
+            setting = replace(setting, rounds=chosen.rounds)
+        results = [run(setting, strategy, codecs, seed) for seed in chosen.seeds]
         for seed, result in zip(chosen.seeds, results, strict=True):
             print(f"{data} {strategy} {codec} seed {seed}: {result['accuracy']:.2f}, payload 1/"
-                  f"{1 / result['share']:.1f}  {result['curve'][::4]}", flush=True)  # fmt: skip
+                  f"{1 / result['share']:.1f}  {result['curve']}", flush=True)  # fmt: skip
         accuracy = mean(result["accuracy"] for result in results)
         means.append(f"{data:8} {strategy:8} {codec:16} {accuracy:6.2f}")
     print("\n".join(means))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+import flwr
 from flwr.app import Context, RecordDict
 from flwr.serverapp import ServerApp
 
@@ -20,13 +22,17 @@ from deploy.stock_app.node import MAX_FRAME, ServerNode, reseed
 from deploy.stock_app.shared_grid import SharedGrid
 from hierfl.config import CLOUD, Config
 from hierfl.config.digest import digest
-from hierfl.errors import shortened
+from hierfl.errors import HierflError, RunFailed, shortened
 from hierfl.link.absence import AbsenceReporter, never_came
 from hierfl.link.base_grid import RUN_ID
 from hierfl.link.bind import await_address
 from hierfl.link.parent_options import parent_options
 from hierfl.link.traffic import Traffic
 from hierfl.units import plural, size
+
+FLOWER = Path(flwr.__file__).parent
+LAST_FRAMES = 4
+"""Of a ServerApp's traceback, beside the first: the screen has room for so many."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +112,28 @@ def run_cloud(config: Config, out: Path) -> None:
 
 def _serve(app: ServerApp, grid: SharedGrid, run_config: Mapping[str, Value]) -> Served:
     began = monotonic()
-    app(grid, Context(RUN_ID, 0, {}, RecordDict(), dict(run_config)))
+    try:
+        app(grid, Context(RUN_ID, 0, {}, RecordDict(), dict(run_config)))
+    except HierflError:
+        raise
+    except Exception as error:
+        raise _failed(error) from error
     seconds = monotonic() - began
     grid.refuse_ruin()
     return Served(seconds, grid.ledger.traffic())
+
+
+def _failed(error: Exception) -> RunFailed:
+    """Return the error for a ServerApp that raised one, with the app's own part of the traceback.
+
+    What is hierfl's and Flower's of it is above the app's first frame.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    above = [n for n, frame in enumerate(frames) if FLOWER in Path(frame.filename).parents]
+    own = frames[above[0] + 1 :] if above else frames
+    said = "".join(traceback.format_exception_only(error)).strip()
+    places = "".join(traceback.format_list(own[:1] + own[1:][-LAST_FRAMES:])).rstrip()
+    return RunFailed(f"the ServerApp failed: {said}\n{places}")
 
 
 def _show_flowers_log() -> None:

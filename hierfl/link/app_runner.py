@@ -59,7 +59,9 @@ class AppRunner:
     def _run(self, request: Message) -> tuple[int, bytes]:
         """Return the reply's payload, in bytes, and the frame that carries it."""
         try:
-            reply = self._app(request, self._context)
+            reply: object = self._app(request, self._context)
+            if not isinstance(reply, Message):
+                raise TypeError(f"the app returned a {type(reply).__name__}, not a Message")
             if reply.metadata.reply_to_message_id != request.metadata.message_id:
                 raise ValueError("what the app returned is no reply to its message")
             return _framed(reply)

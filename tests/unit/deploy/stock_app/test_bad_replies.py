@@ -91,3 +91,17 @@ def test_the_others_go_on(name: str) -> None:
     assert dict(result.train_metrics_clientapp[1])["loss"] == 1.5
     (line,) = told
     assert line.startswith("d0: ") and said in line and len(line.splitlines()) == 1
+
+
+@pytest.mark.parametrize("returned", [None, {"arrays": 1}, RecordDict()], ids=type)
+def test_what_is_no_message_is_named(returned: Any) -> None:
+    app = ClientApp()
+
+    @app.train()
+    def train(message: Message, context: Context) -> Any:
+        return returned
+
+    grid = MemoryGrid({"d0": Responder(app, Context(1, 1, {}, RecordDict(), {}))})
+    (reply,) = grid.send_and_receive([Message(good(1.0), 1, "train")])
+    kind = type(returned).__name__
+    assert f"the app returned a {kind}, not a Message" in str(reply.error.reason)
