@@ -171,6 +171,11 @@ def run(setting: Setting, strategy: str, codecs: Sequence[Any] | None, seed: int
     return {"accuracy": curve[-1], "curve": [round(each, 1) for each in curve], "share": share}
 
 
+def spec(text: str) -> Any:
+    """Return a codec's name, or its name with options, which is given as JSON."""
+    return json.loads(text) if text.startswith("{") else text
+
+
 def main() -> None:
     """Print a line per run, then the means."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -185,8 +190,7 @@ def main() -> None:
     torch.set_num_threads(1)
     means = []
     for data, strategy, codec in product(chosen.data, chosen.strategy, chosen.codec):
-        up = json.loads(codec) if codec.startswith("{") else codec
-        codecs = None if up == "none" else (up, chosen.downlink or up)
+        codecs = None if codec == "none" else (spec(codec), spec(chosen.downlink or codec))
         setting = SETTINGS[data]
         if chosen.rounds:
             setting = replace(setting, rounds=chosen.rounds)
