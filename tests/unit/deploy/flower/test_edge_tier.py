@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
 
 from deploy.flower import edge_tier
 from deploy.flower.tier_settings import SERVER, Cluster, Tier
@@ -14,6 +17,7 @@ from hierfl.errors import ConfigError, render
 from hierfl.link.flower_compat import assume_identity
 from tests.system.flower_apps import EMPTY, write_app
 
+ROOT = Path(__file__).parents[4]
 CLIENT = 'clientapp = "app_parts:client"'
 
 
@@ -93,3 +97,16 @@ def test_an_edge_that_cannot_start_its_run_says_why(
     here = Context(1, 1, {"superlink": "", "name": "east"}, RecordDict(), {})
     reply = edge_tier.client(message(), here)
     assert "does not name its own SuperLink" in str(reply.error.reason)
+
+
+def test_the_lines_of_the_documents_are_read(tmp_path: Path) -> None:
+    """docs/flower-apps.md: what its block says, in the example that it is about."""
+    page = (ROOT / "docs" / "flower-apps.md").read_text()
+    (block,) = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    example = tomllib.loads((ROOT / "examples/flower-app/pyproject.toml").read_text())
+    own = example["tool"]["flwr"]["app"]["components"]
+    (tmp_path / "pyproject.toml").write_text(block)
+    ours = tomllib.loads(block)["tool"]["flwr"]["app"]["components"]
+    assert Tier.read(tmp_path) == Tier(own["clientapp"])
+    assert ours == {**own, "clientapp": "deploy.flower.edge_tier:client"}
+    assert isinstance(edge_tier.client, ClientApp) and isinstance(edge_tier.server, ServerApp)
