@@ -226,7 +226,7 @@ def main(grid, context):
         ("if partition == 1: raise ValueError('no data here')", "ValueError: no data here"),
         ("if partition == 1: arrays = [np.zeros(3)]", "the shape (3,), where the model has (2,)"),
         ("if partition == 1: arrays = []", "it returned no array '0'"),
-        ("if partition == 1: return None", "AttributeError"),
+        ("if partition == 1: return None", "the app returned a NoneType, not a Message"),
     ],
     ids=["raises", "shape", "none", "no-message"],
 )
