@@ -17,17 +17,20 @@ arXiv 2302.01772) spreads it over its neighbours first.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hierfl.algorithms import options
-from hierfl.algorithms.base import State
+from hierfl.algorithms.base import State, Step
 from hierfl.algorithms.mean import LARGEST
 from hierfl.errors import PayloadError
 from hierfl.numerics import agreement, robust, signs
 from hierfl.numerics.buffers import Vector
+
+log = logging.getLogger(__name__)
 
 WAYS = ("trust", "clip", "median", "nearest", "mean")
 """The values of `algorithm.options.aggregation`; the first is the default."""
@@ -81,6 +84,7 @@ class Aggregation:
         cluster: int,
         d: int,
         vectors: Mapping[int, Callable[[slice], np.ndarray]],
+        at: Step,
     ) -> list[int]:
         """Return who counts in a step, in the order of their positions; all but with `trust`.
 
@@ -89,6 +93,7 @@ class Aggregation:
             cluster: devices of the cluster, K.
             d: coordinates.
             vectors: as in `one`, by position.
+            at: the step; the edge's log names who is left out from now on.
         """
         devices = sorted(vectors)
         if self.way != "trust" or not state["direction"].size:
@@ -101,7 +106,13 @@ class Aggregation:
         here = np.ix_(devices, devices)
         state["products"][here] += found
         state["squares"][here] += found**2
-        state["opposed"] = agreement.opposed(state["products"], state["squares"], state["opposed"])
+        before = state["opposed"]
+        state["opposed"] = agreement.opposed(state["products"], state["squares"], before)
+        for k in np.flatnonzero(state["opposed"] & ~before):
+            log.warning(
+                "%s, round %d: device %d of %d is opposed to most others: it does not count",
+                at.node, at.round, k + 1, cluster,
+            )  # fmt: skip
         return [k for k in devices if not state["opposed"][k]] or devices
 
     def one(

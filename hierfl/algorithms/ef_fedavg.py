@@ -127,7 +127,7 @@ class _Round(EdgeRound):
 
     def decide(self, at: Step) -> bytes:
         """Return S(p_q)."""
-        mean, momentum = self._signs.take(), self._state["momentum"]
+        mean, momentum = self._signs.take(at), self._state["momentum"]
         momentum *= self._algorithm.outer_momentum
         momentum += mean
         move = self._algorithm.outer_momentum * momentum

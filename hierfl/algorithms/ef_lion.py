@@ -170,7 +170,7 @@ class _Round(EdgeRound):
         state, d = self._state, self._algorithm.layout.d
         aggregation = self._algorithm.aggregation
         every = {device: self._vector(device) for device in self._ballots}
-        vectors = [every[k] for k in aggregation.trusted(state, self._cluster, d, every)]
+        vectors = [every[k] for k in aggregation.trusted(state, self._cluster, d, every, at)]
         mean = aggregation.one(d, [1 / len(vectors)] * len(vectors), vectors)
         self._ballots.clear()
         self._sum += mean

@@ -160,8 +160,12 @@ class ScaledSigns:
         scales, signs = self._algorithm.ballots.split(ballot)
         self._ballots[device] = audible(scales), signs
 
-    def take(self) -> np.ndarray:
-        """Return the devices' ballots as one vector, float32[d], and start anew."""
+    def take(self, at: Step) -> np.ndarray:
+        """Return the devices' ballots as one vector, float32[d], and start anew.
+
+        Args:
+            at: the step.
+        """
         codec, aggregation = self._algorithm.ballots, self._algorithm.aggregation
         devices = sorted(self._ballots)
         scales = aggregation.limit([self._ballots[k][0] for k in devices])
@@ -171,7 +175,7 @@ class ScaledSigns:
         }
         self._ballots.clear()
         d = self._algorithm.layout.d
-        trusted = aggregation.trusted(self._state, len(self._examples), d, every)
+        trusted = aggregation.trusted(self._state, len(self._examples), d, every, at)
         total = sum(self._examples[k] for k in trusted)
         weights = [self._examples[k] / total for k in trusted]
         return aggregation.one(d, weights, [every[k] for k in trusted])
@@ -191,7 +195,7 @@ class _Round(EdgeRound):
 
     def decide(self, at: Step) -> bytes:
         """Return S(e_q)."""
-        self._state["residual"] += self._signs.take()
+        self._state["residual"] += self._signs.take(at)
         payload, sent = error_feedback.send(self._algorithm.codec, self._state["residual"])
         self._state["unreported"] += sent
         return payload

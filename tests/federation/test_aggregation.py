@@ -121,7 +121,7 @@ def outcome(name: str, way: str, gradients: list[np.ndarray]) -> np.ndarray:
     algorithm = SCALED[name](LAYOUT, Settings(steps=1, options={"aggregation": way}))
     round_ = cast(algorithm, gradients)
     if isinstance(algorithm, EFSignSGD):
-        return round_._signs.take()  # type: ignore[attr-defined,no-any-return]
+        return round_._signs.take(AT)  # type: ignore[attr-defined,no-any-return]
     round_.decide(AT)
     return round_._sum  # type: ignore[attr-defined,no-any-return]
 
@@ -153,7 +153,7 @@ def test_a_cluster_with_unequal_samples_is_weighted_in_a_mean_and_not_in_a_media
         round_ = algorithm.edge_round(algorithm.edge_state(), [1, 1, 6])
         for device, gradient in enumerate(flat(2.0, 0.0, 5.0)):
             round_.add(device, algorithm.ballot(algorithm.device_state(), gradient, AT))
-        np.testing.assert_allclose(round_._signs.take(), expected, rtol=1e-6)  # type: ignore[attr-defined]
+        np.testing.assert_allclose(round_._signs.take(AT), expected, rtol=1e-6)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", SCALED)
@@ -168,7 +168,9 @@ def test_all_learn_where_nobody_lies(name: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*SCALED, "ef-fedavg"])
-def test_with_trust_who_says_the_opposite_is_left_out(name: str) -> None:
+def test_with_trust_who_says_the_opposite_is_left_out(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Two of five whose data are like the others': told apart by what they say over steps."""
     draw = np.random.default_rng(0)
     kind = {**SCALED, "ef-fedavg": EFFedAvg}[name]
@@ -186,24 +188,26 @@ def test_with_trust_who_says_the_opposite_is_left_out(name: str) -> None:
         round_.report(at)
         algorithm.observe(edge, common + draw.standard_normal(WIDE.d, np.float32))
     assert list(np.flatnonzero(edge["opposed"])) == [0, 1]
+    assert len(caplog.messages) == 2
+    assert "device 2 of 5 is opposed to most others" in "".join(caplog.messages)
     if name == "ef-signsgd":
         last = algorithm.edge_round(edge, [10] * 5)
         sent = [draw.standard_normal(WIDE.d, np.float32) for _ in devices]
         for k, vector in enumerate(sent):
             last.add(k, algorithm.codec.encode(vector))
         mean = np.mean([algorithm.codec.decode(algorithm.codec.encode(v)) for v in sent[2:]], 0)
-        np.testing.assert_allclose(last._signs.take(), mean, rtol=1e-5)
+        np.testing.assert_allclose(last._signs.take(AT), mean, rtol=1e-5)
 
 
 def test_trust_begins_anew_with_another_cluster_and_knows_nothing_before_a_change() -> None:
     aggregation = Aggregation("trust")
     state = aggregation.edge_state()
     vectors = {k: row.__getitem__ for k, row in enumerate(np.eye(3, D, dtype=np.float32) - 0.5)}
-    assert aggregation.trusted(state, 3, D, vectors) == [0, 1, 2]
+    assert aggregation.trusted(state, 3, D, vectors, AT) == [0, 1, 2]
     assert state["products"].shape == (0, 0)
     aggregation.observe(state, np.ones(D, np.float32))
     for cluster in (3, 4):
-        aggregation.trusted(state, cluster, D, vectors)
+        aggregation.trusted(state, cluster, D, vectors, AT)
         assert state["products"].shape == state["squares"].shape == (cluster, cluster)
         assert state["opposed"].shape == (cluster,)
 
