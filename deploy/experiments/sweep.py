@@ -16,7 +16,7 @@ from deploy.launcher.processes import Processes
 from hierfl.runs.strict_json import dumps
 from hierfl.units import plural
 
-SEED = "seed"
+SEED, ACCURACY = "seed", "accuracy"
 
 Point = tuple[str, ...]
 """One value of each key, in the keys' order."""
@@ -42,7 +42,7 @@ def sweep(
     named = {trial.folder: point for point, trial in trials.items()}
     for number, trial in enumerate(perform(list(trials.values()), jobs, processes), 1):
         where = ", ".join(_texts(axes, named[trial.folder])) or "as it is"
-        print(f"{number}/{len(named)}  {where}: {trial.summary()['accuracy']:.2%}", flush=True)
+        print(f"{number}/{len(named)}  {where}: {_outcome(trial.summary())}", flush=True)
     rows = table(axes, trials)
     text = markdown(axes, rows, next(iter(trials.values())))
     (out / "table.json").write_text(dumps(rows, indent=2) + "\n", encoding="utf-8")
@@ -66,6 +66,11 @@ def plan(topology: Path | None, axes: Axes, out: Path) -> dict[Point, Trial]:
     }
 
 
+def _outcome(summary: Mapping[str, Any]) -> str:
+    """Return how good a run's model is, in words: not every task has an accuracy."""
+    return f"{summary[ACCURACY]:.2%}" if ACCURACY in summary else f"loss {summary['loss']:.4g}"
+
+
 def _texts(axes: Axes, point: Point) -> list[str]:
     """Return `key=value` of those keys that have several values."""
     return [f"{key}={value}" for key, value in zip(axes, point, strict=True) if len(axes[key]) > 1]
@@ -75,7 +80,8 @@ def table(axes: Axes, trials: Mapping[Point, Trial]) -> list[dict[str, Any]]:
     """Return a row for each combination of all keys but the seed.
 
     Accuracy is the share (0 to 1) at the runs' ends: mean, sample standard deviation over seeds
-    (null of one) and that of each seed. Loss and a device's payload bytes, up and down, are means.
+    (null of one) and that of each seed; null of a task that has none. Loss and a device's payload
+    bytes, up and down, are means.
     """
     groups: dict[tuple[tuple[str, str], ...], list[Trial]] = {}
     for point, trial in trials.items():
@@ -87,7 +93,7 @@ def table(axes: Axes, trials: Mapping[Point, Trial]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "setting": dict(setting),
-                "accuracy": spread(group),
+                ACCURACY: spread(group) if ACCURACY in ends[0] else None,
                 "loss": fmean(end["loss"] for end in ends),
                 "bytes": fmean(bytes_of_a_device(end) for end in ends),
                 "runs": [str(trial.folder.name) for trial in group],
@@ -105,10 +111,11 @@ def markdown(axes: Axes, rows: Sequence[Mapping[str, Any]], trial: Trial) -> str
     if len(seeds) > 1:
         over = f"mean ± standard deviation over seeds {', '.join(seeds)}"
     judge = "validation" if trial.config.data.validation else "test"
+    judged = rows[0][ACCURACY] is not None
     lines = [
         [
             *(row["setting"][key] for key in told),
-            percent(row["accuracy"]),
+            *([percent(row[ACCURACY])] if judged else []),
             f"{row['loss']:.3f}",
             f"{row['bytes'] / 1e6:.3g}",
         ]
@@ -116,12 +123,12 @@ def markdown(axes: Axes, rows: Sequence[Mapping[str, Any]], trial: Trial) -> str
     ]
     return "\n".join(
         [
-            f"{trial.config.name}: {plural(len(rows), 'setting')}. Final accuracy in % on the "
-            f"{judge} set, {over}.",
+            f"{trial.config.name}: {plural(len(rows), 'setting')}. "
+            f"Final {'accuracy in %' if judged else 'loss'} on the {judge} set, {over}.",
             *([f"All with {', '.join(same)}."] if same else []),
             "MB: payload of a device in the whole run, up and down.",
             "",
-            grid([*told, "accuracy", "loss", "MB"], lines),
+            grid([*told, *([ACCURACY] if judged else []), "loss", "MB"], lines),
             "",
         ]
     )

@@ -49,6 +49,18 @@ def test_one_value_of_everything_is_one_run(hierfl: Run, tree: Path) -> None:
     assert row["accuracy"]["std"] is None and row["setting"] == {}
 
 
+def test_a_task_without_accuracy_is_told_by_its_loss(hierfl: Run, tree: Path) -> None:
+    code, out, err = hierfl(
+        "sweep", tree, "--set", "task=reconstruction", "--set", "model=autoencoder",
+        "--set", "algorithm.lr=0.001,0.002", "--out", "out",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    rows = json.loads(Path("out/table.json").read_text())
+    assert [row["accuracy"] for row in rows] == [None, None]
+    assert f"1/2  algorithm.lr=0.001: loss {rows[0]['loss']:.4g}" in out
+    assert "Final loss on the test set" in out and "| algorithm.lr | loss | MB |" in out
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
