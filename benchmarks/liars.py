@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=listed, default=["1", "2", "3"])
     parser.add_argument("--splits", type=listed, default=list(SPLITS))
     parser.add_argument("--rows", type=listed, default=list(ROWS), help="NAME or NAME:WAY")
+    parser.add_argument("--lies", type=lies, default=LIES, help="KIND:DEVICES, and none:0")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once")
     parser.add_argument("--out", type=Path, default=Path("runs/liars"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -56,7 +57,7 @@ def main() -> None:
     cells = {
         (row, lie, liars): comparison(row, lie, liars, args)
         for row in args.rows
-        for lie, liars in LIES
+        for lie, liars in args.lies
     }
     trials = [trial for _, made in cells.values() for trial in made.trials.values()]
     with Processes() as processes:
@@ -71,6 +72,11 @@ def main() -> None:
     table = f"{grid(header, lines)}\n"
     (args.out / "table.md").write_text(table, encoding="utf-8")
     print(f"\n{table}")
+
+
+def lies(text: str) -> list[tuple[str, int]]:
+    """Return kinds of lies, and how many of each cluster's devices tell them."""
+    return [(kind, int(liars)) for kind, _, liars in (part.partition(":") for part in listed(text))]
 
 
 def listed(text: str) -> list[str]:
