@@ -120,6 +120,7 @@ def _results(runs: Sequence[RunResult]) -> str:
         "parameters": row(summary("parameters")),
         "rounds done": row(lambda run: len(run.metrics)),
         **{name: row(last(name)) for name in _metric_names(runs)},
+        "worst device": row(_worst),
         "time": row(lambda run: duration(run.metrics[-1]["wall_s"]) if run.metrics else None),
         "steps per second": row(summary("steps_per_s")),
         "payload of a device": row(
@@ -128,6 +129,14 @@ def _results(runs: Sequence[RunResult]) -> str:
         "model SHA-256": row(lambda run: (run.summary or {}).get("model_sha256", "")[:shown]),
     }
     return _by_run(runs, rows)
+
+
+def _worst(run: RunResult) -> str:
+    """Return the worst device's last figure, where devices have judged the model."""
+    match run.metrics[-1].get("worst") if run.metrics else None:
+        case {"metric": str(metric), "value": int() | float() as value, "edge": str(edge)}:
+            return f"{metric} {value:.4g} ({edge})"
+    return ""
 
 
 def _bytes(runs: Sequence[RunResult]) -> str:

@@ -36,6 +36,9 @@ MOST_EVENTS = 200
 MOST_CHANGES = 1000
 """Changes that a reader may be behind."""
 
+WORST = "worst "
+"""What precedes a metric's name where the figure is the worst device's."""
+
 Change = tuple[str, Any]
 """A kind, "round" or "event" or "done", and its data."""
 
@@ -260,13 +263,16 @@ class PageState:
 
 
 def _row(line: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return the numbers of a line of metrics.jsonl, and the payload of all links."""
+    """Return the numbers of a line of metrics.jsonl, the worst device's, and all links' payload."""
     numbers = {
         name: value
         for name, value in line.items()
         if value is None
         or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
     }
+    match line.get("worst"):
+        case {"metric": str(metric), "value": int() | float() as value}:
+            numbers[f"{WORST}{metric}"] = value
     return {**numbers, "payload": sum(line["bytes"].values())}
 
 

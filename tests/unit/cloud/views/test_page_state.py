@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
-from cloud.views.base import EdgePresence, EdgeProgress, Listening, TrainingStarted, Waiting
+from cloud.metrics import Worst
+from cloud.views.base import (
+    EdgePresence,
+    EdgeProgress,
+    Listening,
+    RoundEvaluated,
+    TrainingStarted,
+    Waiting,
+)
 from cloud.views.page.state import MOST_CHANGES, MOST_EVENTS, MOST_ROUNDS, PageState
 from hierfl.protocol.progress import DeviceStates
 from tests.unit.cloud.views.events import CONFIG, FORECAST, evaluated, finished, here, step
@@ -84,6 +93,16 @@ def test_the_figures_are_those_of_the_rounds() -> None:
     assert rows[-1]["payload"] == sum(now["bytes"].values())
     assert now["float32"] == FORECAST.float32_of(now["bytes"])
     json.dumps(state.whole(), allow_nan=False)
+
+
+def test_the_worst_device_s_figure_is_beside_all_devices() -> None:
+    state = training()
+    judged = replace(evaluated(1, 0.5).metrics, worst=Worst("accuracy", 0.25, "west"))
+    state.handle(RoundEvaluated(judged), 101.0)
+    unknown = replace(evaluated(2, 0.5).metrics, worst=Worst("accuracy", None, "west"))
+    state.handle(RoundEvaluated(unknown), 102.0)
+    first, second = state.whole()["history"]
+    assert first["worst accuracy"] == 0.25 and "worst accuracy" not in second
 
 
 def test_the_end_is_told_and_whoever_is_no_longer_there_is_not_away() -> None:
