@@ -151,7 +151,8 @@ def loadtest(
         bool, typer.Option("--json", help="Print JSON in place of a table.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="The folder of figures, a picture and logs. It is empty.")
+        Path | None,
+        typer.Option("--out", "-o", help="The folder of figures, a picture and logs. It is empty."),
     ] = None,
 ) -> None:
     """Measure how many devices this machine can serve.

@@ -24,17 +24,23 @@ RUN = ["--set", "data.dataset=digits", "--set", "model=mlp", "--set", "algorithm
 
 EXTRAS = {
     "digits": "sklearn",
+    "mlflow": "mlflow",
+    "notebook": "ipykernel",
     "onnx": "onnxscript",
+    "otlp": "opentelemetry.exporter.otlp.proto.http",
     "plots": "matplotlib",
+    "privacy": "dp_accounting",
     "prometheus": "prometheus_client",
     "tensorboard": "tensorboard",
+    "wandb": "wandb",
 }
-"""An extra -> a module that it brings."""
+"""An extra -> a module that it brings. `dev` and `docs` are for this repository."""
 
 
 def main() -> None:
     """Build, look into both files, install and run each."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert EXTRAS.keys() == project["optional-dependencies"].keys() - {"dev", "docs"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         call(sys.executable, "-m", "build", "--outdir", str(folder / "dist"), str(ROOT))

@@ -106,9 +106,7 @@ def test_one_option_has_one_name_and_one_form_everywhere() -> None:
     assert options.keys() >= VOCABULARY.keys()
     assert not options.keys() & TWINS
     for name, uses in options.items():
-        forms = {
-            (tuple(one.opts[1:]), one.is_flag, one.multiple, type(one.type)) for _, one in uses
-        }
+        forms = {(*one.opts[1:], one.is_flag, type(one.type)) for _, one in uses}
         assert len(forms) == 1, (name, uses)
         if name in VOCABULARY:
             assert re.fullmatch(r"--[a-z]+(-[a-z]+)*", name)
