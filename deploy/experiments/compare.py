@@ -12,7 +12,7 @@ from typing import Any
 from deploy.experiments.comparison import Comparison
 from deploy.experiments.plot import draw
 from deploy.experiments.tables import grid, percent, spread
-from deploy.experiments.trials import folder_name, make_trial, perform
+from deploy.experiments.trials import counted, folder_name, make_trial
 from deploy.experiments.variants import variant
 from deploy.launcher.processes import Processes
 from hierfl.config import Config, load_config
@@ -40,11 +40,10 @@ def compare(comparison: Comparison, out: Path, jobs: int, processes: Processes) 
         HierflError: for any expected error.
     """
     named = {trial.folder: key for key, trial in comparison.trials.items()}
-    runs = perform(list(comparison.trials.values()), jobs, processes)
-    for number, trial in enumerate(runs, 1):
+    for at, trial, left in counted(list(comparison.trials.values()), jobs, processes):
         algorithm, split, seed = named[trial.folder]
         accuracy = f"{trial.summary()['accuracy']:.2%}"
-        print(f"{number}/{len(named)}  {algorithm}, {split}, seed {seed}: {accuracy}", flush=True)
+        print(f"{at}  {algorithm}, {split}, seed {seed}: {accuracy}{left}", flush=True)
     numbers = table(comparison)
     text = markdown(numbers)
     (out / "table.json").write_text(dumps(numbers, indent=2) + "\n", encoding="utf-8")

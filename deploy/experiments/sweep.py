@@ -11,7 +11,7 @@ from typing import Any
 from deploy.experiments.axes import Axes, axes_of
 from deploy.experiments.compare import bytes_of_a_device
 from deploy.experiments.tables import grid, percent, spread
-from deploy.experiments.trials import Trial, folder_name, make_trial, perform
+from deploy.experiments.trials import Trial, counted, folder_name, make_trial
 from deploy.launcher.processes import Processes
 from hierfl.runs.strict_json import dumps
 from hierfl.units import plural
@@ -40,9 +40,9 @@ def sweep(
     axes = axes_of(sets, "--set")
     trials = plan(topology, axes, out)
     named = {trial.folder: point for point, trial in trials.items()}
-    for number, trial in enumerate(perform(list(trials.values()), jobs, processes), 1):
+    for at, trial, left in counted(list(trials.values()), jobs, processes):
         where = ", ".join(_texts(axes, named[trial.folder])) or "as it is"
-        print(f"{number}/{len(named)}  {where}: {_outcome(trial.summary())}", flush=True)
+        print(f"{at}  {where}: {_outcome(trial.summary())}{left}", flush=True)
     rows = table(axes, trials)
     text = markdown(axes, rows, next(iter(trials.values())))
     (out / "table.json").write_text(dumps(rows, indent=2) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from hierfl.config import Config
 from hierfl.errors import ConfigError
 from hierfl.runs.folder import RESULTS, claimed
 from hierfl.runs.results import Metrics, load_run
+from hierfl.units import duration
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,23 @@ def perform(trials: Sequence[Trial], jobs: int, processes: Processes) -> Iterato
             if event.process.code:
                 raise failure(event.process)
             yield running.pop(event.process)
+
+
+def counted(
+    trials: Sequence[Trial], jobs: int, processes: Processes
+) -> Iterator[tuple[str, Trial, str]]:
+    """Perform trials, and say with each how far they are: as `3/12`, and the time left.
+
+    The time is that of the runs that were made here, `""` before the first and after the last.
+
+    Raises:
+        HierflError: see `perform`.
+    """
+    earlier, begin = sum(trial.done for trial in trials), time.monotonic()
+    for number, trial in enumerate(perform(trials, jobs, processes), 1):
+        made, rest = number - earlier, len(trials) - number
+        left = (time.monotonic() - begin) / made * rest if made > 0 else 0.0
+        yield f"{number}/{len(trials)}", trial, f"  {duration(left)} left" if left else ""
 
 
 def _command(trial: Trial) -> Command:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.experiments.axes import axes_of
-from deploy.experiments.trials import Trial, folder_name, make_trial, perform
+from deploy.experiments.trials import Trial, counted, folder_name, make_trial
 from deploy.launcher.processes import Processes
 from hierfl.config import load_config
 from hierfl.errors import ConfigError
@@ -123,8 +123,9 @@ Score = tuple[float, float]
 def _scores(
     trials: Mapping[Setting, Trial], jobs: int, processes: Processes
 ) -> dict[Setting, Score]:
-    for _ in perform(list(trials.values()), jobs, processes):
-        pass
+    named = {trial.folder: setting for setting, trial in trials.items()}
+    for at, trial, left in counted(list(trials.values()), jobs, processes):
+        print(f"  {at}  {' '.join(named[trial.folder])}{left}", flush=True)
     ends = {setting: trial.summary() for setting, trial in trials.items()}
     return {setting: (-end["accuracy"], end["loss"]) for setting, end in ends.items()}
 

@@ -74,6 +74,7 @@ def compare(
     seeds: Sequence[int] = (1, 2, 3),
     out: Path | str | None = None,
     jobs: int | None = None,
+    progress: bool = True,
 ) -> Comparison:
     """Run a federation with several algorithms and seeds, each run in memory in its own process.
 
@@ -86,6 +87,7 @@ def compare(
         seeds: values of `seed`.
         out: the folder of the runs; None: runs/compare-NAME.
         jobs: the number of runs at a time; None: one for each processor.
+        progress: whether to print how far it is.
 
     Raises:
         ConfigError: a combination is not possible, or the folder holds runs of another topology.
@@ -96,9 +98,10 @@ def compare(
     named = [str(algorithm) for algorithm in dict.fromkeys(algorithms)]
     trials = _trials(chosen, named, seeds, folder)
     with own("deploy.launcher.processes:Processes")() as processes:
-        perform = own("deploy.experiments.trials:perform")
-        for _ in perform([*trials.values()], jobs or os.cpu_count() or 1, processes):
-            pass
+        counted = own("deploy.experiments.trials:counted")
+        for at, trial, left in counted([*trials.values()], jobs or os.cpu_count() or 1, processes):
+            if progress:
+                print(f"{at}  {trial.folder.name}{left}", flush=True)
     return Comparison(
         {name: [load_run(trials[name, seed].folder) for seed in seeds] for name in named}
     )
