@@ -46,10 +46,6 @@ EXAMPLES = 100
 PAUSE_S = 0.2
 """Seconds, at most, between two attempts of a device to attach."""
 
-WHOLE_AT_ONCE = 16
-"""How many devices of a process read their first base, a whole model, at a time. Real ones have
-memory of their own; here all first bases would lie in that of one process at once."""
-
 LOOK_S = 0.05
 """Seconds between two looks at whether an edge listens."""
 
@@ -150,7 +146,6 @@ class PreparedDevice:
         app: answers Flower messages.
         frame: see `prepared`.
         plan: fingerprint of the configuration.
-        turn: held while it reads its first base.
     """
 
     def __init__(
@@ -160,7 +155,6 @@ class PreparedDevice:
         app: ClientApp,
         frame: Callable[[int, int, int], bytes],
         plan: str,
-        turn: asyncio.Semaphore,
     ) -> None:
         self._name = name
         self._position = position
@@ -168,9 +162,7 @@ class PreparedDevice:
         self._runner = AppRunner(app, context, Count())
         self._frame = frame
         self._plan = plan
-        self._turn = turn
         self._run = ""
-        self._has_base = False
 
     async def serve(self, parent: Parent) -> None:
         """Answer until the run is done.
@@ -199,7 +191,7 @@ class PreparedDevice:
 
         Nothing of the frame is held while the next one is waited for.
         """
-        data = await self._read(call)
+        data = await call.read()
         if data is grpc.aio.EOF:
             return False
         frame = frames.parse(data)
@@ -209,12 +201,6 @@ class PreparedDevice:
             await call.write(answer)
         return None
 
-    async def _read(self, call: Any) -> Any:
-        if self._has_base or not self._run:
-            return await call.read()
-        async with self._turn:
-            return await call.read()
-
     def _answer(self, frame: pb.Frame) -> bytes | None:
         match frame.WhichOneof("kind"):
             case "step_request":
@@ -222,7 +208,6 @@ class PreparedDevice:
                 which = (self._position + request.step) % BALLOTS
                 return self._frame(request.round, request.step, which)
             case "message":
-                self._has_base = True
                 return self._runner.answer(frame.message)
             case "welcome":
                 self._run = frame.welcome.run
@@ -266,11 +251,10 @@ def serve(
         looks = [asyncio.create_task(parent.listening()) for parent in parents.values()]
         await asyncio.wait(looks, return_when=asyncio.FIRST_COMPLETED)
         began()
-        turn = asyncio.Semaphore(WHOLE_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for address, devices in edges.items():
                 for position, name in devices:
-                    device = PreparedDevice(name, position, app, frame, text, turn)
+                    device = PreparedDevice(name, position, app, frame, text)
                     group.create_task(device.serve(parents[address]))
 
     try:

@@ -97,12 +97,12 @@ class Figures:
         run_s: from the first step's beginning to the last one's end.
         step_s, step_p95_s: a step's duration at an edge, median and 95th percentile.
         edge_cpu_s: processor time of an edge for a device and step.
-        edge_round_cpu_s: what an edge spends for a device and round beside its steps.
-        cloud_cpu_s: processor time of the cloud for an edge and round.
+        edge_round_cpu_s: what an edge spends for a device and round beside its steps, and
+        cloud_cpu_s: what the cloud spends for an edge and round, without the first base.
         child_cpu_s: that of the process that holds the device.
         edge_memory, child_memory: by which a process grows for each device, in the last round.
         edge_peak, child_peak: the same at the most, while first bases are sent.
-        memory: of all processes together.
+        memory: of all processes together, at the most.
         votes_per_s: ballots that all edges count together.
         lost: ballots that were missing, over all rounds' worst steps.
         faults: what the run has survived, as in a run's summary.json.
@@ -205,9 +205,10 @@ class Measured:
             for edge in self.edges
             for line in edge.having("marks")
         )
+        between = max(1, load.rounds - 1)  # as often all go from one base to the next
         edges_cpu = sum(edge.cpu(start, end) for edge in self.edges)
         last_round = max(edge.having("marks")[-1]["marks"][0][0] for edge in self.edges)
-        used = sum(each.most("pss") for each in self.everybody)
+        used = self._memory()
         return Figures(
             devices=load.devices,
             edges=load.edges,
@@ -219,8 +220,8 @@ class Measured:
             step_s=statistics.median(durations),
             step_p95_s=durations[int(0.95 * len(durations))],
             edge_cpu_s=counted / votes,
-            edge_round_cpu_s=(edges_cpu - counted) / (load.devices * load.rounds),
-            cloud_cpu_s=self.cloud.cpu(start, end) / (load.edges * load.rounds),
+            edge_round_cpu_s=(edges_cpu - counted) / (load.devices * between),
+            cloud_cpu_s=self.cloud.cpu(start, end) / (load.edges * between),
             child_cpu_s=sum(host.cpu(start, end) for host in self.hosts) / votes,
             edge_memory=self._growth(self.edges, last_round, end + AFTER_S),
             child_memory=self._growth(self.hosts, last_round, end + AFTER_S),
@@ -235,6 +236,20 @@ class Measured:
             shares=self._shares(cores, memory, used),
             killed=load.kill is not None,
         )
+
+    def _memory(self) -> int:
+        """Return the most that all processes held at a time."""
+        samples = [
+            (line["at"], each.name, int(line["pss"]))
+            for each in self.everybody
+            for line in each.having("pss")
+        ]
+        held: dict[str, int] = {}
+        most = 0
+        for _, name, share in sorted(samples):
+            held[name] = share
+            most = max(most, sum(held.values()))
+        return most
 
     def _growth(self, processes: list[Notes], start: float, end: float) -> float:
         return sum(each.growth(start, end) for each in processes) / self.load.devices

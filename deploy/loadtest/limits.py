@@ -9,14 +9,12 @@ from pathlib import Path
 from deploy.doctor.resources import available
 from deploy.loadtest.load import Kill, Load
 from hierfl.errors import ConfigError
-from hierfl.numerics.signs import packed_size
 from hierfl.process.descriptors import RESERVE
 from hierfl.units import plural, size
 
-EDGE_DEVICE = 110_000
-CHILD_DEVICE = 110_000
-"""Bytes of memory that a device takes at its edge and in its own process, beside what is sent: as
-measured, see docs/scale.md."""
+EDGE_DEVICE, CHILD_DEVICE = 75_000, 65_000
+"""Bytes of memory that a device takes at its edge and in its own process, beside its first base, of
+which each of the two holds one at the most: as measured, see docs/scale.md."""
 
 PROCESS = 60_000_000
 """Bytes of memory that a process takes of its own."""
@@ -78,8 +76,7 @@ def _check_descriptors(load: Load, hosts: int) -> None:
 
 def memory_needed(load: Load, hosts: int) -> int:
     """Return how many bytes of memory a load test takes."""
-    frame = packed_size(load.parameters)
-    each = EDGE_DEVICE + CHILD_DEVICE + 2 * frame + 4 * load.parameters
+    each = EDGE_DEVICE + CHILD_DEVICE + 2 * 4 * load.parameters
     models = 12 * 4 * load.parameters  # what a node holds of models, counters and checkpoints
     return load.devices * each + (1 + load.edges + hosts) * (PROCESS + models)
 

@@ -37,7 +37,7 @@ def rows(figures: Figures) -> list[tuple[str, str, str]]:
         ("", size(figures.edge_peak), "at the most, while first bases are sent"),
         ("memory at the device", size(figures.child_memory), "in a process of many"),
         ("", size(figures.child_peak), "at the most"),
-        ("memory in all", size(figures.memory), "all processes"),
+        ("memory in all", size(figures.memory), "all processes, at the most"),
         ("votes lost", f"{figures.lost:,}", faults or "no faults"),
         ("saturates first", f"{first[1]:.0%}", first[0]),
         *(("", f"{share:.0%}", what) for what, share in others),

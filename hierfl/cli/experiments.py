@@ -1,7 +1,8 @@
-"""The commands `hierfl compare`, `tune`, `sweep`, `assign` and `loadtest`."""
+"""The commands `hierfl compare`, `tune`, `sweep`, `assign`, `loadtest` and `plan`."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from hierfl.cli.lists import split_list
 from hierfl.cli.options import Required, Sets, Topology
-from hierfl.cli.parts import PROCESSES, one_thread, part
+from hierfl.cli.parts import PROCESSES, configuration, one_thread, part
 
 Folder = Annotated[
     Path | None,
@@ -167,6 +168,52 @@ def loadtest(
     """
     load = part("deploy.loadtest.load:asked")(devices, edges, parameters, steps, kill)
     part("deploy.loadtest.main:loadtest")(load, out, as_json)
+
+
+def plan(
+    topology: Required,
+    devices: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="The number of devices. Default: the topology's."),
+    ] = None,
+    edges: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="Q", help="The number of edges. Default: what makes a round shortest."
+        ),
+    ] = None,
+    link: Annotated[
+        str | None,
+        typer.Option(metavar="up=RATE,down=RATE,rtt=DELAY", help="A device's link to its edge."),
+    ] = None,
+    edge_link: Annotated[
+        str | None,
+        typer.Option(metavar="up=RATE,down=RATE,rtt=DELAY", help="An edge's link to the cloud."),
+    ] = None,
+    gradient: Annotated[
+        str, typer.Option(metavar="TIME", help="A gradient's time, see `hierfl device --bench`.")
+    ] = "0ms",
+    price: Annotated[
+        str | None,
+        typer.Option(
+            metavar="core=PRICE,gb=PRICE",
+            help="The price of a core's hour and of a gigabyte sent, at edges and the cloud.",
+        ),
+    ] = None,
+    sets: Sets = [],  # noqa: B006
+) -> None:
+    """Compute what a federation of any size would take: bytes, time, processor, memory, money.
+
+    The tree of the topology does not matter, only its model and algorithm.
+
+    Example: hierfl plan topology.yaml --devices 1000000 --link up=1mbit,down=10mbit,rtt=40ms
+    """
+    from hierfl.planning.cost_asked import asked
+    from hierfl.planning.cost_table import show
+
+    config = configuration(topology, sets)
+    one_thread()
+    show(config, asked(config, devices, edges, link, edge_link, gradient, price), sys.stdout)
 
 
 def _folder(what: str, topology: Path | None) -> Path:

@@ -52,7 +52,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     tools.doctor: NODES,
     experiments.compare: EXPERIMENTS, experiments.tune: EXPERIMENTS,
     experiments.sweep: EXPERIMENTS, experiments.assign: EXPERIMENTS,
-    experiments.loadtest: EXPERIMENTS,
+    experiments.loadtest: EXPERIMENTS, experiments.plan: EXPERIMENTS,
     machines.deploy: MACHINES, tools.compose: MACHINES,
     tools.accelerate: FLOWER, engine.down: FLOWER,
 }  # fmt: skip

@@ -125,7 +125,7 @@ def _private(config: Config) -> Iterator[str]:
         )
 
 
-def _columns() -> int:
+def columns() -> int:
     """Return how many columns there are where there is no terminal: what COLUMNS says, if few."""
     said = os.environ.get("COLUMNS", "")
     return int(said) if said.isdecimal() and LEAST <= int(said) < FULL else WIDTH
@@ -142,7 +142,7 @@ def show(config: Config, file: IO[str]) -> None:
     expected = forecast(config, make_plan(config, layout, buffers), found.metrics)
     settings, partition = config.algorithm, config.data.partition
     kind = " ".join(str(value) for value in partition.model_dump().values())
-    console = Console(file=file, width=None if file.isatty() else _columns())
+    console = Console(file=file, width=None if file.isatty() else columns())
     lines = (
         f"{config.name}: {settings.name}, lr {settings.lr:g} ({settings.schedule}), "
         f"{plural(settings.rounds, 'round')} of {plural(settings.edge_steps, 'step')}"

@@ -6,7 +6,7 @@ algorithm's and the codec's sizes are, which ties that hold a coordinate (`tie: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hierfl.config import Config
@@ -80,7 +80,9 @@ class Forecast:
         return {link: round(full[link] * took_part[link.partition("_")[0]]) for link in LINKS}
 
 
-def forecast(config: Config, plan: Plan, metrics: int = 0) -> Forecast:
+def forecast(
+    config: Config, plan: Plan, metrics: int = 0, clusters: Sequence[int] | None = None
+) -> Forecast:
     """Return the forecast of a resolved configuration.
 
     In a round of T steps a device is asked T times and sent T - 1 decisions: the next base stands
@@ -90,9 +92,11 @@ def forecast(config: Config, plan: Plan, metrics: int = 0) -> Forecast:
         config: the configuration.
         plan: what it means for the model.
         metrics: bytes in which a node says how good a model is; 0: none does.
+        clusters: how many devices each edge has; None: as in the configuration.
     """
     sizes, d = plan.sizes, plan.algorithm.layout.d
-    clusters = [len(names) for names in config.tree().values()]
+    if clusters is None:
+        clusters = [len(names) for names in config.tree().values()]
     edges, devices = len(clusters), sum(clusters)
     awake = sum(how_many(config.algorithm.participation, size) for size in clusters)
     rounds, steps = config.algorithm.rounds, config.algorithm.edge_steps
