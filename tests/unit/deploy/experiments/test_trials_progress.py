@@ -26,6 +26,6 @@ def test_runs_of_before_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyP
             yield trial
 
     monkeypatch.setattr(trials, "perform", perform)
-    monkeypatch.setattr(trials.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("deploy.experiments.trials.time.monotonic", lambda: now[0])
     said = [(at, left) for at, _, left in counted(each, 1, None)]  # type: ignore[arg-type]
     assert said == [("1/4", ""), ("2/4", "  0:20 left"), ("3/4", "  0:10 left"), ("4/4", "")]
