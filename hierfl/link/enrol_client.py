@@ -97,7 +97,7 @@ class EnrolClient:
 
     def _ask(self, request: pb.EnrolRequest) -> pb.EnrolReply | str:
         """Return the parent's answer, or why to ask again."""
-        with dial(self._address, self._options, self._credentials) as channel:
+        with dial(self._address, self._options, self._credentials, grpc) as channel:
             method = channel.unary_unary(
                 METHOD, pb.EnrolRequest.SerializeToString, pb.EnrolReply.FromString
             )

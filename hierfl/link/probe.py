@@ -55,7 +55,7 @@ def ask(address: str, hello: bytes, timeout: float, towards: Towards | None = No
         LinkError: if the parent does not answer, or is not trusted.
     """
     deadline = time.monotonic() + timeout
-    with dial(address, client_options(LONGEST_VERDICT, HEARTBEAT_S), towards) as channel:
+    with dial(address, client_options(LONGEST_VERDICT, HEARTBEAT_S), towards, grpc) as channel:
         call = channel.unary_unary(METHOD, response_deserializer=pb.Verdict.FromString)
         try:
             call(hello, timeout=timeout)  # the first one also opens the connection

@@ -167,7 +167,7 @@ def enter(
     deadline = time.monotonic() + timeout
     reach = min(deadline, time.monotonic() + REACH_S)
     while True:
-        with dial(address, options, towards) as channel:
+        with dial(address, options, towards, grpc) as channel:
             call = channel.unary_unary(METHOD, pb.Entry.SerializeToString, pb.Place.FromString)
             try:
                 place = call(entry, timeout=max(0.1, deadline - time.monotonic()))

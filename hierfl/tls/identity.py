@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import grpc
-
 from hierfl.errors import ConfigError, RunFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import grpc
     from cryptography.x509 import Certificate
 
 CA = "ca"
@@ -69,6 +68,8 @@ class Identity:
 
     def to_children(self) -> grpc.ServerCredentials:
         """Return credentials for a server that requires certificates of the same CA."""
+        import grpc  # 0.1 s, which a process that only reads a configuration need not spend
+
         return grpc.ssl_server_credentials(
             [(self.key, self.certificate)], self.ca, require_client_auth=True
         )
@@ -85,8 +86,10 @@ class Towards:
     identity: Identity
     parent: str
 
-    def channel(self, address: str, options: list[tuple[str, Any]], api: Any = grpc) -> Any:
+    def channel(self, address: str, options: list[tuple[str, Any]], api: Any) -> Any:
         """Return a channel to the parent; see `dial`."""
+        import grpc
+
         mine = self.identity
         credentials = grpc.ssl_channel_credentials(mine.ca, mine.key, mine.certificate)
         named = ("grpc.ssl_target_name_override", self.parent)
@@ -104,9 +107,7 @@ class Towards:
         return None
 
 
-def dial(
-    address: str, options: list[tuple[str, Any]], towards: Towards | None, api: Any = grpc
-) -> Any:
+def dial(address: str, options: list[tuple[str, Any]], towards: Towards | None, api: Any) -> Any:
     """Return a channel to a parent: with this node's identity, or in plain text if it has none.
 
     Args:

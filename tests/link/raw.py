@@ -27,7 +27,7 @@ class RawChild:
         if credentials is None:
             self._channel = grpc.insecure_channel(address, options)
         else:
-            self._channel = credentials.channel(address, options)
+            self._channel = credentials.channel(address, options, grpc)
         attach = self._channel.stream_stream(frames.METHOD)
         self._call: Any = attach(iter(self._outbox.get, None), timeout=LIMIT_S)
         for data in first:
