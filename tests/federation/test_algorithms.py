@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,7 +38,7 @@ def gradients(count: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((count, D), np.float32)
 
 
-def trained(*sets: str, **kwargs: dict[str, float]) -> Toy:
+def trained(*sets: str, **kwargs: Mapping[str, float]) -> Toy:
     federation = toy(sets, **kwargs)  # type: ignore[arg-type]
     federation.run()
     return federation

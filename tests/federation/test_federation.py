@@ -13,6 +13,7 @@ from hierfl.algorithms import BUILT_IN, algorithm_class
 from hierfl.errors import RunFailed
 from hierfl.numerics.client_sampling import drawn
 from hierfl.planning.forecast import forecast
+from hierfl.protocol.messages import BaseAck
 from hierfl.protocol.progress import StepDone
 from hierfl.protocol.vectors import model_hash
 from tests.federation.reference import hier_signsgd
@@ -191,7 +192,10 @@ def test_a_device_with_other_bits_is_named() -> None:
 
     def move(round_, base):  # type: ignore[no-untyped-def]
         answer = honest(round_, base)
-        return answer if round_ < 3 else replace(answer, hash="0" * 64)
+        if round_ < 3:
+            return answer
+        assert isinstance(answer, BaseAck)
+        return replace(answer, hash="0" * 64)
 
     device.move = move  # type: ignore[method-assign]
     with pytest.raises(RunFailed, match=r"west: west-1: .* differs .* start of round 3"):

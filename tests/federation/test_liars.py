@@ -38,7 +38,8 @@ def other_device(federation: Toy, twist: Twist) -> list[Any]:
     """Put another program in the place of east-1; return where what it was asked is noted."""
     children = federation.grids["east"]._children
     honest = federation.devices["east-1"]
-    app, asked = ClientApp(), []
+    app = ClientApp()
+    asked: list[Base | pb.StepRequest] = []
 
     @app.train("base")
     def base(message: Message, context: Context) -> Message:

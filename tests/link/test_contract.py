@@ -51,7 +51,7 @@ def test_a_child_knows_its_number(tree: Tree) -> None:
 
 
 def test_a_reply_bears_its_request_s_metadata(tree: Tree) -> None:
-    request = tree.grid.create_message(RecordDict(say("x", 2).content), "query.echo", 2, "4.7")
+    request = tree.grid.create_message(say("x", 2).content, "query.echo", 2, "4.7")
     (reply,) = tree.grid.send_and_receive([request])
     assert reply.metadata.reply_to_message_id == request.metadata.message_id != ""
     assert (reply.metadata.src_node_id, reply.metadata.dst_node_id) == (2, 0)
@@ -199,7 +199,7 @@ def test_a_stream_that_is_left_early_makes_the_rest_late(tree: Tree) -> None:
     tree.hold("b")
     replies = tree.grid.stream([say("x", n) for n in (1, 2)])
     assert text(next(replies)) == "a heard x"
-    replies.close()  # type: ignore[attr-defined]
+    replies.close()
     tree.release("b")
     assert [text(r) for r in tree.grid.send_and_receive([say("y", 2)])] == ["b heard y"]
     assert tree.grid.faults().late == 1

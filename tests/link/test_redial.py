@@ -22,7 +22,7 @@ def _dial_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hierfl.link.client, "FIRST_PAUSE_S", 0.01)
 
 
-class Slow:
+class Slow(ClientApp):
     """An echo app that can be kept inside a request.
 
     Attributes:
@@ -31,6 +31,7 @@ class Slow:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.entered, self.go = threading.Event(), threading.Event()
         self.go.set()
         self.ran = 0

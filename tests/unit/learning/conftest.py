@@ -71,7 +71,9 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def write_set() -> WriteSet:
     """Writes four IDX files of random images, and returns what is in them."""
 
-    def write(folder: Path, *, seed: int = 0, train: int = 30, test: int = 10, gz: bool = True):
+    def write(
+        folder: Path, *, seed: int = 0, train: int = 30, test: int = 10, gz: bool = True
+    ) -> dict[str, np.ndarray]:
         generator = np.random.default_rng(seed)
         folder.mkdir(parents=True, exist_ok=True)
         shapes = [(train, 28, 28), (train,), (test, 28, 28), (test,)]

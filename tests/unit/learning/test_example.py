@@ -12,10 +12,11 @@ from hierfl.learning.setup import judging, make_trainer
 from hierfl.learning.trainer import evaluate
 
 
-def test_signs_learn_the_example():
+def test_signs_learn_the_example() -> None:
     config = load_config(Path("examples/own/topology.yaml"), ["edges=[{name: e, devices: [d]}]"])
     data = load_data(config)
     facts, test = known(data), judging(config, data)
+    assert test is not None
     assert (facts.examples, len(test), facts.classes, facts.shape) == (6000, 1000, 4, (1, 12, 12))
     trainer = make_trainer(config, "d", data)
     assert evaluate(trainer.task, trainer.model, test)["accuracy"] < 0.5

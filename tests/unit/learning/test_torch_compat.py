@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+
+RunPython = Callable[..., str]
 
 
 @pytest.mark.slow
-def test_torchvision_works_wherever_it_is_installed(run_python):
+def test_torchvision_works_wherever_it_is_installed(run_python: RunPython) -> None:
     shape = run_python("""
 from hierfl.learning.torch_compat import import_torchvision
 torchvision = import_torchvision()
@@ -20,7 +25,7 @@ print(tuple(model(image[None]).shape))
 
 
 @pytest.mark.slow
-def test_operators_are_declared_only_where_a_plain_import_fails(run_python):
+def test_operators_are_declared_only_where_a_plain_import_fails(run_python: RunPython) -> None:
     fails = run_python("""
 try:
     import torchvision
@@ -35,7 +40,7 @@ print(declare_operators() is not None)
     assert declares == fails
 
 
-def test_operators_that_exist_are_not_declared_again(run_python):
+def test_operators_that_exist_are_not_declared_again(run_python: RunPython) -> None:
     nothing = run_python("""
 from importlib.util import find_spec
 import torch
@@ -49,7 +54,7 @@ print(declare_operators())
 
 
 @pytest.mark.slow
-def test_own_modules_may_import_torchvision(run_python, tmp_path):
+def test_own_modules_may_import_torchvision(run_python: RunPython, tmp_path: Path) -> None:
     (tmp_path / "seeing.py").write_text("""
 import torchvision
 def build(classes):
@@ -66,7 +71,9 @@ print(model.classifier[1].out_channels)
     assert classes == "5"
 
 
-def test_built_in_models_do_not_import_torchvision_unless_they_need_it(run_python):
+def test_built_in_models_do_not_import_torchvision_unless_they_need_it(
+    run_python: RunPython,
+) -> None:
     assert (
         run_python("""
 import sys
@@ -80,7 +87,7 @@ print("torchvision" in sys.modules)
     )
 
 
-def test_torchvision_absent_says_what_to_install(monkeypatch):
+def test_torchvision_absent_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     from hierfl.errors import HierflError
     from hierfl.learning import torch_compat
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,9 @@ def test_parameters_and_buffers_are_the_file_s(tmp_path: Path) -> None:
         (lambda t: t.update({"0.bias": np.full(2, np.nan, np.float32)}), "0.bias that is not fini"),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(change, said, tmp_path):
+def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(
+    change: Callable[[dict[str, np.ndarray]], object], said: str, tmp_path: Path
+) -> None:
     path, model = tmp_path / "model.safetensors", small()
     changed = tensors(model)
     changed["0.weight"] += 1

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.launcher import processes, server, supervisor
@@ -29,13 +30,14 @@ STUBBORN = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.
 
 
 def launch(out: Path, hub: str, *options: str) -> int:
-    processes.PATIENCE_S = supervisor.PATIENCE_S = 0.5
+    for module in (processes, supervisor):
+        vars(module)["PATIENCE_S"] = 0.5
     config = load_config(None, [option for option in options if option != "--set"])
     if config.name == "hasty":
         supervisor.GOODBYE_S = 0.1
         server.ANSWER_S = 0.5
 
-    def build(role: str, name: str, sets: list[str]) -> list[str]:
+    def build(role: str, name: str, sets: Sequence[str]) -> list[str]:
         return [__file__, "node", str(out), hub, role, name, *sets]
 
     kind = Broken if config.name == "broken" else Processes
@@ -96,4 +98,4 @@ def node(out: Path, hub: str, role: str, name: str, *arguments: str) -> int:
 
 if __name__ == "__main__":
     mode, folder, *rest = sys.argv[1:]
-    sys.exit({"launch": launch, "node": node}[mode](Path(folder), *rest))
+    sys.exit((launch if mode == "launch" else node)(Path(folder), *rest))
