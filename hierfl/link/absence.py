@@ -1,4 +1,4 @@
-"""Whoever waits says for whom: lines about children that are not there."""
+"""Lines in the log about children that are missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_NAMES = 10
 
 
 class AbsenceReporter(Periodic):
-    """While entered, says in a thread of its own who is missing: soon, then ever more rarely.
+    """While entered, a thread of its own reports who is missing: soon, then more and more rarely.
 
     Args:
         missing: returns the names of those that are not there now.

@@ -1,4 +1,4 @@
-"""What happens at a grid's children, told to the thread that waits for replies and steps."""
+"""Events at a grid's children, for the thread that waits for replies and steps."""
 
 from __future__ import annotations
 

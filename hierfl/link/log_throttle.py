@@ -1,4 +1,4 @@
-"""What strangers and broken peers can make a node log: so many lines, and no more."""
+"""Limits how many lines in a log strangers and broken peers can cause."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EACH, IN_ALL = 10, 100
 
 
 class LogThrottle:
-    """Says whether a line about a peer is written; keeps nothing of peers about whom none is.
+    """Decides whether a line about a peer is logged; remembers only peers that were logged.
 
     Args:
         clock: tells the time in seconds.

@@ -1,4 +1,4 @@
-"""Why a child gives up its parent, in the same words at enrolment and on the link."""
+"""Errors of a child that gives up its parent; the same at enrolment and on the link."""
 
 from __future__ import annotations
 

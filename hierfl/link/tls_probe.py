@@ -1,4 +1,4 @@
-"""Whether somebody speaks TLS at an address: what a child in plain text cannot tell otherwise."""
+"""Whether a TLS server listens at an address: a plain-text connection cannot find out."""
 
 from __future__ import annotations
 

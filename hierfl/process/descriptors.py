@@ -6,13 +6,13 @@ import resource
 from contextlib import suppress
 
 ENOUGH = 65_536
-"""As many as are asked for; what a process never opens costs nothing."""
+"""The soft limit that is asked for; descriptors that are not used cost nothing."""
 
 RESERVE = 256
 """Descriptors that connections never take: files, pipes, and what gRPC itself opens."""
 
 STRANGERS = 256
-"""Connections on top of those of the children: of who dials anew, and of who has no place here."""
+"""Connections beyond two a child: for reconnecting children, and for peers that are refused."""
 
 
 def raise_limit() -> None:

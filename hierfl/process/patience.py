@@ -1,4 +1,4 @@
-"""What the moment refuses is tried again for a while, before anything fails of it."""
+"""Retries what fails for lack of descriptors, disk space or memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeVar
 log = logging.getLogger(__name__)
 
 PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM}
-"""A lack that others may end: of descriptors, of room on a disk, of memory."""
+"""Errors that may pass: no descriptor, no space on a disk, no memory left."""
 
 PATIENCE_S = 20.0
 LOOK_S = 0.5
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def patiently(write: Callable[[], T], what: str, patience: float | None = None) -> T:
-    """Call a function; while what it lacks may still come, call it again.
+    """Call a function, and call it again while its error is one that may pass.
 
     Args:
         write: may be called several times.
