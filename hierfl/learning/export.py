@@ -29,7 +29,8 @@ def export(run: SavedModel, to: Path) -> None:
     try:
         if to.suffix == ".pt":
             tensors = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-            torch.save(tensors, to)
+            with to.open("wb") as file:  # torch.save itself raises RuntimeError for a bad path
+                torch.save(tensors, file)
         else:
             _onnx(run, module, to)
     except OSError as error:

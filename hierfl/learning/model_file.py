@@ -44,7 +44,7 @@ def start_from(model: FlatModel, path: Path, key: str = KEY) -> None:
 
     Args:
         model: whose tensors the file must hold, by name, in these shapes, and no others. Frozen
-            parameters must be as they are: nobody sends them to the devices.
+            parameters must be as they are, to the file's precision: nobody sends them to devices.
         path: of a safetensors file, or of a `state_dict` that `torch.save` has written.
         key: for errors.
 
@@ -63,19 +63,21 @@ def start_from(model: FlatModel, path: Path, key: str = KEY) -> None:
         said += [_listed("has a tensor that the model has not:", excess)] if excess else []
         raise ConfigError(key, f"{path} {' and '.join(said)}", _HINT)
     frozen = {name for name, p in model.module.named_parameters() if not p.requires_grad}
+    frozen |= {other for name in frozen for other in aliases[name]}
     for name, tensor in tensors.items():
         if tensor.shape != own[name].shape:
             shapes = f"{tuple(tensor.shape)}, not {tuple(own[name].shape)}"
             raise ConfigError(key, f"{path} holds {name} of shape {shapes}", _HINT)
         if not torch.isfinite(tensor).all() and torch.isfinite(own[name]).all():
             raise ConfigError(key, f"{path} holds a {name} that is not finite")
-        if name in frozen and not torch.equal(tensor.to(own[name].dtype), own[name]):
+        if name in frozen and not torch.equal(tensor, own[name].to(tensor.dtype)):
             raise ConfigError(
                 key, f"{path} holds other values of {name}, which is frozen",
                 "Frozen parameters do not travel: let build() load them, at every node.",
             )  # fmt: skip
     with torch.no_grad():
-        for name, tensor in tensors.items():
+        for name in tensors.keys() - frozen:
+            tensor = tensors[name]
             value = tensor if own[name].is_floating_point() else tensor.double().round()
             own[name].copy_(value)
 
@@ -116,10 +118,11 @@ def _read(path: Path, key: str) -> State:
         reason = f"{path} cannot be read: {error.strerror}"
         raise DataError(f"{key}: {reason}", "Only the cloud's machine needs it.") from error
     except SafetensorError as error:
-        raise ConfigError(key, f"{path} is no safetensors file: {error}") from error
+        kinds = "no safetensors" if path.suffix == ".safetensors" else "no PyTorch or safetensors"
+        raise ConfigError(key, f"{path} is {kinds} file: {error}") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ConfigError(
-            key, f"{path} holds more than tensors: {str(error).partition(chr(10))[0]}",
+            key, f"{path} holds more than tensors, or is damaged",
             "Save the state_dict alone: torch.save(model.state_dict(), PATH).",
         ) from error  # fmt: skip
     for inner in ("state_dict", "model_state_dict", "model"):

@@ -133,6 +133,21 @@ def test_missing_and_excess_names_are_all_told(tmp_path: Path) -> None:
     assert "has no tensor 1.bias and has a tensor that the model has not: x, y" in str(caught.value)
 
 
+def test_frozen_values_may_be_rounded_in_the_file_and_stay_as_they_are(tmp_path: Path) -> None:
+    model, path = FlatModel(nets.frozen()), tmp_path / "model.safetensors"
+    before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+    rounded = {
+        name: tensor.to(torch.bfloat16) + (0 if name.startswith("1.") else 1)
+        for name, tensor in before.items()
+        if tensor.is_floating_point()
+    }
+    save_file({**before, **rounded}, path)
+    start_from(model, path)
+    after = model.module.state_dict()
+    assert torch.equal(after["1.weight"], before["1.weight"])
+    assert torch.equal(after["4.weight"], rounded["4.weight"].float())
+
+
 def test_other_frozen_values_are_refused(tmp_path: Path) -> None:
     model, path = FlatModel(nets.frozen()), tmp_path / "model.pt"
     torch.save(nets.frozen().state_dict(), path)
