@@ -16,9 +16,11 @@ from cloud.metrics import Worst
 from cloud.rounds import Rounds
 from cloud.state import CloudState
 from hierfl.config import Config
+from hierfl.config.sections import Evaluate
 from hierfl.errors import ConfigError
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.samples import Samples
+from hierfl.learning.setup import nobody_judges
 from hierfl.learning.task import Task
 from hierfl.learning.trainer import Figures, evaluate, figures_at_devices
 
@@ -144,7 +146,7 @@ class AtDevices:
     Args:
         task: says what the figures are.
         due: whether the model is judged after a round.
-        metric: of which the worst device's value is looked for.
+        evaluate: of which metric the worst device's value is looked for, and what it is for.
         on_evaluation: called for each round.
     """
 
@@ -152,12 +154,13 @@ class AtDevices:
         self,
         task: Task,
         due: Callable[[int], bool],
-        metric: str,
+        evaluate: Evaluate,
         on_evaluation: OnEvaluation,
     ) -> None:
         self._task = task
         self._due = due
-        self._metric = metric
+        self._metric = evaluate.metric
+        self._compares = evaluate.compares
         self._on_evaluation = on_evaluation
         self._awaited = 0  # the round whose evaluation the next base brings
         self._warned = False
@@ -188,6 +191,8 @@ class AtDevices:
             self._finite = found.is_finite
             if self._metric in figures:
                 worst = Worst(self._metric, found.worst, edge)
+        elif self._compares:
+            raise nobody_judges()
         elif not self._warned:
             self._warned = True
             log.warning("no device holds out data to judge models by: is data.validation set?")

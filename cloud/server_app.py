@@ -81,7 +81,7 @@ def server_app(
 
         judge: AtCloud | AtDevices
         if at_devices:
-            judge = AtDevices(task, due(config), config.evaluate.metric, evaluated)
+            judge = AtDevices(task, due(config), config.evaluate, evaluated)
         else:
             judge = AtCloud(task, model, test, due(config), config.evaluate.decides, evaluated)
         with judge:

@@ -184,7 +184,10 @@ def held_out(config: Config, node: Node, samples: Samples) -> tuple[Samples, Sam
     total, share = len(samples), config.data.validation
     held = round(total * share)
     if not 0 < held < total:
-        raise DataError(f"of {total} samples to train, {share:g} cannot be held out")
+        raise DataError(
+            f"of {total} samples to train, {share:g} cannot be held out",
+            "That is data.validation: neither part may be empty.",
+        )
     if config.data.is_own:
         draw = generator(config.seed, node.name, 0, 0, "validation")
     else:

@@ -9,7 +9,7 @@ from hierfl.config import CLOUD, Config
 from hierfl.errors import DataError
 from hierfl.learning.flat_model import FlatModel
 from hierfl.learning.loaded import known, load_data, share_out
-from hierfl.learning.setup import facts_for, make_trainer, model_for
+from hierfl.learning.setup import facts_for, make_trainer, model_for, nobody_judges
 from hierfl.learning.sources import FORMS
 from hierfl.learning.user_code import is_own
 from hierfl.protocol.facts import merge
@@ -42,8 +42,9 @@ def rehearse(config: Config) -> Rehearsed:
     config = config.model_copy(update={"device": "cpu"})  # nodes' GPUs need not be here
     if not is_own(config.task) and config.data.dataset.name in FORMS:
         model = model_for(config, *facts_for(config))
-        with suppress(DataError):  # it is not on this machine
-            share_out(config, load_data(config))
+        if not config.data.is_own:
+            with suppress(DataError):  # it is not on this machine
+                share_out(config, load_data(config))
         return Rehearsed(model)
     devices = [device for edge in config.edges for device in edge.devices]
     if not config.data.is_own:
@@ -53,12 +54,15 @@ def rehearse(config: Config) -> Rehearsed:
         return Rehearsed(make_trainer(config, least, loaded, known(loaded)).model)
     here = [name for name in devices if _is_here(config, name)] or devices[:1]
     held = {name: load_data(config, name) for name in here}
-    facts = merge({name: known(loaded) for name, loaded in held.items()})
+    found = {name: known(loaded) for name, loaded in held.items()}
+    if _is_here(config, CLOUD) and (judged := load_data(config, CLOUD).facts):
+        found[CLOUD] = judged
+    facts = merge(found)
     least = min(here, key=lambda name: len(held[name].held()))
     trainer = make_trainer(config, least, held[least], facts)
-    at_cloud = config.evaluate.at == "cloud" or (
-        config.evaluate.at is None and _is_here(config, CLOUD)
-    )
+    at_cloud = config.evaluate.at == "cloud" or (config.evaluate.at is None and CLOUD in found)
+    if config.evaluate.compares and not at_cloud and all(one.test is None for one in held.values()):
+        raise nobody_judges()
     return Rehearsed(trainer.model, 0 if at_cloud else trainer.metrics_bytes)
 
 

@@ -129,6 +129,15 @@ def judging(config: Config, data: Loaded, facts: Facts | None = None) -> Samples
     return prepared(config, data, data.test, facts or of_all(config, data))
 
 
+def nobody_judges() -> ConfigError:
+    """Return the error for models that are to be compared where nobody can judge them."""
+    return ConfigError(
+        "evaluate",
+        "models are to be compared, and no device holds out data to judge them by",
+        "Set data.validation: 0.1, name files by `test`, or give the cloud data in its data.root.",
+    )
+
+
 def make_trainer(config: Config, name: str, data: Loaded, facts: Facts | None = None) -> Trainer:
     """Return the trainer of the device called `name`, with its samples or its share of them.
 

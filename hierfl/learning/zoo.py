@@ -21,19 +21,27 @@ def _linear(form: Form) -> nn.Module:
 def _mlp(form: Form, hidden: Sequence[int] = (128,)) -> nn.Module:
     """Linear layers of the sizes `hidden`, with ReLU between them."""
     layers: list[nn.Module] = [nn.Flatten()]
-    for narrow, wide in pairwise((_size(form), *hidden)):
+    sizes = (_size(form), *_sizes(hidden))
+    for narrow, wide in pairwise(sizes):
         layers += [nn.Linear(narrow, wide), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear((_size(form), *hidden)[-1], form.classes))
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], form.classes))
 
 
 def _autoencoder(form: Form, hidden: Sequence[int] = (32, 8)) -> nn.Module:
     """Layers down to the last of `hidden`, and the same way up again."""
-    sizes = (_size(form), *hidden)
+    sizes = (_size(form), *_sizes(hidden))
     layers: list[nn.Module] = [nn.Flatten()]
     for narrow, wide in pairwise(sizes + sizes[-2::-1]):
         layers += [nn.Linear(narrow, wide), nn.ReLU()]
     shape = form.outputs or form.shape or ()
     return nn.Sequential(*layers[:-1], nn.Unflatten(1, shape))
+
+
+def _sizes(hidden: Sequence[int]) -> Sequence[int]:
+    fits = isinstance(hidden, list | tuple) and all(type(n) is int and n > 0 for n in hidden)
+    if not fits:
+        raise ValueError(f"hidden should be a list of sizes from 1 up, not {hidden!r}")
+    return hidden
 
 
 def _convolutional(first: int, second: int, hidden: int) -> Callable[..., nn.Module]:

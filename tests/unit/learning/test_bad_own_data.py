@@ -262,3 +262,31 @@ def test_the_smallest_batch_is_the_one_that_is_tried(
 def test_a_target_is_no_feature(tmp_path: Path) -> None:
     with pytest.raises(HierflError, match="y is a target and a feature"):
         config_of(tmp_path, {"csv": {"target": "y", "features": ["x", "y"]}})
+
+
+def test_models_that_are_to_be_compared_need_a_judge(tmp_path: Path) -> None:
+    for name in "ab":
+        put(tmp_path / name, GOOD, "rows.csv")
+    config = config_of(tmp_path, {"csv": {"target": "y"}}, evaluate={"patience": 3})
+    message, code = said(config)
+    assert "no device holds out data to judge them by (Set data.validation" in message
+    assert code == 2
+    put(tmp_path / "cloud", GOOD + "1,2\n", "rows.csv")
+    assert "cloud, csv: " in said(config)[0]
+    put(tmp_path / "cloud", GOOD, "rows.csv")
+    assert rehearse(config).metrics == 0
+
+
+@pytest.mark.parametrize("hidden", [[0], -3, ["a"], [2.5], [True]])
+@pytest.mark.parametrize("name", ["mlp", "autoencoder"])
+def test_sizes_of_layers(name: str, hidden: object, tmp_path: Path) -> None:
+    for device in "ab":
+        put(tmp_path / device, GOOD, "rows.csv")
+    config = config_of(tmp_path, {"csv": {"target": "y"}}, model={name: {"hidden": hidden}})
+    assert "hidden should be a list of sizes from 1 up" in said(config)[0]
+
+
+def test_a_built_in_set_may_be_each_devices_own() -> None:
+    data = {"dataset": "digits", "partition": {"kind": "own"}}
+    edges = [{"name": "e", "devices": 2}]
+    assert rehearse(make_config({"model": "linear", "data": data, "edges": edges})).model
