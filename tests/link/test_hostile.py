@@ -18,6 +18,7 @@ from hierfl.link import flower_compat, frames
 from hierfl.link import link_pb2 as pb
 from hierfl.link.client import LinkClient
 from hierfl.link.link_grid import LinkGrid
+from hierfl.link.log_throttle import EACH
 from tests.link.raw import RawChild, hello
 from tests.link.trees import Leaf, echo_app, say, text
 from tests.unit.mutation import Mutator
@@ -325,3 +326,15 @@ def test_a_peer_that_vanishes_is_asked_again_when_it_is_back(cluster: Cluster) -
     ) == (1, 0, 0)
     counts = cluster.grid.ledger.counts["mallory"]
     assert (counts["down"].frames, counts["up"].frames) == (1, 1)
+
+
+def test_a_child_that_comes_and_goes_without_end_does_not_fill_the_log(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "hierfl.link.grpc_server"):
+        for _ in range(3 * EACH):
+            cluster.attach().close()
+            cluster.has_left(3)
+    lines = [line for line in caplog.messages if line.startswith("mallory is ")]
+    assert len(lines) == EACH
+    assert any("detached" in line for line in lines)
