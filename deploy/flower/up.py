@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 
 from deploy.flower import warm
-from deploy.flower.commands import SuperLink, SuperNode, device_node, edge_node, script
+from deploy.flower.commands import SuperLink, SuperNode, device_node, edge_node
 from deploy.launcher.ports import Ports
 from deploy.launcher.processes import Processes
 from deploy.launcher.supervisor import Supervisor
@@ -261,7 +261,8 @@ def _register(home: Path, link: SuperLink, child: str) -> None:
     """Register a child's key, unless it is registered already."""
     assert link.certs is not None
     key = link.certs / f"{child}.pub"
-    command = [script("flwr"), "supernode", "register", str(key), link.name, "--name", child]
+    flwr = str(warm.folder_of(home) / "flwr")
+    command = [flwr, "supernode", "register", str(key), link.name, "--name", child]
     deadline = time.monotonic() + REGISTER_S
     while True:
         done = subprocess.run(
