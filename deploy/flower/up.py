@@ -130,7 +130,9 @@ def up(
     home = home.absolute()
     what = [f"SuperLink {link.name}" for link in links]
     what += [f"SuperNode {node.name}" for node in nodes]
-    with _Mark(home, what), Processes(warm.IMPORTS, _environment(home)) as processes:
+    computes = any(link.name == CLOUD for link in links) or any(n.role == "device" for n in nodes)
+    imports = (*warm.IMPORTS, *(warm.TORCH_IMPORTS if computes else ()))
+    with _Mark(home, what), Processes(imports, _environment(home)) as processes:
         warm.write_programs(home)
         _connections(home, links, nodes)
         logs = home / "logs"

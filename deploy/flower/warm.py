@@ -33,9 +33,12 @@ PROGRAMS = ("flower-superexec", "flwr", "flwr-clientapp", "flwr-serverapp")
 IMPORTS = (
     "flwr.cli.app", "flwr.supercore.cli", "flwr.supernode.cli", "flwr.superlink.cli",
     "flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.serverapp.strategy",
-    "grpc", "pydantic", "yaml", "safetensors.numpy", "torch", "torch._dynamo",
+    "grpc", "pydantic", "yaml", "safetensors.numpy",
 )  # fmt: skip
 """What is imported before anything is forked; what is not installed is left out."""
+
+TORCH_IMPORTS = ("torch", "torch._dynamo")
+"""The same where apps compute: at the cloud and at devices, not at an edge."""
 
 SOCKET = "socket"
 
