@@ -28,12 +28,13 @@ OPPOSED = 0.75
 """How far from zero a member's mean product with others must be, in units of the mean magnitude of
 all products."""
 
-SURE = 2.5
-"""And in its standard deviations: that is, in some seven steps that all say the same."""
+SURE = 5.0
+"""And in its standard deviations: 25 steps that all say the same. Steps along one direction are not
+independent, so this is less sure than it looks."""
 
-CLEAR = 0.05
-"""Or, summed over steps, this much: liars that move a model far are told from a single step. Honest
-devices, with s of some 0.03, do not come to it in thousands."""
+CLEAR = 0.15
+"""Or, summed over steps, this much: liars that move a model far are told from a single step, and
+those that are seen with s of 0.1 in 15."""
 
 Pairs = NDArray[np.float64]
 """[K, K], symmetric, with a diagonal of zeros."""
@@ -79,7 +80,7 @@ def opposed(sums: Pairs, squares: Pairs, before: NDArray[np.bool_]) -> NDArray[n
         before: who was opposed a step ago.
 
     >>> step, nobody = pairs(np.array([0.2, 0.1, -0.3])), np.zeros(3, np.bool_)
-    >>> opposed(9 * step, 9 * step**2, nobody), opposed(step, step**2, nobody)
+    >>> opposed(90 * step, 90 * step**2, nobody), opposed(step, step**2, nobody)
     (array([False, False,  True]), array([False, False, False]))
     """
     larger = _parted(sums)
