@@ -61,7 +61,7 @@ def explain(
     lines = [f"{len(problems)} keys are wrong"]
     for (path, message), option in zip(problems, given, strict=True):
         lines.append(f"  {path}: {message}" + (f" ({option})" if option else ""))
-    return ConfigError(file or "the command line", "\n".join(lines))
+    return ConfigError(file or "", "\n".join(lines))
 
 
 def _given(path: str, sets: Mapping[str, str]) -> str | None:

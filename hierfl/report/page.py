@@ -175,7 +175,7 @@ def _marks(runs: Sequence[RunResult], x: str) -> list[Mark]:
             f"{event['wall_s']:.1f} s: {event['node']} {event['what']}",
             event["bad"],
         )
-        for event in runs[0].events
+        for event in runs[0].events[:MOST_EVENTS]
     ]
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 import hierfl
 from cloud.views.base import EdgeProgress, RoundEvaluated, RunFinished, TrainingStarted
 from hierfl import Callback, Topology, compare, load_run, run
-from hierfl.errors import ConfigError
+from hierfl.errors import ConfigError, render
 from hierfl.learning.saved import load_model
 from tests.unit.conftest import Run
 
@@ -158,3 +159,36 @@ def test_algorithms_side_by_side_and_no_run_is_made_twice() -> None:
     assert again == written and len(written) == 4
     pytest.importorskip("matplotlib")
     assert len(found.plot().axes[0].lines) == 2
+
+
+WRONG = [
+    "edges: []",
+    "edges: [{name: east, devices: 0}]",
+    "edges: [{name: east, devices: [a, a]}]",
+    "edges: [{name: east, devices: 1}, {name: east, devices: 1}]",
+    "edges: [{name: 'no spaces here', devices: 1}]",
+    "{edges: [{name: e, devices: 1}], algorithm: {rouns: 3}}",
+    "{edges: [{name: e, devices: 1}], algorithm: {rounds: many}}",
+    "{edges: [{name: e, devices: 1}], algorithm: {name: fedsgdd}}",
+    "{edges: [{name: e, devices: 1}], data: {dataset: minst}, runtime: memory}",
+    "{edges: [{name: e, devices: 1}], data: {partition: {kind: iid, alpha: 1}}}",
+    "{edges: [{name: e, devices: 1}], seed: -1, runtime: threads}",
+    "{edges: [{name: e, devices: 1}], downlink: {codec: qsgd, fraction: 0.1}}",
+    "{edges: [{name: e, devices: 1}], model: {mlp: {hiden: [3]}}, runtime: memory}",
+    "{edges: [{name: e, devices: 1}], quorum: {devices: 1.5}}",
+    "{edges: [{name: e, devices: 1}], metrics: {otlp: 'collector:4318'}}",
+    "{edges: [{name: e, devices: 1}], metrics: {prometheus: here}}",
+    "{edges: [{name: e, devices: 1}], faults: {sign_flip: [f]}}",
+]
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_topology_of_python_has_the_errors_of_a_file(text: str, hierfl: Run) -> None:
+    Path("tree.yaml").write_text(text)
+    by_file = hierfl("validate", "tree.yaml")
+    assert by_file.code == 2
+    with pytest.raises(ConfigError) as by_python:
+        run(yaml.safe_load(text))
+    said = render(by_python.value).splitlines()
+    expected = [line.replace("tree.yaml: ", "") for line in by_file.err.splitlines()]
+    assert said == [line for line in expected if line != "  This is in tree.yaml."]
