@@ -54,8 +54,8 @@ ITS_OWN = {"README.md": "two-rooms.yaml", "docs/index.md": "tree.yaml",
            "docs/experiments.md": "topology.yaml"}  # fmt: skip
 """Pages whose commands are for the topology that they show."""
 
-PROCESSES = ("compare", "sweep", "tune")
-"""Commands that start processes: slow tests."""
+SLOW = r"compare|sweep|tune|--bench"
+"""Commands that start processes, or measure for seconds."""
 
 PROGRAMS = r"hierfl|pip|python3?|make|podman|podman-compose|flwr|ssh|pre-commit|git|docker"
 COMMAND = re.compile(
@@ -84,7 +84,7 @@ HERE = [
         document,
         command,
         id=f"{document.stem}: {command[:60]}",
-        marks=[pytest.mark.slow] if command.split()[1] in PROCESSES else [],
+        marks=[pytest.mark.slow] if re.search(SLOW, command) else [],
     )
     for document in DOCUMENTS
     if name_of(document) not in OWN_TESTS

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from deploy.experiments.trials import Trial
 from hierfl import load_run
 from hierfl.errors import HierflError
 from tests.unit.conftest import Run
@@ -125,15 +126,10 @@ def test_any_other_file_is_read_or_refused_in_one_screen(
         assert codes["report"] == codes["plot"] == codes["evaluate"] == 2
 
 
-def test_a_damaged_run_of_a_comparison_is_named(hierfl: Run) -> None:
-    Path("tree.yaml").write_text(
-        "data: {dataset: digits}\nmodel: mlp\nalgorithm: {rounds: 1, edge_steps: 2}\n"
-        "edges: [{name: east, devices: 1}]\n"
-    )
-    from hierfl import compare
-
-    compare("tree.yaml", algorithms=["hier-signsgd"], seeds=[1], out="out")
-    (summary,) = Path("out").glob("*/summary.json")
-    summary.write_text("{")
+def test_a_damaged_run_of_an_experiment_is_named(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    trial = Trial(load_run(whole).config, tmp_path / "run")
+    assert trial.done and trial.summary()["rounds"] == 3
+    (tmp_path / "run" / "summary.json").write_text("{")
     with pytest.raises(HierflError, match=r"summary\.json is damaged"):
-        compare("tree.yaml", algorithms=["hier-signsgd"], seeds=[1], out="out")
+        trial.summary()
