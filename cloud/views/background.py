@@ -16,16 +16,19 @@ ROOM = 4096
 FLUSH_S = 5.0
 """Seconds that handling what waits may take when the run is over."""
 
+FAILED_S = 1.0
+"""The same for a view that has failed before: its server is likely still away."""
+
 
 class Background(View):
     """Hands events to another view from a thread of its own, through a bounded queue.
 
-    Events that find no room are left out. The other view's first failure is logged.
+    Events that find no room are left out. The other view's first failure is told.
 
     Args:
         view: the other view.
         name: what it is called in the log; also the thread's.
-        say: is told of the first failure, too, as a line for a person.
+        say: see `Harmless`.
     """
 
     def __init__(self, view: View, name: str, say: Callable[[str], None] | None = None) -> None:
@@ -43,9 +46,10 @@ class Background(View):
 
     def close(self) -> None:
         """Let the other view handle what waits, for a few seconds at most, and close it."""
+        flush = FAILED_S if self._view.failed else FLUSH_S
         with suppress(queue.Full):
-            self._queue.put(None, timeout=FLUSH_S)
-        self._thread.join(FLUSH_S)
+            self._queue.put(None, timeout=flush)
+        self._thread.join(flush)
 
     def _run(self) -> None:
         while (event := self._queue.get()) is not None:

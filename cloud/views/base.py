@@ -148,12 +148,15 @@ class View:
 class Harmless(View):
     """Passes everything on to another view; what fails there disturbs nothing.
 
-    The first failure is logged as a warning. More are likely to be the same.
+    The first failure is told. More are likely to be the same.
 
     Args:
         view: the other view.
         name: what it is called there.
-        say: is told of the first failure, too, as a line for a person.
+        say: is told of the first failure, as a line for a person; None: it is a warning in the log.
+
+    Attributes:
+        failed: whether anything has failed.
     """
 
     def __init__(
@@ -162,7 +165,7 @@ class Harmless(View):
         self._view = view
         self._name = name
         self._say = say
-        self._level = logging.WARNING
+        self.failed = False
 
     def handle(self, event: Event) -> None:
         """See `View.handle`."""
@@ -181,8 +184,8 @@ class Harmless(View):
 
     def _failed(self, error: BaseException) -> None:
         line = f"{self._name} failed: {type(error).__name__}: {' '.join(str(error).split())}"
-        log.log(self._level, "%s", line)
-        self._level = logging.DEBUG
-        if self._say is not None:
-            say, self._say = self._say, None
-            say(f"{line[:LONGEST]}; the run goes on")
+        again, self.failed = self.failed, True
+        level = logging.DEBUG if again else logging.INFO if self._say else logging.WARNING
+        log.log(level, "%s", line)
+        if self._say is not None and not again:
+            self._say(f"{line[:LONGEST]}; the run goes on")

@@ -139,8 +139,7 @@ def test_what_fails_is_said_once_and_disturbs_nothing(caplog: pytest.LogCaptureF
         for event in EVENTS:
             view.handle(event)
     view.close()
-    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == 1 and "Connection refused" in warnings[0].getMessage()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert said == [
         "metrics.away failed: ConnectionRefusedError: [Errno 111] Connection refused; the run goes "
         "on"
