@@ -90,7 +90,8 @@ def _refuse_own_data(config: Config) -> None:
     if config.data.is_own:
         raise ConfigError(
             "data.partition",
-            'devices with data of their own cannot enrol with link = "flower"',
+            'devices with data of their own cannot enrol with link = "flower": a node that enrols '
+            "waits until all others have, and there each message is a process that ends",
             'Set link = "stream": each edge then opens one port to its devices.',
         )
 

@@ -104,7 +104,13 @@ def test_a_built_in_set_runs_as_its_readme_says(
     readme = (here / "README.md").read_text()
     commands = [line.split()[1:] for line in readme.splitlines() if line.startswith("hierfl ")]
     get, first, evaluate, certs, deploy, _ = commands
-    for arguments in (get, [*first, "--set", "algorithm.rounds=2"], evaluate, certs, deploy):
+    for arguments in (
+        get,
+        [*first, "--set", "algorithm.rounds=2"],
+        evaluate,
+        certs,
+        [*deploy, "--units"],
+    ):
         assert run(*arguments) == 0, capsys.readouterr().err
     assert "/etc/hierfl/code/task.py" in capsys.readouterr().out
 
