@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 import threading
 from pathlib import Path
@@ -18,6 +19,7 @@ from cloud.views.base import (
     Event,
     Harmless,
     Listening,
+    Problem,
     RoundEvaluated,
     RunFinished,
     TrainingStarted,
@@ -229,6 +231,24 @@ def test_live_from_the_start_to_the_end(clock):
     assert shown.rstrip().endswith("results: runs/one[red]")
     raw = console.file.getvalue()
     assert raw.count("\x1b[?25l") == raw.count("\x1b[?25h") == 1  # the cursor is back
+
+
+def test_no_color_leaves_cursor_and_weight_alone(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    view = Live(CONFIG, FOLDER, console)
+    for event in (
+        EdgePresence("west", False),
+        TrainingStarted(FORECAST),
+        step("west", 3, 2, voters=2),
+        evaluated(2),
+        Problem("metrics.otlp failed"),
+    ):
+        view.handle(event)
+    view.close()
+    text = console.file.getvalue()
+    assert "west" in text and "metrics.otlp failed" in text
+    assert not re.search(r"\x1b\[[\d;]*(3[0-7]|4[0-7]|9[0-7]|38|48)[\d;]*m", text)
 
 
 def test_live_draws_by_itself_and_stops():
