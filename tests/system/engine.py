@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -131,13 +132,19 @@ def seen(process: subprocess.Popen[str], text: str) -> str:
 
 
 def ancestors(pid: int) -> list[int]:
-    """Return a process's parents, up to the first; up to the last one that is still there."""
+    """Return a process's parents, up to the first; up to the last one that is still there.
+
+    Of Flower's programs it is the one that they are told to follow: `hierfl up` lets another
+    process fork them.
+    """
     found: list[int] = []
     while pid > 1:
         try:
             status = Path(f"/proc/{pid}/status").read_text()
+            command = Path(f"/proc/{pid}/cmdline").read_text()
         except OSError:
             break
-        pid = int(status.split("PPid:")[1].split()[0])
+        told = re.search(r"--parent-pid[\0 ](\d+)", command)
+        pid = int(told[1] if told else status.split("PPid:")[1].split()[0])
         found.append(pid)
     return found
