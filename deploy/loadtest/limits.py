@@ -14,7 +14,7 @@ from hierfl.units import plural, size
 
 EDGE_DEVICE, CHILD_DEVICE = 75_000, 65_000
 """Bytes of memory that a device takes at its edge and in its own process, beside its first base, of
-which each of the two holds one at the most: as measured, see docs/scale.md."""
+which the two hold two copies at the most: as measured, see docs/scale.md."""
 
 PROCESS = 60_000_000
 """Bytes of memory that a process takes of its own."""

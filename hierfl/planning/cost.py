@@ -54,7 +54,7 @@ class Constants:
         ballot, decision: an edge's processor time in a step, for each device and for itself.
         base, edge_round: the same in a round, beside its steps.
         report, cloud_round: the cloud's processor time in a round, for each edge and for itself.
-        device_memory: bytes that a device takes at its edge at most, when first bases are sent.
+        device_memory: bytes that a device takes at its edge.
         node_memory: bytes of an edge's or a cloud's process.
     """
 
@@ -64,7 +64,7 @@ class Constants:
     edge_round: Line = Line(6.0e-3, 2.2e-8)
     report: Line = Line(1.6e-3, 2.3e-9)
     cloud_round: Line = Line(5.0e-3, 9.4e-8)
-    device_memory: Line = Line(7.5e4, 4.0)
+    device_memory: Line = Line(5.5e4, 1.2)
     node_memory: Line = Line(8.5e7, 28.0)
 
 
