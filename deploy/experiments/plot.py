@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from deploy.experiments.trials import Trial
 
 INCHES = 4.0  # the width of one split
+LETTERS = 42  # of a line of the legend, as wide as that
 
 
 def draw(comparison: Comparison, file: Path) -> str:
@@ -40,7 +42,7 @@ def draw(comparison: Comparison, file: Path) -> str:
         below.set(xlabel="payload per device, up and down (bytes)", xscale="log")
     for left in axes[:, 0]:
         left.set_ylabel("accuracy")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(splits))
     figure.savefig(file, dpi=120)
     return f"picture: {file}"
 
@@ -51,7 +53,7 @@ def _lines(trials: Sequence[Trial], label: str, by_step: Axes, by_bytes: Axes) -
     steps = rounds * trials[0].config.algorithm.edge_steps
     mean, spread = accuracy.mean(axis=0), accuracy.std(axis=0, ddof=min(1, len(trials) - 1))
     for axes, x in ((by_step, steps), (by_bytes, sent)):
-        (line,) = axes.plot(x, mean, label=label)
+        (line,) = axes.plot(x, mean, label=textwrap.fill(label, LETTERS))
         axes.fill_between(x, mean - spread, mean + spread, color=line.get_color(), alpha=0.2, lw=0)
         axes.grid(alpha=0.3)
 

@@ -9,10 +9,10 @@
     trust     clip, without the devices that, over the steps so far, were opposed to most others
               along the changes of the global model (see `numerics.agreement`)
 
-`clip` costs nothing where all are honest, and neither does `trust`, which looks at a device's past
-and not at its ballot alone: what one honest device alone knows is kept. `median` (Yin et al. 2018,
-arXiv 1803.01498) loses that, and costs where honest devices differ; `nearest` (Allouah et al. 2023,
-arXiv 2302.01772) spreads it over its neighbours first.
+`clip` costs nothing where all are honest. `trust` costs little: it looks at a device's past and not
+at its ballot alone, so that what one honest device alone knows is seldom lost. `median` (Yin et al.
+2018, arXiv 1803.01498) loses it, and costs where honest devices differ; `nearest` (Allouah et al.
+2023, arXiv 2302.01772) spreads it over its neighbours first.
 """
 
 from __future__ import annotations
