@@ -42,7 +42,9 @@ def draw(comparison: Comparison, file: Path) -> str:
         below.set(xlabel="payload per device, up and down (bytes)", xscale="log")
     for left in axes[:, 0]:
         left.set_ylabel("accuracy")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(splits))
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(splits)
+    )
     figure.savefig(file, dpi=120)
     return f"picture: {file}"
 
