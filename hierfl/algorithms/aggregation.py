@@ -32,7 +32,7 @@ from hierfl.numerics.buffers import Vector
 
 log = logging.getLogger(__name__)
 
-WAYS = ("trust", "clip", "median", "nearest", "mean")
+WAYS = ("clip", "trust", "median", "nearest", "mean")
 """The values of `algorithm.options.aggregation`; the first is the default."""
 
 ROBUST = {"median": robust.median, "nearest": robust.nearest}

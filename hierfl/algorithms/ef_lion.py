@@ -50,7 +50,7 @@ class EFLion(Algorithm):
     """A ballot is ceil(d/8) bytes, after the scales in a round's first; a decision ceil(d/8).
 
     A report is the exact tally and, behind it, the change of the edge's control variate. Of
-    `algorithm.options`, `aggregation` (trust unless set) is how an edge makes u of the S_k b_k (see
+    `algorithm.options`, `aggregation` (clip unless set) is how an edge makes u of the S_k b_k (see
     `aggregation`), and `correction_bits` (4 unless set; 1 to 8) are those of Q4: with 1 it is signs
     with a scale per tensor. `algorithm.momentum` and `algorithm.tie` mean nothing here.
 

@@ -53,7 +53,7 @@ from hierfl.numerics.layout import Layout
 class EFSignSGD(Algorithm):
     """A ballot and a decision are ceil(d/8) bytes and 4 bytes a tensor.
 
-    Of `algorithm.options`, `aggregation` (trust unless set) is how an edge makes one vector of its
+    Of `algorithm.options`, `aggregation` (clip unless set) is how an edge makes one vector of its
     devices' (see `aggregation`), and `fraction` (1 unless set) the share of coordinates that a
     device's ballot says anything about. `algorithm.momentum` and `algorithm.tie` mean nothing here.
 
