@@ -13,6 +13,7 @@ from deploy.launcher.process import Command, Process, failure
 from deploy.launcher.processes import Processes, ServerLost, lost
 from hierfl.cli.parts import configuration
 from hierfl.config import Config
+from hierfl.config.folder import fixed
 from hierfl.errors import ConfigError
 from hierfl.runs.folder import RESULTS, claimed
 from hierfl.runs.results import Metrics, load_run
@@ -59,7 +60,7 @@ def make_trial(topology: Path | None, sets: Sequence[str], folder: Path) -> Tria
     """
     config = configuration(topology, ["runtime=memory", *sets])
     kept = folder / "config.yaml"
-    if kept.exists() and kept.read_text(encoding="utf-8") != config.to_yaml():
+    if kept.exists() and kept.read_text(encoding="utf-8") != fixed(config).to_yaml():
         raise ConfigError(
             "--out", f"{kept} differs from this run's configuration", "Give another folder."
         )
