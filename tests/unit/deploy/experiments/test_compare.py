@@ -14,6 +14,7 @@ import pytest
 from deploy.experiments.compare import plan, table
 from deploy.experiments.plot import curves
 from deploy.experiments.trials import folder_name
+from hierfl.errors import ConfigError
 from tests.unit.conftest import Run
 
 BOTH = "hier-signsgd,hier-sgd"
@@ -105,6 +106,21 @@ def test_what_is_done_is_not_run_again_and_what_was_cut_off_is(hierfl: Run, tree
     other = hierfl(*command, "1", "--set", "algorithm.lr=0.5")
     assert other.code == 2
     assert "differs from this run's configuration" in other.err
+
+
+def test_a_table_of_other_arguments_is_not_replaced(tmp_path: Path) -> None:
+    earlier = {"algorithms": {"hier-sgd": {}}, "splits": {"iid": {}}, "seeds": [1, 2]}
+    (tmp_path / "table.json").write_text(json.dumps(earlier))
+    sets = ["data.dataset=tests.system.tiny:load", "model=mlp"]
+    for algorithms, splits, seeds, lost in (
+        (["hier-signsgd"], ["iid"], ["1", "2"], "--algorithms hier-sgd"),
+        (["hier-sgd"], ["dir"], ["1", "2"], "--splits iid"),
+        (["hier-sgd"], ["iid"], ["2"], "--seeds 1"),
+    ):
+        with pytest.raises(ConfigError, match=f"is the table of other arguments: it has {lost} "):
+            plan(None, sets, algorithms, splits, seeds, tmp_path)
+    more = plan(None, sets, ["hier-sgd", "ef-lion"], ["iid"], ["1", "2"], tmp_path)
+    assert len(more.trials) == 4
 
 
 def test_runs_side_by_side_are_the_same_and_their_errors_arrive(hierfl: Run, tree: Path) -> None:
