@@ -107,6 +107,7 @@ def plain_words(problem: str) -> str:
     >>> plain_words("found undefined alias 'names'")
     'there is no &names for the alias *names'
     """
+    problem = problem.replace("tag:yaml.org,2002:", "!!")  # as the file has it
     for pattern, words in _PLAIN:
         if match := re.fullmatch(pattern, problem):
             return words.format(*match.groups())

@@ -227,7 +227,7 @@ class Deaf(MemoryGrid):
     """A grid whose children's answers the test gives."""
 
     def _send(self, batch: Any) -> None:
-        self.sent = [(name, frames.parse(frame).message) for name, _, frame in batch]
+        self.sent = [(name, frames.parse(bytes(frame)).message) for name, _, frame in batch]
 
 
 @pytest.fixture
