@@ -33,9 +33,9 @@ def placed(config: Config, file: Path | None, given: Collection[str]) -> Config:
     folder = file.parent.resolve() if file is not None else here
     if config.folder is not None:
         folder = ((here if _is_given("folder", given) else folder) / config.folder).resolve()
-    if folder != here:
+    if file is not None or config.folder is not None:
         loader.look_in(folder)
-    elif config.folder is None:
+    if folder == here and config.folder is None:
         return config
     for key, steps in _PATHS.items():
         config = _moved(config, steps, here if _is_given(key, given) else folder)
