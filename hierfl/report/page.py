@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
 from hierfl.config.dotted import dotted
 from hierfl.report.chart import Mark, Series, legend, line_chart
+from hierfl.report.style import STYLE
 from hierfl.runs.results import EVENTS, MAIN_METRICS, RunResult
 from hierfl.units import duration, plural, size
 
@@ -41,7 +41,6 @@ def report(runs: Sequence[RunResult]) -> str:
         runs: at least one; several are drawn into the same charts.
     """
     title = runs[0].config.name if len(runs) == 1 else f"{plural(len(runs), 'run')} side by side"
-    style = files("hierfl.report").joinpath("style.css").read_text(encoding="utf-8")
     body = "".join(
         [
             f"<h1>{escape(title)}</h1>{_subtitle(runs)}{_warnings(runs)}",
@@ -58,7 +57,7 @@ def report(runs: Sequence[RunResult]) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body>{body}</body></html>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
     )
 
 
