@@ -161,7 +161,9 @@ def down(home: Path) -> None:
         if _started(facts["pid"]) != facts["started"]:
             raise ConfigError("--home", f"no `hierfl up` is running with {home}")
         signal.pidfd_send_signal(handle, signal.SIGTERM)
-        if not select.select([handle], [], [], DOWN_S)[0]:
+        end = select.poll()  # select() takes no descriptor above 1023
+        end.register(handle, select.POLLIN)
+        if not end.poll(1000 * DOWN_S):
             raise RunFailed(f"process {facts['pid']} does not end")
     finally:
         os.close(handle)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
+
+from tests.system.harness import wait_gone
 
 ROOT = Path(__file__).parents[4]
 LIMIT = 60.0
@@ -98,14 +97,3 @@ class Federation:
 def parent(pid: int) -> int:
     """Return the parent of a process."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def wait_gone(pids: Sequence[int], limit: float) -> None:
-    """Wait until processes, which need not be our children, have ended."""
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            handle = os.pidfd_open(pid)
-            try:
-                assert select.select([handle], [], [], limit)[0], f"process {pid} is still there"
-            finally:
-                os.close(handle)

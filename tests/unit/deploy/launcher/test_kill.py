@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.deploy.launcher.federation import DEFAULT, Federation, wait_gone
+from tests.system.harness import wait_gone
+from tests.unit.deploy.launcher.federation import DEFAULT, Federation
 
 WITHIN_S = 10.0
 
