@@ -53,7 +53,10 @@ def pid_of(victim: str, out: Path) -> int:
     """Return the process of a node of the run in `out`."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            title = (entry / "cmdline").read_bytes().decode().strip("\0")
+            try:
+                title = (entry / "cmdline").read_bytes().decode().strip("\0")
+            except OSError:  # it has ended meanwhile
+                continue
             if f"{out / 'config.yaml'} --name {victim} " in f"{title} ":
                 return int(entry.name)
     raise AssertionError(f"{victim} is not running")
