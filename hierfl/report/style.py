@@ -29,8 +29,8 @@ svg circle { fill: var(--c); }
 .c4 { --c: #8f5bd6; } .c5 { --c: #00998c; } .c6 { --c: #b04a8a; } .c7 { --c: #7a7f87; }
 .legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .25rem 1rem;
   margin: .5rem 0; }
-.legend li::before { content: ""; display: inline-block; width: .8rem; height: .8rem; margin-
-  right: .4rem; border-radius: 2px; background: var(--c); }
+.legend li::before { content: ""; display: inline-block; width: .8rem; height: .8rem;
+  margin-right: .4rem; border-radius: 2px; background: var(--c); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { text-align: left; padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--line);
