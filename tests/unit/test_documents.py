@@ -17,6 +17,7 @@ from hierfl.cli.main import app
 from hierfl.config import load_config
 from hierfl.config.read import make_config
 from hierfl.planning.plan import resolve
+from tests.commands import leaves
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -164,18 +165,6 @@ def check(line: str) -> None:
                 opt for param in command.params for opt in (*param.opts, *param.secondary_opts)
             }
             assert word.partition("=")[0] in {*known, "--help"}, line
-
-
-def leaves(
-    command: click.Command, path: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Yield the path and the command of every command that is not a group and not hidden."""
-    if not isinstance(command, click.Group):
-        yield path, command
-        return
-    for name, child in command.commands.items():
-        if not child.hidden:
-            yield from leaves(child, (*path, name))
 
 
 # -- topologies and code --------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -17,6 +16,7 @@ from hierfl.cli.main import app
 from hierfl.config import load_config
 from hierfl.config.reference import reference
 from hierfl.config.yaml_dialect import Loader
+from tests.commands import leaves
 from tests.unit.conftest import Run
 
 ROOT = Path(__file__).parents[3]
@@ -124,15 +124,3 @@ def test_what_reads_a_topology_takes_sets() -> None:
         names = {name for param in command.params for name in param.opts}
         if "topology" in names:
             assert "--set" in names, path
-
-
-def leaves(
-    command: click.Command, path: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Yield the path and the command of every command that is not a group and not hidden."""
-    if not isinstance(command, click.Group):
-        yield path, command
-        return
-    for name, child in command.commands.items():
-        if not child.hidden:
-            yield from leaves(child, (*path, name))
