@@ -24,6 +24,7 @@ from shlex import quote
 from typing import NoReturn
 
 from deploy.flower.commands import script
+from deploy.launcher.children import reaped, watch_children
 from deploy.launcher.fork_server import LONGEST_ORDER, Start, become
 from deploy.launcher.process import Command
 from hierfl.loader import PACKAGES
@@ -82,11 +83,7 @@ class Warm:
         self._door.listen(64)
         self._callers: dict[int, socket.socket] = {}
         self._pids: dict[int, int] = {}
-        self._wake, wake = os.pipe()
-        for end in (self._wake, wake):
-            os.set_blocking(end, False)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.set_wakeup_fd(wake)
+        self._wake = watch_children()
         self._poll = select.poll()
         for readable in (self._door.fileno(), self._wake):
             self._poll.register(readable, select.POLLIN)
@@ -126,13 +123,12 @@ class Warm:
             os.close(descriptor)
 
     def _reap(self) -> None:
-        with suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                caller = self._callers.get(self._pids.pop(ended[0], -1))
-                if caller is not None:
-                    with suppress(OSError):
-                        caller.send(str(os.waitstatus_to_exitcode(ended[1])).encode())
-                    self._hang_up(caller)
+        for pid, code in reaped():
+            caller = self._callers.get(self._pids.pop(pid, -1))
+            if caller is not None:
+                with suppress(OSError):
+                    caller.send(str(code).encode())
+                self._hang_up(caller)
 
     def _hang_up(self, caller: socket.socket) -> None:
         self._poll.unregister(caller)

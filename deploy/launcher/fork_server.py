@@ -38,6 +38,7 @@ from typing import Any, NoReturn
 
 from setproctitle import setproctitle
 
+from deploy.launcher.children import reaped, watch_children
 from deploy.launcher.namespace import enter
 
 LONGEST_ORDER = 1 << 18
@@ -79,11 +80,7 @@ class ForkServer:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._keys: dict[int, int] = {}
-        self._wake, wake = os.pipe()
-        for end in (self._wake, wake):
-            os.set_blocking(end, False)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.set_wakeup_fd(wake)
+        self._wake = watch_children()
         self._poll = select.poll()  # select() takes no descriptor above 1023
         for readable in (self._control.fileno(), self._wake):
             self._poll.register(readable, select.POLLIN)
@@ -140,11 +137,9 @@ class ForkServer:
         self._keys[pid] = start.start
 
     def _reap(self) -> None:
-        with suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                pid, status = ended
-                if (key := self._keys.pop(pid, None)) is not None:
-                    self._answer({"ended": key, "code": os.waitstatus_to_exitcode(status)})
+        for pid, code in reaped():
+            if (key := self._keys.pop(pid, None)) is not None:
+                self._answer({"ended": key, "code": code})
 
     def _end_orphans(self) -> None:
         """Wait for all children to end, then kill those that are left, and theirs."""
