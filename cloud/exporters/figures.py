@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cloud.metrics import RoundMetrics
@@ -40,6 +40,11 @@ class Figure:
     values: Callable[[Seen], Values]
     label: str = ""
     counts: bool = False
+
+    def known(self, seen: Seen) -> dict[str, float]:
+        """Return the values that are known."""
+        values = self.values(seen)
+        return {key: float(value) for key, value in values.items() if value is not None}
 
 
 def _of_round(value: Callable[[RoundMetrics], float | None]) -> Callable[[Seen], Values]:
@@ -104,7 +109,7 @@ FIGURES = (
 
 
 class Latest:
-    """Takes events, from any thread, and says what all figures are now.
+    """Takes events, from any thread, and keeps what figures are made of.
 
     Args:
         config: the federation's resolved configuration.
@@ -119,12 +124,9 @@ class Latest:
         self._tracker.handle(event)
         self._done = self._done or isinstance(event, RunFinished)
 
-    def figures(self) -> Iterator[tuple[Figure, dict[str, float]]]:
-        """Yield each figure with its values; what is not known is left out."""
-        seen = Seen(self._tracker.snapshot(), self._done)
-        for figure in FIGURES:
-            values = figure.values(seen)
-            yield figure, {key: float(value) for key, value in values.items() if value is not None}
+    def seen(self) -> Seen:
+        """Return what is known now."""
+        return Seen(self._tracker.snapshot(), self._done)
 
 
 def scalars(metrics: RoundMetrics) -> dict[str, float]:

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExportResult
 from opentelemetry.sdk.resources import Resource
 
-from cloud.exporters.figures import Figure, Latest
+from cloud.exporters.figures import FIGURES, Figure, Latest
 from cloud.views.base import Event, RunFinished, TrainingStarted, View
 from hierfl.config import Config
 
@@ -50,7 +50,7 @@ class Otlp(View):
             shutdown_on_exit=False,
         )
         meter = self._provider.get_meter("hierfl")
-        for figure, _ in self._latest.figures():
+        for figure in FIGURES:
             self._observe(meter, figure)
 
     def handle(self, event: Event) -> None:
@@ -72,8 +72,7 @@ class Otlp(View):
 
     def _observe(self, meter: Meter, figure: Figure) -> None:
         def observed(options: CallbackOptions) -> Iterator[Observation]:
-            values = next(values for each, values in self._latest.figures() if each is figure)
-            for key, value in values.items():
+            for key, value in figure.known(self._latest.seen()).items():
                 labels = {figure.label: key} if figure.label else {}
                 yield Observation(value, {"federation": self._federation, **labels})
 

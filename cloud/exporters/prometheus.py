@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from cloud.exporters.figures import Latest
+from cloud.exporters.figures import FIGURES, Latest
 from cloud.views.base import Event, View
 from hierfl.config import Config
 from hierfl.config.addresses import split
@@ -64,10 +64,11 @@ class _Collector:
         self._latest = latest
 
     def collect(self) -> Iterator[Metric]:
-        for figure, values in self._latest.figures():
+        seen = self._latest.seen()
+        for figure in FIGURES:
             kind = CounterMetricFamily if figure.counts else GaugeMetricFamily
             labels = ["federation", *([figure.label] if figure.label else [])]
             metric = kind(figure.name, figure.words, labels=labels)
-            for key, value in values.items():
+            for key, value in figure.known(seen).items():
                 metric.add_metric([self._federation, *([key] if figure.label else [])], value)
             yield metric
