@@ -16,7 +16,7 @@ from hierfl.config import Config
 from hierfl.config.folder import fixed
 from hierfl.errors import ConfigError
 from hierfl.runs.folder import RESULTS, claimed
-from hierfl.runs.results import Metrics, load_run
+from hierfl.runs.results import Metrics, read_metrics, read_summary
 from hierfl.units import duration
 
 
@@ -43,13 +43,14 @@ class Trial:
         Raises:
             ConfigError: if it is damaged.
         """
-        found = load_run(self.folder).summary
+        found = read_summary(self.folder / "summary.json")
         assert found is not None, "the run is not done"
         return found
 
     def metrics(self) -> Metrics:
         """Return the metrics of a run that is done, one entry per round."""
-        return load_run(self.folder).metrics
+        rows, _ = read_metrics(self.folder / "metrics.jsonl")
+        return Metrics(rows)
 
 
 def make_trial(topology: Path | None, sets: Sequence[str], folder: Path) -> Trial:

@@ -167,7 +167,7 @@ def load_run(folder: Path | str) -> RunResult:
     if config.app is not None:
         raise ConfigError("", f"{folder} is the run of a Flower app: there are no metrics to read")
     rows, damaged = read_metrics(folder / "metrics.jsonl")
-    summary = _summary(folder / "summary.json")
+    summary = read_summary(folder / "summary.json")
     events, bad = _lines(folder / EVENTS, lines.event)
     return RunResult(folder, config, Metrics(rows), summary, (*damaged, *bad), tuple(events))
 
@@ -183,6 +183,24 @@ def read_metrics(file: Path) -> tuple[list[Row], list[str]]:
     if not ordered:
         damaged.append(f"the rounds of {file.name} were not in order, and are sorted")
     return rows, damaged
+
+
+def read_summary(file: Path) -> Mapping[str, Any] | None:
+    """Return a summary.json, or None where there is none: the run is not done.
+
+    Raises:
+        ConfigError: if it is damaged.
+        HierflError: if it cannot be read.
+    """
+    try:
+        summary = lines.summary(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HierflError(f"cannot read {file}: {error.strerror}") from None
+    if summary is None:
+        raise ConfigError("", f"{file} is damaged", "Remove it to read the run without it.")
+    return summary
 
 
 def _lines(
@@ -207,18 +225,6 @@ def _lines(
     elif bad:
         damaged.append(f"{len(bad)} lines of {file.name}, from line {bad[0]} on, are damaged")
     return [row for row in found if row is not None], damaged
-
-
-def _summary(file: Path) -> Mapping[str, Any] | None:
-    try:
-        summary = lines.summary(file.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise HierflError(f"cannot read {file}: {error.strerror}") from None
-    if summary is None:
-        raise ConfigError("", f"{file} is damaged", "Remove it to read the run without it.")
-    return summary
 
 
 def _is_number(value: object) -> bool:
