@@ -77,7 +77,7 @@ def bench(config: Config, name: str, seconds: float) -> Pace:
     votes = _votes(config, name, plan, trainer)
     vote_s = _median(lambda: next(votes), seconds)
     devices = sum(len(names) for names in config.tree().values())
-    steps = config.algorithm.rounds * config.algorithm.edge_steps
+    steps = config.algorithm.total_steps
     sent = forecast(config, plan).payload()
     return Pace(
         model.layout.d,
@@ -151,7 +151,7 @@ def _median(once: Callable[[], object], seconds: float) -> float:
 def lines(config: Config, name: str, pace: Pace) -> list[str]:
     """Return what was found, for a person."""
     rate, settings = 1 / pace.step_s, config.algorithm
-    steps = settings.rounds * settings.edge_steps
+    steps = settings.total_steps
     devices = sum(len(names) for names in config.tree().values())
     where = (
         f"all {plural(devices, 'device')} on {plural(cores(), 'core')} like these"

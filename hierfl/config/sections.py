@@ -276,6 +276,11 @@ class Algorithm(Part):
     tie: Literal["random", "zero", "keep"] = "random"
     options: dict[str, Option] = Field(default_factory=dict)
 
+    @property
+    def total_steps(self) -> int:
+        """The steps of a whole run: so many gradients a device takes that never rests."""
+        return self.rounds * self.edge_steps
+
 
 _OWNERS = {"bits": ("qsgd", "rounding"), "fraction": ("topk", "topk-sign", "random-k")}
 

@@ -179,7 +179,7 @@ def make_trainer(config: Config, name: str, data: Loaded, facts: Facts | None = 
 
 def _mechanism(config: Config) -> Mechanism:
     """Return how devices of a resolved configuration take noised gradients."""
-    privacy, algorithm = config.privacy, config.algorithm
+    privacy = config.privacy
     assert privacy is not None and privacy.noise_multiplier is not None
-    budget = algorithm.rounds * algorithm.edge_steps
+    budget = config.algorithm.total_steps
     return Mechanism(privacy.rate, privacy.clip, privacy.noise_multiplier, budget)

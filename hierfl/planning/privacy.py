@@ -24,11 +24,6 @@ STEP = 0.001
 """What noise multipliers are rounded up to, so that all machines find the same."""
 
 
-def gradients(config: Config) -> int:
-    """Return how many noised gradients a device that never rests takes in a run."""
-    return config.algorithm.rounds * config.algorithm.edge_steps
-
-
 def with_noise(config: Config, chosen: type[Algorithm]) -> Config:
     """Return a configuration whose noise multiplier is found, and whose devices say no loss.
 
@@ -50,7 +45,7 @@ def with_noise(config: Config, chosen: type[Algorithm]) -> Config:
         )  # fmt: skip
     privacy = config.privacy
     if privacy.noise_multiplier is None:
-        found = noise_multiplier(privacy, gradients(config))
+        found = noise_multiplier(privacy, config.algorithm.total_steps)
         privacy = privacy.model_copy(update={"noise_multiplier": found})
     return config.model_copy(update={"privacy": privacy, "report_loss": False})
 
@@ -118,7 +113,7 @@ class Spending:
         self._privacy, self._steps = config.privacy, config.algorithm.edge_steps
         whole = self.after(config.algorithm.rounds)
         if whole > config.privacy.epsilon:
-            least = noise_multiplier(config.privacy, gradients(config))
+            least = noise_multiplier(config.privacy, config.algorithm.total_steps)
             raise ConfigError(
                 "privacy.noise_multiplier",
                 f"{self.noise:g} is too little: the run would spend an epsilon of {whole:.4g}",
