@@ -30,6 +30,17 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def timing(seconds: float) -> str:
+    """A time, from microseconds to hours, with three digits or in minutes.
+
+    >>> timing(0.00123), timing(4.56), timing(3700)
+    ('1.23 ms', '4.56 s', '1:01:40')
+    """
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 100 else duration(seconds)
+
+
 def plural(count: int, word: str) -> str:
     """A count and its word.
 

@@ -10,13 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.loadtest.figures import Figures, Measured
-from hierfl.units import plural, size
+from hierfl.units import plural, size, timing
 
 WIDTH = 100
-
-
-def _ms(seconds: float) -> str:
-    return f"{1000 * seconds:,.3g} ms" if seconds < 1 else f"{seconds:,.2f} s"
 
 
 def rows(figures: Figures) -> list[tuple[str, str, str]]:
@@ -25,14 +21,26 @@ def rows(figures: Figures) -> list[tuple[str, str, str]]:
     faults = ", ".join(f"{count} {kind}" for kind, count in figures.faults.items() if count)
     first, *others = figures.shares.items()
     return [
-        ("all attached", _ms(figures.there_s), "from the first attempt of a device"),
-        ("first base", _ms(figures.first_base_s), f"{size(4 * figures.parameters)} to each device"),
-        ("step, median", _ms(figures.step_s), f"{figures.votes_per_s:,.0f} votes/s in all"),
-        ("step, 95th percentile", _ms(figures.step_p95_s), ""),
-        ("processor at the edge", _ms(figures.edge_cpu_s), "a device and step"),
-        ("", _ms(figures.edge_round_cpu_s), "a device and round, beside the steps"),
-        ("processor at the cloud", _ms(figures.cloud_cpu_s), "an edge and round"),
-        ("processor at the device", _ms(figures.child_cpu_s), "a step, without any gradient"),
+        ("all attached", timing(figures.there_s), "from the first attempt of a device"),
+        (
+            "first base",
+            timing(figures.first_base_s),
+            f"{size(4 * figures.parameters)} to each device",
+        ),
+        (
+            "step, median",
+            timing(figures.step_s),
+            f"{figures.votes_per_s:,.0f} votes/s in all",
+        ),
+        ("step, 95th percentile", timing(figures.step_p95_s), ""),
+        ("processor at the edge", timing(figures.edge_cpu_s), "a device and step"),
+        ("", timing(figures.edge_round_cpu_s), "a device and round, beside the steps"),
+        ("processor at the cloud", timing(figures.cloud_cpu_s), "an edge and round"),
+        (
+            "processor at the device",
+            timing(figures.child_cpu_s),
+            "a step, without any gradient",
+        ),
         ("memory at the edge", size(figures.edge_memory), f"a device; a ballot is {size(ballot)}"),
         ("", size(figures.edge_peak), "at the most, while first bases are sent"),
         ("memory at the device", size(figures.child_memory), "in a process of many"),

@@ -20,8 +20,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hierfl.config import Config
-from hierfl.config.quantities import bits_per_second, microseconds
-from hierfl.errors import ConfigError
 from hierfl.planning.forecast import forecast
 from hierfl.planning.plan import Plan
 
@@ -84,23 +82,6 @@ class Wire:
     down: float = math.inf
     rtt: float = 0.0
 
-    @classmethod
-    def read(cls, text: str, option: str) -> Wire:
-        """Return it from `up=RATE,down=RATE,rtt=DELAY`, any of them.
-
-        Raises:
-            ConfigError: if it is something else.
-        """
-        given = pairs(text, option, ("up", "down", "rtt"))
-        try:
-            rates = {
-                key: float(bits_per_second(given[key])) for key in ("up", "down") if key in given
-            }
-            rtt = microseconds(given["rtt"]) / 1e6 if "rtt" in given else 0.0
-        except ValueError as error:
-            raise ConfigError(option, f"{text}: a value {error}") from None
-        return cls(**rates, rtt=rtt)
-
     def seconds(self, up: float, down: float) -> float:
         """Return how long so many bytes take, there and back."""
         return self.rtt + 8 * up / self.up + 8 * down / self.down
@@ -118,41 +99,6 @@ class Prices:
 
     core: float
     gb: float
-
-    @classmethod
-    def read(cls, text: str, option: str) -> Prices:
-        """Return it from `core=PRICE,gb=PRICE`.
-
-        Raises:
-            ConfigError: if it is something else.
-        """
-        given = pairs(text, option, ("core", "gb"))
-        try:
-            prices = {key: float(given.get(key, "0")) for key in ("core", "gb")}
-        except ValueError:
-            raise ConfigError(option, f"{text}: a price is a number", EXAMPLE_PRICES) from None
-        if not all(0 <= price < math.inf for price in prices.values()):
-            raise ConfigError(option, f"{text}: a price is a number, not below 0", EXAMPLE_PRICES)
-        return cls(**prices)
-
-
-EXAMPLE_PRICES = "For example: core=0.04,gb=0.08."
-
-
-def pairs(text: str, option: str, known: tuple[str, ...]) -> dict[str, str]:
-    """Return `key=value,...` as a mapping.
-
-    Raises:
-        ConfigError: if it is something else, or a key is not known or given twice.
-    """
-    given: dict[str, str] = {}
-    for part in text.split(","):
-        key, sign, value = (word.strip() for word in part.partition("="))
-        if not sign or key not in known or key in given:
-            keys = ", ".join(f"{key}=..." for key in known)
-            raise ConfigError(option, f"{part!r} in {text!r}", f"It takes, once each: {keys}.")
-        given[key] = value
-    return given
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from hierfl.config import Config
-from hierfl.config.quantities import microseconds
+from hierfl.config.quantities import bits_per_second, microseconds
 from hierfl.errors import ConfigError
 from hierfl.planning.cost import Prices, Question, Wire
+
+EXAMPLE_PRICES = "For example: core=0.04,gb=0.08."
 
 
 def asked(
@@ -38,8 +42,55 @@ def asked(
     return Question(
         number,
         edges,
-        Wire.read(link, "--link") if link else Wire(),
-        Wire.read(edge_link, "--edge-link") if edge_link else Wire(),
+        read_wire(link, "--link") if link else Wire(),
+        read_wire(edge_link, "--edge-link") if edge_link else Wire(),
         seconds,
-        Prices.read(price, "--price") if price else None,
+        read_prices(price, "--price") if price else None,
     )
+
+
+def read_wire(text: str, option: str) -> Wire:
+    """Return a link from `up=RATE,down=RATE,rtt=DELAY`, any of them.
+
+    Raises:
+        ConfigError: if it is something else.
+    """
+    given = _pairs(text, option, ("up", "down", "rtt"))
+    try:
+        rates = {key: float(bits_per_second(given[key])) for key in ("up", "down") if key in given}
+        rtt = microseconds(given["rtt"]) / 1e6 if "rtt" in given else 0.0
+    except ValueError as error:
+        raise ConfigError(option, f"{text}: a value {error}") from None
+    return Wire(**rates, rtt=rtt)
+
+
+def read_prices(text: str, option: str) -> Prices:
+    """Return prices from `core=PRICE,gb=PRICE`.
+
+    Raises:
+        ConfigError: if it is something else.
+    """
+    given = _pairs(text, option, ("core", "gb"))
+    try:
+        prices = {key: float(given.get(key, "0")) for key in ("core", "gb")}
+    except ValueError:
+        raise ConfigError(option, f"{text}: a price is a number", EXAMPLE_PRICES) from None
+    if not all(0 <= price < math.inf for price in prices.values()):
+        raise ConfigError(option, f"{text}: a price is a number, not below 0", EXAMPLE_PRICES)
+    return Prices(**prices)
+
+
+def _pairs(text: str, option: str, known: tuple[str, ...]) -> dict[str, str]:
+    """Return `key=value,...` as a mapping.
+
+    Raises:
+        ConfigError: if it is something else, or a key is not known or given twice.
+    """
+    given: dict[str, str] = {}
+    for part in text.split(","):
+        key, sign, value = (word.strip() for word in part.partition("="))
+        if not sign or key not in known or key in given:
+            keys = ", ".join(f"{key}=..." for key in known)
+            raise ConfigError(option, f"{part!r} in {text!r}", f"It takes, once each: {keys}.")
+        given[key] = value
+    return given

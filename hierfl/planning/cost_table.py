@@ -12,18 +12,7 @@ from hierfl.config import Config
 from hierfl.planning.cost import Cost, Question, cost
 from hierfl.planning.describe import columns, model_of
 from hierfl.planning.plan import make_plan
-from hierfl.units import duration, plural, size
-
-
-def milliseconds(seconds: float) -> str:
-    """Return seconds as people read them.
-
-    >>> milliseconds(0.00123), milliseconds(4.56), milliseconds(3700)
-    ('1.23 ms', '4.56 s', '1:01:40')
-    """
-    if seconds < 1:
-        return f"{1000 * seconds:.3g} ms"
-    return f"{seconds:.3g} s" if seconds < 100 else duration(seconds)
+from hierfl.units import duration, plural, size, timing
 
 
 def show(config: Config, asked: Question, file: IO[str]) -> None:
@@ -70,7 +59,7 @@ def _tiers(found: Cost, asked: Question) -> Table:
             f"{tier.nodes:,}",
             size(tier.up) if tier.up else "-",
             size(tier.down) if tier.down else "-",
-            milliseconds(tier.processor) if known else "-",
+            timing(tier.processor) if known else "-",
             f"{busy:.0%}" if known else "-",
             size(tier.memory) if known else "-",
         ]
@@ -83,10 +72,10 @@ def _tiers(found: Cost, asked: Question) -> Table:
 def _time(found: Cost) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("a round's time")
-    table.add_column(milliseconds(found.round_s), justify="right")
+    table.add_column(timing(found.round_s), justify="right")
     table.add_column("")
     for part, seconds in found.parts.items():
         mark = "the bottleneck" if part == found.bottleneck else ""
         share = f"{seconds / found.round_s:.0%} " if found.round_s else ""
-        table.add_row(part, milliseconds(seconds), share + mark)
+        table.add_row(part, timing(seconds), share + mark)
     return table

@@ -21,7 +21,7 @@ from hierfl.planning.cost import (
     best_edges,
     cost,
 )
-from hierfl.planning.cost_asked import asked
+from hierfl.planning.cost_asked import asked, read_prices, read_wire
 from hierfl.planning.cost_table import show
 from hierfl.planning.forecast import forecast
 from hierfl.planning.plan import Plan, make_plan, resolve
@@ -100,20 +100,20 @@ def test_no_other_number_of_edges_makes_a_round_shorter(devices: int) -> None:
 
 def test_a_link_without_limits_takes_no_time() -> None:
     assert Wire().seconds(1e12, 1e12) == 0
-    assert Wire.read("rtt=40ms", "--link") == Wire(math.inf, math.inf, 0.04)
-    assert Wire.read("up=1mbit, down=2mbit", "--link") == Wire(1e6, 2e6)
+    assert read_wire("rtt=40ms", "--link") == Wire(math.inf, math.inf, 0.04)
+    assert read_wire("up=1mbit, down=2mbit", "--link") == Wire(1e6, 2e6)
 
 
 @pytest.mark.parametrize("text", ["", "up", "up=1", "up=1mbit,up=2mbit", "speed=1mbit", "rtt=5"])
 def test_what_is_no_link_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--link"):
-        Wire.read(text, "--link")
+        read_wire(text, "--link")
 
 
 @pytest.mark.parametrize("text", ["core=-1", "core=x", "gb=nan", "core=inf", "cpu=1"])
 def test_what_is_no_price_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--price"):
-        Prices.read(text, "--price")
+        read_prices(text, "--price")
 
 
 def test_options_become_a_question() -> None:
