@@ -75,7 +75,7 @@ def _built_in(kind: Kind) -> Mapping[str, object]:
 
 
 def _datasets() -> Mapping[str, object]:
-    from hierfl.config.sections import Csv, Images, Npz, TextFiles
+    from hierfl.config.data_section import Csv, Images, Npz, TextFiles
     from hierfl.learning.sources import FORMS
 
     sets = {

@@ -1,5 +1,13 @@
 """The configuration of a federation: one YAML file, read once into frozen models."""
 
+from hierfl.config.data_section import (
+    Data,
+    Dirichlet,
+    Disjoint,
+    Iid,
+    Partition,
+    Shards,
+)
 from hierfl.config.read import load_config, make_config, read_config
 from hierfl.config.schema import CLOUD, Config, Role
 from hierfl.config.sections import (
@@ -7,20 +15,14 @@ from hierfl.config.sections import (
     App,
     Channel,
     Cloud,
-    Data,
-    Dirichlet,
-    Disjoint,
     Downlink,
     Edge,
     Faults,
     Hop,
-    Iid,
     Link,
     Links,
-    Partition,
     Quorum,
     Security,
-    Shards,
     Uplink,
 )
 

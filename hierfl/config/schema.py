@@ -10,12 +10,12 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hierfl.config.addresses import split
+from hierfl.config.data_section import Data
 from hierfl.config.sections import (
     Algorithm,
     App,
     Channel,
     Cloud,
-    Data,
     Downlink,
     Edge,
     Evaluate,

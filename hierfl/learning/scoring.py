@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from hierfl.config import CLOUD, Config
-from hierfl.config.sections import Csv, Dataset
+from hierfl.config.data_section import Csv, Dataset
 from hierfl.errors import ConfigError, DataError
 from hierfl.learning.loaded import Loaded, load_data, node_of, prepared
 from hierfl.learning.prepare import Prepared

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hierfl.config.sections import Csv, Dataset, Images, Npz, TextFiles
+from hierfl.config.data_section import Csv, Dataset, Images, Npz, TextFiles
 from hierfl.learning.data import Data, Targets
 from hierfl.learning.readers.images import read_images
 from hierfl.learning.readers.npz import read_npz

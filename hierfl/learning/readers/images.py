@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from hierfl.config.sections import Images
+from hierfl.config.data_section import Images
 from hierfl.errors import DataError
 from hierfl.learning.data import Data
 from hierfl.learning.torch_compat import import_torchvision

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from hierfl.config.sections import Npz
+from hierfl.config.data_section import Npz
 from hierfl.errors import DataError
 from hierfl.learning.data import Data
 from hierfl.learning.readers.files import Array, Rows, halves

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hierfl.config.sections import Csv
+from hierfl.config.data_section import Csv
 from hierfl.errors import DataError
 from hierfl.learning.data import Data, Targets
 from hierfl.learning.readers.files import halves

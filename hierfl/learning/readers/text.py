@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hierfl.config.sections import TextFiles
+from hierfl.config.data_section import TextFiles
 from hierfl.errors import DataError
 from hierfl.learning.data import Data
 from hierfl.learning.readers.files import Array, Rows, halves
