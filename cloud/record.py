@@ -29,6 +29,7 @@ from hierfl.planning.forecast import forecast
 from hierfl.planning.plan import Plan
 from hierfl.planning.privacy import Spending
 from hierfl.process.patience import patiently
+from hierfl.process.replace_file import replace_file
 from hierfl.protocol.facts import Facts
 from hierfl.protocol.vectors import model_hash
 from hierfl.report import page
@@ -282,19 +283,8 @@ def _replace(path: Path, data: bytes) -> None:
     Raises:
         HierflError: if that fails.
     """
-    beside = path.with_name(f"{path.name}.part")
-
-    def write() -> None:
-        try:
-            beside.write_bytes(data)
-            os.replace(beside, path)
-        except OSError:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
-            raise
-
     with _writing(path):
-        patiently(write, f"write {path}")
+        patiently(lambda: replace_file(path, data), f"write {path}")
 
 
 def _append(path: Path, line: bytes) -> None:

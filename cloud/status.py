@@ -16,6 +16,7 @@ from cloud.views.base import Event, View
 from cloud.views.progress import Tracker
 from hierfl.config import Config
 from hierfl.process.periodic import Periodic
+from hierfl.process.replace_file import replace_file
 from hierfl.protocol.presence import ChildState, Roll
 from hierfl.runs.status import FILE
 from hierfl.runs.strict_json import dumps
@@ -102,10 +103,8 @@ class StatusKeeper(View):
         }
 
     def _write(self, status: Mapping[str, Any]) -> None:
-        beside = self._folder / f"{FILE}.part"
         with suppress(OSError):  # a full disk is the run's own to report
-            beside.write_text(dumps(status) + "\n", encoding="utf-8")
-            beside.replace(self._folder / FILE)
+            replace_file(self._folder / FILE, f"{dumps(status)}\n".encode())
 
     def _changes(
         self, states: Mapping[str, tuple[ChildState, tuple[ChildState, ...]]], now: float

@@ -21,6 +21,7 @@ from flwr.app import Message
 
 from hierfl.errors import RunFailed
 from hierfl.link.flower_compat import content_to_bytes, message_from_bytes, message_to_bytes
+from hierfl.process.replace_file import replace_file
 
 DIGEST, LENGTH = 32, 8
 
@@ -49,7 +50,7 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             file = folder / "run"
             if not file.exists():
-                self._write(file, os.urandom(16).hex().encode())
+                replace_file(file, os.urandom(16).hex().encode(), durable=True)
             self.run = file.read_text()
         except OSError as error:
             raise self._cannot(error) from None
@@ -108,7 +109,7 @@ class Journal:
         body = b"".join(len(part).to_bytes(LENGTH, "little") + part for part in parts)
         try:
             data = asked + hashlib.sha256(body).digest() + body
-            self._write(self._file(self._next), data)
+            replace_file(self._file(self._next), data, durable=True)
         except OSError as error:
             raise self._cannot(error) from None
         self._next += 1
@@ -123,14 +124,6 @@ class Journal:
 
     def _file(self, number: int) -> Path:
         return self._folder / f"{number:06}.replies"
-
-    def _write(self, file: Path, data: bytes) -> None:
-        new = file.with_suffix(".new")
-        with new.open("wb") as opened:
-            opened.write(data)
-            opened.flush()
-            os.fsync(opened.fileno())
-        new.replace(file)
 
     def _cannot(self, error: OSError) -> RunFailed:
         return RunFailed(f"cannot write to {self._folder}: {error.strerror}")
