@@ -76,12 +76,13 @@ def claimed(
 
 def _refuse_results(place: Path, resume: bool) -> None:
     """See that no results are in the folder but those of a run to go on with."""
-    unfinished = resume and any((place / name).exists() for name in UNFINISHED)
-    for name in ("summary.json",) if unfinished else RESULTS:
-        if (place / name).exists():
-            raise ConfigError(
-                "--out", f"{place} holds an earlier run's {name}", "Give another folder."
-            )
+    there = [name for name in RESULTS if (place / name).exists()]  # other nodes make some meanwhile
+    if resume and any(name in UNFINISHED for name in there):
+        there = [name for name in there if name == "summary.json"]
+    if there:
+        raise ConfigError(
+            "--out", f"{place} holds an earlier run's {there[0]}", "Give another folder."
+        )
 
 
 def make_new(place: Path) -> Path:

@@ -231,3 +231,20 @@ def test_a_place_where_no_state_can_be_is_the_moment_s_fault(tmp_path: Path) -> 
     with pytest.raises(RunFailed, match="cannot write into"), owned(tmp_path / "file", "east-0"):
         pass
     assert not (tmp_path / LOCK).exists()
+
+
+def test_another_node_may_make_its_checkpoints_folder_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The launcher starts all nodes at once, and the cloud looks at the folder as they write."""
+    exists = Path.exists
+
+    def another_is_faster(path: Path) -> bool:
+        there = exists(path)
+        if path.name == "checkpoints":
+            path.mkdir(exist_ok=True)
+        return there
+
+    monkeypatch.setattr(Path, "exists", another_is_faster)
+    with claimed(CONFIG, tmp_path / "run", resume=True, launched=True) as (folder, _):
+        assert (folder / "checkpoints").is_dir()
